@@ -1,0 +1,74 @@
+# deepsearch: build, test, demo.
+#
+#   make            build the library and the extension script
+#   make install    into the server that pg_config names
+#   make demo       the whole job on a private server (DATA=dir for other data)
+#   make test       everything; TESTS="unit regress pgtap tap" for a part
+#   make lint       formatting and static checks
+#   make bench      see test/bench
+
+EXTENSION = deepsearch
+EXTVERSION = 0.1.0
+MODULE_big = deepsearch
+
+PG_CONFIG ?= pg_config
+
+BASE = $(wildcard src/base/*.c)
+PURE = $(BASE) $(wildcard src/vector/kernels*.c src/quant/*.c src/text/*.c src/nn/*.c src/eval/metrics*.c)
+SERVER = $(wildcard src/*.c) $(filter-out $(PURE),$(wildcard src/vector/*.c src/index/*.c \
+	src/model/*.c src/train/*.c src/eval/*.c))
+HEADERS = $(wildcard src/*.h src/*/*.h)
+OBJS = $(patsubst %.c,%.o,$(PURE) $(SERVER))
+
+# The script's parts, in the order in which they depend on each other.
+SCRIPT = deepsearch--$(EXTVERSION).sql
+SCRIPT_PARTS = $(foreach part,embedding index model encode train eval,$(wildcard sql/$(part).sql))
+DATA_built = $(SCRIPT)
+EXTRA_CLEAN = $(SCRIPT) build
+
+MULTIARCH := $(shell $(CC) -print-multiarch)
+# The static serial archive: the threaded builds start threads (docs/internals/base.md).
+BLAS_LIBS ?= /usr/lib/$(MULTIARCH)/openblas-serial/libopenblas.a
+BLAS_CPPFLAGS ?= -isystem /usr/include/$(MULTIARCH)/openblas-serial
+
+WARNINGS = -Wall -Wextra
+PG_CPPFLAGS = -Isrc $(BLAS_CPPFLAGS)
+PG_CFLAGS = -std=gnu11 -O3 $(WARNINGS) -fno-math-errno -fvisibility=hidden
+SHLIB_LINK = $(BLAS_LIBS) -lm -Wl,--exclude-libs,ALL -Wl,--gc-sections
+
+# No bitcode: nothing here gains from being inlined into JIT expressions, and
+# the kernels are compiled for processors that the JIT may not have.
+override with_llvm = no
+
+PGXS := $(shell $(PG_CONFIG) --pgxs 2>/dev/null)
+ifneq ($(PGXS),)
+include $(PGXS)
+# The server's headers as system headers: -Wextra is for our own code.
+override CPPFLAGS := $(patsubst -I$(includedir_server),-isystem $(includedir_server),$(CPPFLAGS))
+all: $(SCRIPT)
+endif
+
+$(OBJS): $(HEADERS)
+
+# One package serves every machine: only these files use newer instructions,
+# and nothing in them runs before ds_cpu_level() has said that it may.
+%_avx2.o build/%_avx2.o: override CFLAGS += -mavx2 -mfma -mf16c
+%_avx512.o build/%_avx512.o: override CFLAGS += -mavx2 -mfma -mf16c -mavx512f -mavx512bw \
+	-mavx512dq -mavx512vl -mavx512cd -mprefer-vector-width=512
+
+$(SCRIPT): $(SCRIPT_PARTS) Makefile
+	@{ printf '\\echo Use "CREATE EXTENSION deepsearch" to load this file. \\quit\n\n'; \
+	   cat $(SCRIPT_PARTS); } > $@
+
+.PHONY: demo test lint bench
+demo:
+	@test/demo/run $(if $(DATA),--data '$(DATA)')
+
+test:
+	@test/run $(TESTS)
+
+lint:
+	@test/lint
+
+bench:
+	@test/bench/run $(BENCH)

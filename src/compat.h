@@ -1,0 +1,23 @@
+/*
+ * compat.h
+ *		The differences between PostgreSQL 14 and 18, in one place.
+ *
+ * Server rooms include this instead of testing PG_VERSION_NUM themselves.
+ */
+#ifndef DS_COMPAT_H
+#define DS_COMPAT_H
+
+#include "postgres.h"
+
+#if PG_VERSION_NUM < 140000
+#error "deepsearch needs PostgreSQL 14 or later"
+#endif
+
+/* PG_MODULE_MAGIC_EXT names the module in pg_get_loaded_modules() since 18 */
+#if PG_VERSION_NUM >= 180000
+#define DS_MODULE_MAGIC PG_MODULE_MAGIC_EXT(.name = "deepsearch", .version = "0.1.0")
+#else
+#define DS_MODULE_MAGIC PG_MODULE_MAGIC
+#endif
+
+#endif /* DS_COMPAT_H */

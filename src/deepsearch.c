@@ -1,0 +1,119 @@
+/*
+ * deepsearch.c
+ *		Loading the library: settings, and the bridge from the pure rooms.
+ */
+#include "server.h"
+
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "utils/guc.h"
+#include "utils/memutils.h"
+
+DS_MODULE_MAGIC;
+
+char *ds_setting_model = NULL;
+double ds_setting_target_recall = 0.95;
+int ds_setting_probes = 0;
+int ds_setting_encode_cache = 1024;
+
+extern PGDLLEXPORT void _PG_init(void);
+
+void
+_PG_init(void)
+{
+	DefineCustomStringVariable("deepsearch.model", "Model that ds_encode uses when none is named.",
+							   "Empty: the only model there is.", &ds_setting_model, "",
+							   PGC_USERSET, 0, NULL, NULL, NULL);
+	DefineCustomRealVariable("deepsearch.target_recall",
+							 "Share of the true nearest rows that an index scan aims to find.",
+							 "1 makes the scan exact.", &ds_setting_target_recall, 0.95, 0.01, 1.0,
+							 PGC_USERSET, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("deepsearch.probes", "Number of lists that an index scan opens first.",
+							"0: chosen from deepsearch.target_recall.", &ds_setting_probes, 0, 0,
+							1000000, PGC_USERSET, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable(
+		"deepsearch.encode_cache", "Number of encoded texts that a process remembers.", NULL,
+		&ds_setting_encode_cache, 1024, 0, 1000000, PGC_USERSET, 0, NULL, NULL, NULL);
+#if PG_VERSION_NUM >= 150000
+	MarkGUCPrefixReserved("deepsearch");
+#else
+	EmitWarningsOnPlaceholders("deepsearch");
+#endif
+	ds_init_index();
+	ds_init_model();
+}
+
+static void *
+allocate_in_context(void *context, size_t size)
+{
+	return MemoryContextAllocExtended((MemoryContext) context, size,
+									  MCXT_ALLOC_HUGE | MCXT_ALLOC_NO_OOM);
+}
+
+static void
+release_in_context(void *context, void *pointer)
+{
+	(void) context;
+	pfree(pointer);
+}
+
+void
+ds_server_arena(DsArena *arena, MemoryContext context)
+{
+	DsAllocator allocator = {allocate_in_context, release_in_context, context};
+
+	ds_arena_init(arena, &allocator);
+}
+
+static bool
+poll_interrupts(void *context)
+{
+	(void) context;
+	/*
+	 * InterruptPending alone can also mean a barrier or a request for
+	 * statistics, for which the work must not be thrown away.
+	 */
+	return InterruptPending && InterruptHoldoffCount == 0 && (QueryCancelPending || ProcDiePending);
+}
+
+const DsCancel ds_server_cancel = {poll_interrupts, NULL};
+
+int
+ds_sqlstate(DsCode code)
+{
+	switch (code)
+	{
+		case DS_OK:
+			return ERRCODE_SUCCESSFUL_COMPLETION;
+		case DS_INVALID:
+			return ERRCODE_INVALID_PARAMETER_VALUE;
+		case DS_OUT_OF_RANGE:
+			return ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE;
+		case DS_BAD_DATA:
+			return ERRCODE_DATA_CORRUPTED;
+		case DS_UNSUPPORTED:
+			return ERRCODE_FEATURE_NOT_SUPPORTED;
+		case DS_TOO_LARGE:
+			return ERRCODE_PROGRAM_LIMIT_EXCEEDED;
+		case DS_OUT_OF_MEMORY:
+			return ERRCODE_OUT_OF_MEMORY;
+		case DS_CANCELLED:
+			return ERRCODE_QUERY_CANCELED;
+	}
+	return ERRCODE_INTERNAL_ERROR;
+}
+
+void
+ds_check(DsCode code, const DsStatus *status)
+{
+	if (code == DS_OK)
+		return;
+	if (code == DS_CANCELLED)
+	{
+		CHECK_FOR_INTERRUPTS();
+		/* held off, or an interrupt that does not end the query */
+		ereport(ERROR, (errcode(ERRCODE_QUERY_CANCELED),
+						errmsg("canceling statement due to user request")));
+	}
+	ereport(ERROR, (errcode(ds_sqlstate(code)), errmsg("%s", status->message)));
+}

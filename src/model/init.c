@@ -1,0 +1,5 @@
+#include "server.h"
+void
+ds_init_model(void)
+{
+}

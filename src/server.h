@@ -1,0 +1,43 @@
+/*
+ * server.h
+ *		What every server room needs from the pure ones.
+ */
+#ifndef DS_SERVER_H
+#define DS_SERVER_H
+
+#include "compat.h"
+
+#include "base/arena.h"
+#include "base/status.h"
+
+#include "utils/palloc.h"
+
+/* Settings (deepsearch.c) */
+extern char *ds_setting_model; /* deepsearch.model: "" means the only model there is */
+extern double ds_setting_target_recall; /* deepsearch.target_recall, 0 < x <= 1 */
+extern int ds_setting_probes; /* deepsearch.probes: 0 means chosen from the target */
+extern int ds_setting_encode_cache; /* deepsearch.encode_cache: texts remembered a process */
+
+/*
+ * An arena in a memory context: an error that unwinds past the caller frees
+ * the memory with the context, and a lack of memory is a NULL, not an error.
+ */
+extern void ds_server_arena(DsArena *arena, MemoryContext context);
+
+/* The cancel callback for pure rooms: true when this backend must stop. */
+extern const DsCancel ds_server_cancel;
+
+/*
+ * Raise what a pure room reported: nothing for DS_OK; for DS_CANCELLED the
+ * pending interrupt; else an error with the code's SQLSTATE.
+ */
+extern void ds_check(DsCode code, const DsStatus *status);
+
+/* The SQLSTATE that belongs to a code. */
+extern int ds_sqlstate(DsCode code);
+
+/* Each room's part of _PG_init */
+extern void ds_init_index(void);
+extern void ds_init_model(void);
+
+#endif /* DS_SERVER_H */
