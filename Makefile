@@ -45,6 +45,12 @@ ifneq ($(PGXS),)
 include $(PGXS)
 # The server's headers as system headers: -Wextra is for our own code.
 override CPPFLAGS := $(patsubst -I$(includedir_server),-isystem $(includedir_server),$(CPPFLAGS))
+# The server's own flags are those of the compiler that built it.
+ifneq ($(findstring clang,$(CC)),)
+override CFLAGS := $(filter-out -fexcess-precision=% -Wno-stringop-truncation \
+	-Wno-format-truncation -Wimplicit-fallthrough=% -Wshadow=% -Wcast-function-type \
+	-ffat-lto-objects -flto=auto -fstack-clash-protection,$(CFLAGS))
+endif
 all: $(SCRIPT)
 endif
 
