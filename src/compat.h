@@ -8,6 +8,7 @@
 #define DS_COMPAT_H
 
 #include "postgres.h"
+#include "fmgr.h"
 
 #if PG_VERSION_NUM < 140000
 #error "deepsearch needs PostgreSQL 14 or later"
@@ -19,5 +20,19 @@
 #else
 #define DS_MODULE_MAGIC PG_MODULE_MAGIC
 #endif
+
+/* 14 knows PGDLLEXPORT on Windows only, and we build with hidden visibility */
+#if PG_VERSION_NUM < 150000
+#undef PGDLLEXPORT
+#define PGDLLEXPORT __attribute__((visibility("default")))
+#endif
+
+/*
+ * A function that SQL calls.  PG_FUNCTION_INFO_V1 exports the function itself
+ * since 16 only, so it is declared before.
+ */
+#define DS_FUNCTION(name)                                                                          \
+	extern PGDLLEXPORT Datum name(PG_FUNCTION_ARGS);                                               \
+	PG_FUNCTION_INFO_V1(name)
 
 #endif /* DS_COMPAT_H */
