@@ -1,0 +1,69 @@
+/*
+ * loss.h
+ *		Losses over a batch of pairs, from the matrix of their scores.
+ *
+ * Row i of a score matrix is query i, column j is document j; query i's own
+ * document is column target + i.  The other columns are its negatives, unless
+ * they are masked: a document that equals query i's own one, or that belongs
+ * to an equal query, is no negative (equal: the same 64-bit key).
+ *
+ * Both losses overwrite the scores by the gradient of the loss by them.
+ */
+#ifndef DS_NN_LOSS_H
+#define DS_NN_LOSS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "nn/real.h"
+
+typedef enum DsLoss
+{
+	DS_LOSS_SOFTMAX, /* in-batch softmax cross-entropy */
+	DS_LOSS_CONTRASTIVE /* margin contrastive (Hadsell, Chopra & LeCun, CVPR 2006) */
+} DsLoss;
+
+/*
+ * Which columns a row leaves out.  A NULL array masks nothing.
+ * row_query[rows], row_document[rows]: keys of row i's query and own document;
+ * column_query[columns], column_document[columns]: keys of column j's query
+ * and document.  column_query is compared for the first paired columns only:
+ * the ones behind them are explicit negatives, which belong to no query.
+ */
+typedef struct DsLossMask
+{
+	const uint64_t *row_query;
+	const uint64_t *row_document;
+	const uint64_t *column_query;
+	const uint64_t *column_document;
+	size_t paired;
+} DsLossMask;
+
+/*
+ * Softmax cross-entropy:
+ *
+ *     loss = weight * sum over i of  -log(exp(s_it) / sum over unmasked j of exp(s_ij)),
+ *     s = scale * scores,  t = target + i
+ *
+ * scores [rows, columns] become d loss / d scores (scale included).
+ * *d_scale, if not NULL, becomes d loss / d scale.  *correct, if not NULL,
+ * gets the number of rows whose own document has the highest score.
+ * Returns the loss.
+ */
+extern double ds_softmax_loss(ds_real *scores, size_t rows, size_t columns, size_t target,
+							  const DsLossMask *mask, double scale, double weight, double *d_scale,
+							  size_t *correct);
+
+/*
+ * Contrastive, over squared Euclidean distances d_ij^2 between the vectors:
+ *
+ *     loss = weight * sum over i of  1/2 d_it^2 + mean over unmasked j of 1/2 max(0, margin - d_ij)^2
+ *
+ * distances [rows, columns] hold d_ij^2 (not negative) and become
+ * d loss / d (d_ij^2).
+ */
+extern double ds_contrastive_loss(ds_real *distances, size_t rows, size_t columns, size_t target,
+								  const DsLossMask *mask, double margin, double weight,
+								  size_t *correct);
+
+#endif /* DS_NN_LOSS_H */

@@ -1,0 +1,57 @@
+/*
+ * optimizer.h
+ *		Adam and the learning rate's schedule.
+ */
+#ifndef DS_NN_OPTIMIZER_H
+#define DS_NN_OPTIMIZER_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "nn/real.h"
+
+/*
+ * rate(t) = max(initial * decay^(t / decay_steps), minimum), after a linear rise over the first
+ * warmup_steps.  t counts from 0.  decay = 1 keeps the rate; staircase rounds t / decay_steps down.
+ */
+typedef struct DsSchedule
+{
+	double initial;
+	double decay; /* 0 < decay <= 1 */
+	double decay_steps; /* > 0 */
+	double minimum;
+	double warmup_steps; /* 0: none */
+	int staircase;
+} DsSchedule;
+
+extern double ds_schedule_rate(const DsSchedule *schedule, uint64_t step);
+
+typedef struct DsAdam
+{
+	double beta1;
+	double beta2;
+	double epsilon;
+	double
+		weight_decay; /* decoupled (AdamW): weights shrink by rate * weight_decay a step; 0: none */
+} DsAdam;
+
+/*
+ * One step of Adam (Kingma & Ba, ICLR 2015, algorithm 1) over n numbers.  step
+ * counts from 1; gradient is multiplied by gradient_scale first (clipping).
+ */
+extern void ds_adam_update(const DsAdam *adam, double rate, uint64_t step, double gradient_scale,
+						   size_t n, const ds_real *gradient, ds_real *value, ds_real *mean,
+						   ds_real *variance);
+
+/*
+ * The same for some rows of a table ("lazy": rows without a gradient keep
+ * their value and moments, and no time is spent on them).  gradient is
+ * [row_count, dims]; its row r belongs to row rows[r] of value, mean and
+ * variance.
+ */
+extern void ds_adam_update_rows(const DsAdam *adam, double rate, uint64_t step,
+								double gradient_scale, size_t row_count, size_t dims,
+								const uint32_t *rows, const ds_real *gradient, ds_real *value,
+								ds_real *mean, ds_real *variance);
+
+#endif /* DS_NN_OPTIMIZER_H */

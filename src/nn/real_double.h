@@ -1,0 +1,46 @@
+/*
+ * real_double.h
+ *		Other names for the double-precision build of this room (see real.h).
+ */
+#ifndef DS_NN_REAL_DOUBLE_H
+#define DS_NN_REAL_DOUBLE_H
+
+#define ds_pooling_scale ds_pooling_scale_f64
+#define ds_bag_forward ds_bag_forward_f64
+#define ds_bag_backward ds_bag_backward_f64
+#define ds_dense_forward ds_dense_forward_f64
+#define ds_dense_backward ds_dense_backward_f64
+#define ds_dense_infer ds_dense_infer_f64
+#define ds_relu_forward ds_relu_forward_f64
+#define ds_relu_backward ds_relu_backward_f64
+#define ds_normalize_forward ds_normalize_forward_f64
+#define ds_normalize_backward ds_normalize_backward_f64
+#define ds_softmax_loss ds_softmax_loss_f64
+#define ds_contrastive_loss ds_contrastive_loss_f64
+#define ds_schedule_rate ds_schedule_rate_f64
+#define ds_adam_update ds_adam_update_f64
+#define ds_adam_update_rows ds_adam_update_rows_f64
+#define ds_dual_encoder_defaults ds_dual_encoder_defaults_f64
+#define ds_dual_encoder_check ds_dual_encoder_check_f64
+#define ds_dual_encoder_plan ds_dual_encoder_plan_f64
+#define ds_dual_encoder_allocate ds_dual_encoder_allocate_f64
+#define ds_dual_encoder_init ds_dual_encoder_init_f64
+#define ds_dual_encoder_parameter ds_dual_encoder_parameter_f64
+#define ds_dual_encoder_scratch ds_dual_encoder_scratch_f64
+#define ds_dual_encoder_infer ds_dual_encoder_infer_f64
+#define ds_train_defaults ds_train_defaults_f64
+#define ds_train_check ds_train_check_f64
+#define ds_trainer_create ds_trainer_create_f64
+#define ds_trainer_step ds_trainer_step_f64
+#define ds_trainer_begin ds_trainer_begin_f64
+#define ds_trainer_forward_shard ds_trainer_forward_shard_f64
+#define ds_trainer_loss_shard ds_trainer_loss_shard_f64
+#define ds_trainer_backward_shard ds_trainer_backward_shard_f64
+#define ds_trainer_reduce ds_trainer_reduce_f64
+#define ds_trainer_update ds_trainer_update_f64
+#define ds_trainer_state ds_trainer_state_f64
+#define ds_trainer_steps ds_trainer_steps_f64
+#define ds_trainer_set_steps ds_trainer_set_steps_f64
+#define ds_trainer_gradient ds_trainer_gradient_f64
+
+#endif /* DS_NN_REAL_DOUBLE_H */
