@@ -7,6 +7,12 @@
 #ifndef DS_COMPAT_H
 #define DS_COMPAT_H
 
+/*
+ * The library is built with hidden symbols.  Before 16 PostgreSQL leaves this
+ * macro empty, and the server would not find its functions.
+ */
+#define PGDLLEXPORT __attribute__((visibility("default")))
+
 #include "postgres.h"
 #include "fmgr.h"
 
@@ -21,18 +27,28 @@
 #define DS_MODULE_MAGIC PG_MODULE_MAGIC
 #endif
 
-/* 14 knows PGDLLEXPORT on Windows only, and we build with hidden visibility */
-#if PG_VERSION_NUM < 150000
-#undef PGDLLEXPORT
-#define PGDLLEXPORT __attribute__((visibility("default")))
-#endif
-
 /*
  * A function that SQL calls.  PG_FUNCTION_INFO_V1 exports the function itself
  * since 16 only, so it is declared before.
  */
-#define DS_FUNCTION(name)                                                                          \
-	extern PGDLLEXPORT Datum name(PG_FUNCTION_ARGS);                                               \
+#define DS_FUNCTION(name)                            \
+	extern PGDLLEXPORT Datum name(PG_FUNCTION_ARGS); \
 	PG_FUNCTION_INFO_V1(name)
+
+/*
+ * Errors that the caller of an input function can ask to get back instead of
+ * raised (pg_input_is_valid, COPY ... ON_ERROR): before 16 they are raised.
+ */
+#if PG_VERSION_NUM >= 160000
+#include "nodes/miscnodes.h"
+#define DS_SOFT_ERROR(context, result, ...) ereturn(context, result, __VA_ARGS__)
+#else
+#define DS_SOFT_ERROR(context, result, ...) \
+	do                                      \
+	{                                       \
+		(void) (context);                   \
+		ereport(ERROR, __VA_ARGS__);        \
+	} while (0)
+#endif
 
 #endif /* DS_COMPAT_H */
