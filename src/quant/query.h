@@ -1,0 +1,109 @@
+/*
+ * query.h
+ *		A query against coded rows: scan, refine, bound.
+ *
+ *		query = ds_query_new(quantizer, arena, status)		once a scan
+ *		ds_query_set(query, q)								each (re)scan
+ *		for each list to read:
+ *			ds_query_probe(query, centroid, &probe)
+ *			for each block: ds_query_scan(query, &probe, codes, factors, estimate, bound)
+ *		for each row worth it:
+ *			dot = ds_query_dot(query, 0, bytes, d)
+ *			ds_query_refine(query, &probe, row factors, dot, &refined)
+ *		the executor gets refined.bound and rechecks
+ *
+ * Units.  The *key* orders rows: the squared distance of placed vectors for l2
+ * and cosine (twice the cosine distance), minus the inner product for ip.
+ * Estimates and 1-bit bounds are keys.  refined.bound is in the operator's own
+ * units and TRUE: never above what the SQL operator computes for the row, at
+ * whatever CPU level.  See query.c for why.
+ */
+#ifndef DS_QUANT_QUERY_H
+#define DS_QUANT_QUERY_H
+
+#include "quant/code.h"
+
+/* Read-only for callers, but for ds_query_set(). */
+typedef struct DsQuery
+{
+	const DsQuantizer *quantizer;
+	DsPlace place; /* of the query; not DS_PLACE_OK: every bound is the least value */
+	float *placed; /* [d, then zeros up to a multiple of 64] */
+	uint8_t *table; /* [ds_code_groups(d)][2][16] */
+	float table_step; /* <s, q> = table_step * (sum of entries) + table_offset */
+	float table_offset;
+	float table_error; /* ... give or take this, with high probability */
+	double norm; /* |placed|, rounded up */
+	double sum; /* of placed */
+	double sum_error;
+	double
+		rotation_slack; /* what placing may have changed any distance by, without the row's part */
+} DsQuery;
+
+/* DS_OUT_OF_MEMORY; NULL then.  Lives in the arena; set() allocates nothing. */
+extern DsQuery *ds_query_new(const DsQuantizer *quantizer, DsArena *arena, DsStatus *status);
+
+/*
+ * Prepare for q[d]: place it and build the lookup table.  The result says what
+ * kind of query it is: for DS_PLACE_ZERO the operator gives NaN for every row;
+ * for DS_PLACE_OUTSIDE everything still works, but every bound is the least
+ * value, so that the executor decides.
+ */
+extern DsPlace ds_query_set(DsQuery *query, const float *q);
+
+/* The query as seen from one centroid. */
+typedef struct DsProbe
+{
+	float base; /* key of the centroid: |q - c|^2, or -<q, c> */
+	float distance; /* |q - c| */
+	double exact_base;
+	double exact_distance; /* rounded up */
+} DsProbe;
+
+/* O(d), in double.  centroid [d] is placed (as k-means on placed rows gives it). */
+extern void ds_query_probe(const DsQuery *query, const float *centroid, DsProbe *probe);
+
+/*
+ * Estimates and lower bounds (keys) of the 32 rows of a block.  The bound is
+ * probabilistic: below the key for all but about one row in a thousand.  Equal
+ * to the bit at every CPU level.  codes may have any alignment; the block must
+ * have been encoded for probe's centroid.
+ */
+extern void ds_query_scan(const DsQuery *query, const DsProbe *probe, const uint8_t *codes,
+						  const DsBlockFactors *factors, float *estimate, float *bound);
+
+/*
+ * The same for a block cut over pages: sums[32] starts as zeros, each part
+ * adds its groups [first, first + groups), finish does the rest.
+ */
+extern void ds_query_scan_part(const DsQuery *query, size_t first, const uint8_t *codes,
+							   size_t groups, uint32_t *sums);
+extern void ds_query_scan_finish(const DsQuery *query, const DsProbe *probe, const uint32_t *sums,
+								 const DsBlockFactors *factors, float *estimate, float *bound);
+
+/*
+ * <q[first .. first + n), bytes>: add the parts of a row that is cut over
+ * pages.  first must be a multiple of 16 for full speed, but need not be.
+ */
+extern double ds_query_dot(const DsQuery *query, size_t first, const int8_t *bytes, size_t n);
+
+typedef struct DsRefined
+{
+	double key; /* 8-bit estimate, about 0.01 as far off as the 1-bit one */
+	double bound; /* operator's units; a TRUE lower bound, or the operator's least value */
+} DsRefined;
+
+/* dot = the sum of ds_query_dot() over the row's bytes */
+extern void ds_query_refine(const DsQuery *query, const DsProbe *probe, const DsRowFactors *row,
+							double dot, DsRefined *refined);
+
+/*
+ * A TRUE lower bound, in the operator's units, of every row y of a list with
+ * |y - c| <= radius (DsCoded.radius; the largest of the list).
+ */
+extern double ds_query_list_bound(const DsQuery *query, const DsProbe *probe, double radius);
+
+/* A key in the operator's units (l2: its root), clamped to the operator's range. */
+extern double ds_query_key_to_operator(const DsQuery *query, double key);
+
+#endif /* DS_QUANT_QUERY_H */
