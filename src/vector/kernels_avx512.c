@@ -1,7 +1,47 @@
 /*
  * kernels_avx512.c
- *		The kernels with AVX-512.
+ *		The kernels with AVX-512: registers of 16 floats or 8 doubles, and
+ *		masked loads for the end of a row.
  */
 #include "vector/kernels_tables.h"
 
+#if defined(__AVX512F__) && defined(__AVX512VL__) && defined(__AVX512DQ__)
+
+#include <immintrin.h>
+
+#include "vector/kernels_elementwise.h"
+
+#define VEC __m512
+#define WIDTH 16
+#define WIDE __m512d
+#define WIDE_WIDTH 8
+
+#define vec_zero() _mm512_setzero_ps()
+#define vec_load(p) _mm512_loadu_ps(p)
+#define vec_load_part(p, n) _mm512_maskz_loadu_ps((__mmask16) ((1u << (n)) - 1), p)
+#define vec_add(a, b) _mm512_add_ps(a, b)
+#define vec_sub(a, b) _mm512_sub_ps(a, b)
+#define vec_abs(a) _mm512_abs_ps(a)
+#define vec_fma(a, b, c) _mm512_fmadd_ps(a, b, c)
+#define vec_sum(v) _mm512_reduce_add_ps(v)
+
+#define wide_zero() _mm512_setzero_pd()
+#define wide_load(p) _mm512_cvtps_pd(_mm256_loadu_ps(p))
+#define wide_load_part(p, n) _mm512_cvtps_pd(_mm256_maskz_loadu_ps((__mmask8) ((1u << (n)) - 1), p))
+#define wide_add(a, b) _mm512_add_pd(a, b)
+#define wide_sub(a, b) _mm512_sub_pd(a, b)
+#define wide_abs(a) _mm512_abs_pd(a)
+#define wide_fma(a, b, c) _mm512_fmadd_pd(a, b, c)
+#define wide_sum(v) _mm512_reduce_add_pd(v)
+
+#include "vector/kernels_simd.h"
+
+static const DsKernels table = {.level = DS_CPU_AVX512, SIMD_MEMBERS, ELEMENTWISE_MEMBERS};
+
+const DsKernels *const ds_kernels_avx512 = &table;
+
+#else
+
 const DsKernels *const ds_kernels_avx512 = NULL;
+
+#endif
