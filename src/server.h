@@ -10,7 +10,9 @@
 #include "base/arena.h"
 #include "base/status.h"
 
+#include "funcapi.h"
 #include "utils/palloc.h"
+#include "utils/tuplestore.h"
 
 /* Settings (deepsearch.c) */
 extern char *ds_setting_model; /* deepsearch.model: "" means the only model there is */
@@ -23,6 +25,12 @@ extern int ds_setting_encode_cache; /* deepsearch.encode_cache: texts remembered
  * the memory with the context, and a lack of memory is a NULL, not an error.
  */
 extern void ds_server_arena(DsArena *arena, MemoryContext context);
+
+/*
+ * Begin the result of a set-returning function that puts all its rows with
+ * tuplestore_putvalues() and then returns (Datum) 0.
+ */
+extern Tuplestorestate *ds_materialize(FunctionCallInfo fcinfo, TupleDesc *desc);
 
 /* The cancel callback for pure rooms: true when this backend must stop. */
 extern const DsCancel ds_server_cancel;
