@@ -12,7 +12,7 @@
  */
 #include "server.h"
 
-#include "catalog/pg_type.h"
+#include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
@@ -129,11 +129,10 @@ judge(FunctionCallInfo fcinfo, ArrayType *grades, DsGain gain, Judged *judged)
 	{
 		read_array(grades, "grades", &grade, &grade_nulls, &n_grades);
 		if (n_grades != n)
-			ereport(
-				ERROR,
-				(errcode(ERRCODE_ARRAY_SUBSCRIPT_ERROR),
-				 errmsg("\"grades\" must have as many elements as \"relevant\""),
-				 errdetail("\"relevant\" has %d elements, \"grades\" has %d.", n, n_grades)));
+			ereport(ERROR,
+					(errcode(ERRCODE_ARRAY_SUBSCRIPT_ERROR),
+					 errmsg("\"grades\" must have as many elements as \"relevant\""),
+					 errdetail("\"relevant\" has %d elements, \"grades\" has %d.", n, n_grades)));
 	}
 	set_init(&set, ARR_ELEMTYPE(relevant), PG_GET_COLLATION(), n);
 	for (int i = 0; i < n; i++)
@@ -277,8 +276,7 @@ ds_ndcg_at(PG_FUNCTION_ARGS)
 	bool graded = PG_NARGS() > 3;
 	ArrayType *grades = graded ? PG_GETARG_ARRAYTYPE_P(2) : NULL;
 	size_t k = ds_check_k(PG_GETARG_INT32(graded ? 3 : 2));
-	DsGain gain =
-		graded ? ds_check_gain(text_to_cstring(PG_GETARG_TEXT_PP(4))) : DS_GAIN_LINEAR;
+	DsGain gain = graded ? ds_check_gain(text_to_cstring(PG_GETARG_TEXT_PP(4))) : DS_GAIN_LINEAR;
 	Judged judged;
 
 	if (!judge(fcinfo, grades, gain, &judged))

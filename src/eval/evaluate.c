@@ -174,9 +174,8 @@ prepare(const char *name, const char *sql, int n_types, Oid *types, int min_colu
 	query = list_length(source->query_list) == 1 ? linitial_node(Query, source->query_list) : NULL;
 	if (query == NULL || query->commandType != CMD_SELECT || query->hasModifyingCTE ||
 		query->rowMarks != NIL || source->resultDesc == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("%s must be one SELECT statement that only reads", name)));
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("%s must be one SELECT statement that only reads", name)));
 	*desc = source->resultDesc;
 	if ((*desc)->natts < min_columns || (max_columns > 0 && (*desc)->natts > max_columns))
 		ereport(ERROR, (errcode(ERRCODE_DATATYPE_MISMATCH),
@@ -251,10 +250,10 @@ add_query(Evaluation *eval, HeapTuple tuple, TupleDesc desc)
 	if (eval->n_queries == eval->capacity)
 	{
 		eval->capacity = Max(256, 2 * eval->capacity);
-		eval->queries = eval->queries
-							? repalloc_huge(eval->queries, sizeof(EvalQuery) * eval->capacity)
-							: MemoryContextAllocHuge(eval->context,
-													 sizeof(EvalQuery) * eval->capacity);
+		eval->queries =
+			eval->queries
+				? repalloc_huge(eval->queries, sizeof(EvalQuery) * eval->capacity)
+				: MemoryContextAllocHuge(eval->context, sizeof(EvalQuery) * eval->capacity);
 	}
 	query = &eval->queries[eval->n_queries];
 	memset(query, 0, sizeof(*query));
@@ -319,9 +318,9 @@ add_judgement(Evaluation *eval, HeapTuple tuple, TupleDesc desc)
 		char *text = SPI_getvalue(tuple, desc, 3);
 
 		if (text == NULL)
-			ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-							errmsg("relevance_sql returned a null grade for query id %s",
-								   query_id)));
+			ereport(ERROR,
+					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+					 errmsg("relevance_sql returned a null grade for query id %s", query_id)));
 		grade = DatumGetFloat8(DirectFunctionCall1(float8in, CStringGetDatum(text)));
 		ds_check(ds_grade_check(grade, eval->gain, &status), &status);
 	}
@@ -343,8 +342,8 @@ add_judgement(Evaluation *eval, HeapTuple tuple, TupleDesc desc)
 		return;
 	}
 	entry = documents_insert(
-		eval->documents,
-		(DocumentKey){found_query->index, MemoryContextStrdup(eval->context, id)}, &found);
+		eval->documents, (DocumentKey){found_query->index, MemoryContextStrdup(eval->context, id)},
+		&found);
 	entry->grade = grade;
 	entry->seen = false;
 	if (grade > 0)
@@ -352,10 +351,9 @@ add_judgement(Evaluation *eval, HeapTuple tuple, TupleDesc desc)
 		if (query->relevant == query->capacity)
 		{
 			query->capacity = Max(16, 2 * query->capacity);
-			query->ideal = query->ideal
-							   ? repalloc_huge(query->ideal, sizeof(double) * query->capacity)
-							   : MemoryContextAlloc(eval->context,
-													sizeof(double) * query->capacity);
+			query->ideal =
+				query->ideal ? repalloc_huge(query->ideal, sizeof(double) * query->capacity)
+							 : MemoryContextAlloc(eval->context, sizeof(double) * query->capacity);
 		}
 		query->ideal[query->relevant++] = grade;
 	}
@@ -365,9 +363,8 @@ static void
 read_relevance(Evaluation *eval)
 {
 	TupleDesc desc;
-	SPIPlanPtr plan =
-		prepare("relevance_sql", eval->relevance_sql, 0, NULL, 2, 3,
-				"(query id, document id) or (query id, document id, grade)", &desc);
+	SPIPlanPtr plan = prepare("relevance_sql", eval->relevance_sql, 0, NULL, 2, 3,
+							  "(query id, document id) or (query id, document id, grade)", &desc);
 
 	if (desc->natts > 2)
 	{
@@ -481,8 +478,9 @@ evaluate(Evaluation *eval)
 	SPI_connect();
 	for (size_t i = 0; i < lengthof(steps); i++)
 	{
-		ErrorContextCallback callback = {
-			.previous = error_context_stack, .callback = add_context, .arg = (void *) steps[i].name};
+		ErrorContextCallback callback = {.previous = error_context_stack,
+										 .callback = add_context,
+										 .arg = (void *) steps[i].name};
 
 		error_context_stack = &callback;
 		steps[i].step(eval);
@@ -497,8 +495,8 @@ static const char *
 text_argument(FunctionCallInfo fcinfo, int number, const char *name)
 {
 	if (PG_ARGISNULL(number))
-		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-						errmsg("\"%s\" must not be null", name)));
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("\"%s\" must not be null", name)));
 	return text_to_cstring(PG_GETARG_TEXT_PP(number));
 }
 
@@ -506,8 +504,8 @@ static int
 integer_argument(FunctionCallInfo fcinfo, int number, const char *name)
 {
 	if (PG_ARGISNULL(number))
-		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-						errmsg("\"%s\" must not be null", name)));
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("\"%s\" must not be null", name)));
 	return PG_GETARG_INT32(number);
 }
 
@@ -528,8 +526,8 @@ evaluate_arguments(FunctionCallInfo fcinfo, Evaluation *eval)
 						errmsg("warmup must be at least 0, not %d", warmup)));
 	eval->warmup = (size_t) warmup;
 	eval->gain = ds_check_gain(text_argument(fcinfo, 5, "gain"));
-	eval->context = AllocSetContextCreate(CurrentMemoryContext, "ds_evaluate",
-										  ALLOCSET_DEFAULT_SIZES);
+	eval->context =
+		AllocSetContextCreate(CurrentMemoryContext, "ds_evaluate", ALLOCSET_DEFAULT_SIZES);
 	eval->scratch =
 		AllocSetContextCreate(eval->context, "ds_evaluate rows", ALLOCSET_DEFAULT_SIZES);
 	evaluate(eval);
