@@ -51,4 +51,18 @@
 	} while (0)
 #endif
 
+/* For ANALYZE (include commands/vacuum.h): the column's statistics target, and its delay point. */
+#if PG_VERSION_NUM >= 170000
+#define ds_statistics_target(stats) \
+	((stats)->attstattarget < 0 ? default_statistics_target : (stats)->attstattarget)
+#else
+#define ds_statistics_target(stats) \
+	((stats)->attr->attstattarget < 0 ? default_statistics_target : (stats)->attr->attstattarget)
+#endif
+#if PG_VERSION_NUM >= 180000
+#define ds_analyze_delay_point() vacuum_delay_point(true)
+#else
+#define ds_analyze_delay_point() vacuum_delay_point()
+#endif
+
 #endif /* DS_COMPAT_H */

@@ -1,10 +1,18 @@
 /*
  * embedding.c
- *		The type embedding: making values, and the checks that all its parts share.
+ *		The type embedding: making values, the checks that all its parts share,
+ *		type modifiers and the binary format.
+ *
+ * The binary format is the dimension as int16, an int16 that is zero, and the
+ * elements as float4, all in network order, which is the format of pgvector's
+ * type vector: a driver that knows that type reads and writes this one.
  */
 #include "vector/embedding.h"
 
 #include <math.h>
+
+#include "libpq/pqformat.h"
+#include "utils/array.h"
 
 DsEmbedding *
 ds_embedding_new(int dim)
@@ -26,13 +34,18 @@ ds_embedding_from(const float *x, int dim)
 	for (int i = 0; i < dim; i++)
 	{
 		if (unlikely(!isfinite(x[i])))
-			ereport(ERROR,
-					(errcode(ERRCODE_DATA_EXCEPTION),
-					 errmsg("%s is not allowed in an embedding", isnan(x[i]) ? "NaN" : "infinity"),
-					 errdetail("Element %d.", i + 1)));
+			ds_embedding_not_finite(x[i], i);
 		result->x[i] = x[i];
 	}
 	return result;
+}
+
+void
+ds_embedding_not_finite(double x, int i)
+{
+	ereport(ERROR, (errcode(ERRCODE_DATA_EXCEPTION),
+					errmsg("%s is not allowed in an embedding", isnan(x) ? "NaN" : "infinity"),
+					errdetail("Element %d.", i + 1)));
 }
 
 void
@@ -63,8 +76,113 @@ ds_embedding_dims_differ(int a, int b)
 }
 
 void
+ds_embedding_overflow(void)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE), errmsg("value out of range: overflow"),
+			 errdetail("An element of the result does not fit into a real.")));
+}
+
+void
 ds_embedding_corrupted(void)
 {
 	ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED),
 					errmsg("a stored embedding is damaged: its size and its dimension disagree")));
+}
+
+/* embedding_typmod_in(cstring[]) -> integer: the dimension of embedding(128) */
+DS_FUNCTION(ds_embedding_typmod_in);
+Datum
+ds_embedding_typmod_in(PG_FUNCTION_ARGS)
+{
+	int count;
+	int32 *modifiers = ArrayGetIntegerTypmods(PG_GETARG_ARRAYTYPE_P(0), &count);
+
+	if (count != 1)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("type embedding takes one modifier, its number of dimensions")));
+	if (modifiers[0] < 1)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("an embedding must have at least 1 dimension")));
+	if (modifiers[0] > DS_EMBEDDING_MAX_DIM)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("an embedding cannot have more than %d dimensions", DS_EMBEDDING_MAX_DIM)));
+	PG_RETURN_INT32(modifiers[0]);
+}
+
+/* embedding(embedding, integer, boolean) -> embedding: the length coercion */
+DS_FUNCTION(ds_embedding_coerce);
+Datum
+ds_embedding_coerce(PG_FUNCTION_ARGS)
+{
+	DsEmbeddingView view;
+
+	ds_embedding_view(PG_GETARG_DATUM(0), &view);
+	ds_embedding_check_typmod(view.dim, PG_GETARG_INT32(1));
+	ds_embedding_done(&view);
+	PG_RETURN_DATUM(PG_GETARG_DATUM(0));
+}
+
+/* embedding_recv(internal, oid, integer) -> embedding */
+DS_FUNCTION(ds_embedding_recv);
+Datum
+ds_embedding_recv(PG_FUNCTION_ARGS)
+{
+	StringInfo message = (StringInfo) PG_GETARG_POINTER(0);
+	int32 typmod = PG_GETARG_INT32(2);
+	int size = message->len - message->cursor;
+	DsEmbedding *result;
+	int dim;
+	int unused;
+
+	if (size < 4)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_BINARY_REPRESENTATION),
+						errmsg("invalid binary format of type embedding"),
+						errdetail("%d bytes are too short for its header.", size)));
+	dim = (int16) pq_getmsgint(message, sizeof(int16));
+	unused = (int16) pq_getmsgint(message, sizeof(int16));
+	if (dim < 0)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_BINARY_REPRESENTATION),
+						errmsg("invalid binary format of type embedding"),
+						errdetail("The number of dimensions is %d.", dim)));
+	if (unused != 0)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_BINARY_REPRESENTATION),
+						errmsg("invalid binary format of type embedding"),
+						errdetail("The second field is %d, not zero.", unused)));
+	ds_embedding_check_dim(dim);
+	if (size != 4 + dim * (int) sizeof(float))
+		ereport(ERROR, (errcode(ERRCODE_INVALID_BINARY_REPRESENTATION),
+						errmsg("invalid binary format of type embedding"),
+						errdetail("%d dimensions need %d bytes, not %d.", dim,
+								  4 + dim * (int) sizeof(float), size)));
+	ds_embedding_check_typmod(dim, typmod);
+
+	result = ds_embedding_new(dim);
+	for (int i = 0; i < dim; i++)
+	{
+		result->x[i] = pq_getmsgfloat4(message);
+		if (unlikely(!isfinite(result->x[i])))
+			ds_embedding_not_finite(result->x[i], i);
+	}
+	PG_RETURN_EMBEDDING(result);
+}
+
+/* embedding_send(embedding) -> bytea */
+DS_FUNCTION(ds_embedding_send);
+Datum
+ds_embedding_send(PG_FUNCTION_ARGS)
+{
+	DsEmbeddingView view;
+	StringInfoData message;
+
+	ds_embedding_view(PG_GETARG_DATUM(0), &view);
+	pq_begintypsend(&message);
+	enlargeStringInfo(&message, 4 + view.dim * (int) sizeof(float));
+	pq_sendint16(&message, (uint16) view.dim);
+	pq_sendint16(&message, 0);
+	for (int i = 0; i < view.dim; i++)
+		pq_sendfloat4(&message, view.x[i]);
+	ds_embedding_done(&view);
+	PG_RETURN_BYTEA_P(pq_endtypsend(&message));
 }

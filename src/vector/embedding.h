@@ -51,8 +51,9 @@ typedef struct DsEmbeddingView
 #define PG_RETURN_EMBEDDING(e) return EmbeddingGetDatum(e)
 
 /* Raise XX001: the stored size and the stored dimension disagree. */
-extern void ds_embedding_corrupted(void) pg_attribute_noreturn();
+extern void ds_embedding_corrupted(void) __attribute__((__noreturn__));
 
+/* Read a value, in place where that is possible. */
 static inline void
 ds_embedding_view(Datum datum, DsEmbeddingView *view)
 {
@@ -98,6 +99,12 @@ extern DsEmbedding *ds_embedding_new(int dim);
 /* A new value with these elements; refuses dimensions as above, NaN and infinity (22000). */
 extern DsEmbedding *ds_embedding_from(const float *x, int dim);
 
+/* Raise 22000: element i (from 0) is NaN or infinite. */
+extern void ds_embedding_not_finite(double x, int i) __attribute__((__noreturn__));
+
+/* Raise 22003 for a result whose elements are not all finite. */
+extern void ds_embedding_overflow(void) __attribute__((__noreturn__));
+
 /* Raise 22000 for fewer than one dimension, 54000 for too many. */
 extern void ds_embedding_check_dim(int64 dim);
 
@@ -105,7 +112,7 @@ extern void ds_embedding_check_dim(int64 dim);
 extern void ds_embedding_check_typmod(int dim, int32 typmod);
 
 /* Raise 22000 when two values that are combined differ in dimension. */
-extern void ds_embedding_dims_differ(int a, int b) pg_attribute_noreturn();
+extern void ds_embedding_dims_differ(int a, int b) __attribute__((__noreturn__));
 
 static inline void
 ds_embedding_check_same_dim(int a, int b)
@@ -116,5 +123,8 @@ ds_embedding_check_same_dim(int a, int b)
 
 /* Order: element by element, a prefix before what continues it; < 0, 0, > 0 */
 extern int ds_embedding_compare(const DsEmbeddingView *a, const DsEmbeddingView *b);
+
+/* A hash that is the same for equal values, also where they differ in the sign of a zero. */
+extern uint64 ds_embedding_hash64(Datum datum, uint64 seed);
 
 #endif /* DS_EMBEDDING_H */
