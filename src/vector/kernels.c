@@ -1,6 +1,6 @@
 /*
  * kernels.c
- *		Choosing the kernels, and the operators' uncommon paths.
+ *		Choosing the kernels.
  */
 #include "vector/kernels.h"
 #include "vector/kernels_tables.h"
@@ -35,17 +35,4 @@ ds_kernels_choose(void)
 		kernels = ds_kernels_at((DsCpuLevel) level);
 	ds_kernels_chosen = kernels;
 	return kernels;
-}
-
-double
-ds_cosine_distance_wide(const DsKernels *kernels, const float *a, const float *b, size_t d)
-{
-	DsCosineSumsWide sums = kernels->cosine_sums_wide(a, b, d);
-
-	/*
-	 * A product of two floats is exact in double and neither overflows nor
-	 * vanishes, and so does the product of the two norms: between 2^-596 and
-	 * 2^560.  Zero means a zero vector: 0 / 0 is NaN.
-	 */
-	return ds_cosine_from_sums(sums.dot, sums.aa, sums.bb);
 }

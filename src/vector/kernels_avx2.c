@@ -14,6 +14,8 @@
 #define WIDTH 8
 #define WIDE __m256d
 #define WIDE_WIDTH 4
+#define CHAINS 4
+#define KEEP_CONSTRAINT "x"
 
 /* a window of n set words: start at 8 - n */
 static const int32_t part_mask[16] = {-1, -1, -1, -1, -1, -1, -1, -1};
@@ -41,6 +43,16 @@ vec_sum(__m256 v)
 	return _mm_cvtss_f32(half);
 }
 
+/* three sums for the price of two: pairs are added across registers */
+static inline DsCosineSums
+vec_sum3(__m256 dot, __m256 aa, __m256 bb)
+{
+	__m256 sums = _mm256_hadd_ps(_mm256_hadd_ps(dot, aa), _mm256_hadd_ps(bb, bb));
+	__m128 half = _mm_add_ps(_mm256_castps256_ps128(sums), _mm256_extractf128_ps(sums, 1));
+
+	return (DsCosineSums){half[0], half[1], half[2]};
+}
+
 #define wide_zero() _mm256_setzero_pd()
 #define wide_load(p) _mm256_cvtps_pd(_mm_loadu_ps(p))
 #define wide_add(a, b) _mm256_add_pd(a, b)
@@ -61,6 +73,12 @@ wide_sum(__m256d v)
 	__m128d half = _mm_add_pd(_mm256_castpd256_pd128(v), _mm256_extractf128_pd(v, 1));
 
 	return _mm_cvtsd_f64(_mm_add_sd(half, _mm_unpackhi_pd(half, half)));
+}
+
+static inline DsCosineSumsWide
+wide_sum3(__m256d dot, __m256d aa, __m256d bb)
+{
+	return (DsCosineSumsWide){wide_sum(dot), wide_sum(aa), wide_sum(bb)};
 }
 
 #include "vector/kernels_simd.h"

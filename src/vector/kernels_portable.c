@@ -1,122 +1,78 @@
 /*
  * kernels_portable.c
- *		The kernels in plain C.
- *
- * Sixteen partial sums, which a compiler keeps in vector registers of any
- * width without being allowed to reorder a float sum.
+ *		The kernels for any processor: vectors of 4 floats or 2 doubles, which
+ *		the compiler turns into what there is (SSE2, NEON, or scalars).
  */
+#include <string.h>
+
 #include "vector/kernels_elementwise.h"
 #include "vector/kernels_tables.h"
 
-#define LANES 16
+typedef float Float4 __attribute__((vector_size(16)));
+typedef double Double2 __attribute__((vector_size(16)));
+typedef int32_t Int4 __attribute__((vector_size(16)));
+typedef int64_t Long2 __attribute__((vector_size(16)));
 
-/* add the partial sums in a tree */
-#define DEFINE_REDUCE(name, type)                          \
-	static inline type name(type *sum)                     \
-	{                                                      \
-		for (int width = LANES / 2; width > 0; width /= 2) \
-			for (int j = 0; j < width; j++)                \
-				sum[j] += sum[j + width];                  \
-		return sum[0];                                     \
-	}
-DEFINE_REDUCE(reduce_float, float)
-DEFINE_REDUCE(reduce_double, double)
+#define VEC Float4
+#define WIDTH 4
+#define WIDE Double2
+#define WIDE_WIDTH 2
+#define CHAINS 4
 
-/* sum of term over i; the last, partial step uses the first partial sums */
-#define DEFINE_SUM(name, type, arguments, term)    \
-	static type name arguments                     \
-	{                                              \
-		type sum[LANES] = {0};                     \
-		size_t start = 0;                          \
-                                                   \
-		for (; start + LANES <= d; start += LANES) \
-			for (size_t j = 0; j < LANES; j++)     \
-			{                                      \
-				size_t i = start + j;              \
-                                                   \
-				sum[j] += (term);                  \
-			}                                      \
-		for (size_t i = start; i < d; i++)         \
-			sum[i - start] += (term);              \
-		return reduce_##type(sum);                 \
-	}
+#define vec_zero() ((Float4){0})
+#define vec_add(a, b) ((a) + (b))
+#define vec_sub(a, b) ((a) - (b))
+#define vec_fma(a, b, c) ((a) * (b) + (c))
 
-#define PAIR (const float *a, const float *b, size_t d)
-#define SINGLE (const float *a, size_t d)
-
-DEFINE_SUM(l2_squared, float, PAIR, (a[i] - b[i]) * (a[i] - b[i]))
-DEFINE_SUM(inner_product, float, PAIR, a[i] * b[i])
-DEFINE_SUM(taxicab, float, PAIR, fabsf(a[i] - b[i]))
-DEFINE_SUM(squared_norm, float, SINGLE, a[i] * a[i])
-
-#define DIFFERENCE ((double) a[i] - (double) b[i])
-DEFINE_SUM(l2_squared_wide, double, PAIR, DIFFERENCE *DIFFERENCE)
-DEFINE_SUM(inner_product_wide, double, PAIR, (double) a[i] * (double) b[i])
-DEFINE_SUM(taxicab_wide, double, PAIR, fabs(DIFFERENCE))
-DEFINE_SUM(squared_norm_wide, double, SINGLE, (double) a[i] * (double) a[i])
-
-/* as three sums: the order of additions is the same in each, so equal vectors give equal sums */
-#define DEFINE_COSINE(name, type, result)                                          \
-	static result name(const float *a, const float *b, size_t d)                   \
-	{                                                                              \
-		type dot[LANES] = {0};                                                     \
-		type aa[LANES] = {0};                                                      \
-		type bb[LANES] = {0};                                                      \
-		size_t start = 0;                                                          \
-                                                                                   \
-		for (; start + LANES <= d; start += LANES)                                 \
-			for (size_t j = 0; j < LANES; j++)                                     \
-			{                                                                      \
-				type x = a[start + j];                                             \
-				type y = b[start + j];                                             \
-                                                                                   \
-				dot[j] += x * y;                                                   \
-				aa[j] += x * x;                                                    \
-				bb[j] += y * y;                                                    \
-			}                                                                      \
-		for (size_t i = start; i < d; i++)                                         \
-		{                                                                          \
-			type x = a[i];                                                         \
-			type y = b[i];                                                         \
-                                                                                   \
-			dot[i - start] += x * y;                                               \
-			aa[i - start] += x * x;                                                \
-			bb[i - start] += y * y;                                                \
-		}                                                                          \
-		return (result){reduce_##type(dot), reduce_##type(aa), reduce_##type(bb)}; \
-	}
-DEFINE_COSINE(cosine_sums, float, DsCosineSums)
-DEFINE_COSINE(cosine_sums_wide, double, DsCosineSumsWide)
-
-static void
-l2_squared_many(const float *query, const float *rows, size_t stride, size_t n, size_t d,
-				float *out)
+static inline Float4
+vec_load(const float *p)
 {
-	for (size_t i = 0; i < n; i++)
-		out[i] = l2_squared(query, rows + i * stride, d);
+	Float4 v;
+
+	memcpy(&v, p, sizeof v);
+	return v;
 }
 
-static void
-inner_product_many(const float *query, const float *rows, size_t stride, size_t n, size_t d,
-				   float *out)
+static inline Float4
+vec_load_part(const float *p, size_t n)
 {
-	for (size_t i = 0; i < n; i++)
-		out[i] = inner_product(query, rows + i * stride, d);
+	/* n is 1 to 3 */
+	return (Float4){p[0], n > 1 ? p[1] : 0.0f, n > 2 ? p[2] : 0.0f, 0.0f};
 }
 
-const DsKernels ds_kernels_portable = {
-	.level = DS_CPU_PORTABLE,
-	.l2_squared = l2_squared,
-	.inner_product = inner_product,
-	.taxicab = taxicab,
-	.squared_norm = squared_norm,
-	.cosine_sums = cosine_sums,
-	.l2_squared_wide = l2_squared_wide,
-	.inner_product_wide = inner_product_wide,
-	.taxicab_wide = taxicab_wide,
-	.squared_norm_wide = squared_norm_wide,
-	.cosine_sums_wide = cosine_sums_wide,
-	.l2_squared_many = l2_squared_many,
-	.inner_product_many = inner_product_many,
-	ELEMENTWISE_MEMBERS,
-};
+static inline Float4
+vec_abs(Float4 v)
+{
+	return (Float4) ((Int4) v & INT32_C(0x7fffffff));
+}
+
+static inline float
+vec_sum(Float4 v)
+{
+	return (v[0] + v[2]) + (v[1] + v[3]);
+}
+
+static inline DsCosineSums
+vec_sum3(Float4 dot, Float4 aa, Float4 bb)
+{
+	return (DsCosineSums){vec_sum(dot), vec_sum(aa), vec_sum(bb)};
+}
+
+#define wide_zero() ((Double2){0})
+#define wide_load(p) ((Double2){(p)[0], (p)[1]})
+#define wide_load_part(p, n) ((Double2){(p)[0], 0.0})
+#define wide_add(a, b) ((a) + (b))
+#define wide_sub(a, b) ((a) - (b))
+#define wide_abs(a) ((Double2) ((Long2) (a) &INT64_C(0x7fffffffffffffff)))
+#define wide_fma(a, b, c) ((a) * (b) + (c))
+#define wide_sum(v) ((v)[0] + (v)[1])
+
+static inline DsCosineSumsWide
+wide_sum3(Double2 dot, Double2 aa, Double2 bb)
+{
+	return (DsCosineSumsWide){wide_sum(dot), wide_sum(aa), wide_sum(bb)};
+}
+
+#include "vector/kernels_simd.h"
+
+const DsKernels ds_kernels_portable = {.level = DS_CPU_PORTABLE, SIMD_MEMBERS, ELEMENTWISE_MEMBERS};

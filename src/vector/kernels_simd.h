@@ -6,8 +6,11 @@
  *	VEC, WIDTH			a register of WIDTH floats
  *	vec_zero, vec_load(p), vec_load_part(p, n)		n < WIDTH floats, the rest 0
  *	vec_add, vec_sub, vec_abs, vec_fma(a, b, c) = a * b + c, vec_sum(v)
+ *	vec_sum3(a, b, c)	DsCosineSums of three registers, each added up in the same order
  *	WIDE, WIDE_WIDTH	a register of WIDE_WIDTH doubles, and the same operations as
  *						wide_*; wide_load converts from float
+ *	CHAINS				registers for each sum of the cosine distance, 2 or 4
+ *	KEEP_CONSTRAINT		what inline assembly calls such a register; not defined: unknown
  *
  * Loads are unaligned.  A loop adds into four registers, because an addition
  * takes four cycles and two can start in each; what is left of the row goes
@@ -104,50 +107,101 @@ DEFINE_SUM(squared_norm_wide, double, WIDE, WIDE_WIDTH, wide, (const float *a, s
 
 /*
  * Three sums in one pass.  Each adds its terms in the same order, so equal
- * vectors give three equal sums and a cosine distance of exactly 0.  Three
- * times three chains already fill the two multipliers.
+ * vectors give three equal sums and a cosine distance of exactly 0.  The
+ * multipliers are what limits this one, and CHAINS registers a sum keep them
+ * busy.  KEEP stops the compiler from loading an operand once for every use.
  */
-#define DEFINE_COSINE(name, result, type, width, prefix)                                         \
-	static result name(const float *a, const float *b, size_t d)                                 \
-	{                                                                                            \
-		type dot0 = prefix##_zero(), dot1 = dot0, dot2 = dot0, dot3 = dot0;                      \
-		type aa0 = dot0, aa1 = dot0, aa2 = dot0, aa3 = dot0;                                     \
-		type bb0 = dot0, bb1 = dot0, bb2 = dot0, bb3 = dot0;                                     \
-		size_t i = 0;                                                                            \
-                                                                                                 \
-		for (; i + 4 * (width) <= d; i += 4 * (width))                                           \
-		{                                                                                        \
-			COSINE_STEP(type, 0, prefix##_load(a + i), prefix##_load(b + i), prefix##_fma)       \
-			COSINE_STEP(type, 1, prefix##_load(a + i + (width)), prefix##_load(b + i + (width)), \
-						prefix##_fma)                                                            \
-			COSINE_STEP(type, 2, prefix##_load(a + i + 2 * (width)),                             \
-						prefix##_load(b + i + 2 * (width)), prefix##_fma)                        \
-			COSINE_STEP(type, 3, prefix##_load(a + i + 3 * (width)),                             \
-						prefix##_load(b + i + 3 * (width)), prefix##_fma)                        \
-		}                                                                                        \
-		for (; i + (width) <= d; i += (width))                                                   \
-			COSINE_STEP(type, 0, prefix##_load(a + i), prefix##_load(b + i), prefix##_fma)       \
-		if (i < d)                                                                               \
-			COSINE_STEP(type, 1, prefix##_load_part(a + i, d - i),                               \
-						prefix##_load_part(b + i, d - i), prefix##_fma)                          \
-		return (result){                                                                         \
-			prefix##_sum(prefix##_add(prefix##_add(dot0, dot1), prefix##_add(dot2, dot3))),      \
-			prefix##_sum(prefix##_add(prefix##_add(aa0, aa1), prefix##_add(aa2, aa3))),          \
-			prefix##_sum(prefix##_add(prefix##_add(bb0, bb1), prefix##_add(bb2, bb3)))};         \
+#ifdef KEEP_CONSTRAINT
+#define KEEP(register) __asm__("" : "+" KEEP_CONSTRAINT(register))
+#else
+#define KEEP(register) ((void) 0)
+#endif
+
+#define COSINE_DECLARE(j, type, width, prefix) \
+	type dot##j = prefix##_zero(), aa##j = dot##j, bb##j = dot##j;
+
+#define COSINE_ADD(j, type, load_a, load_b, fma) \
+	{                                            \
+		type x = load_a;                         \
+		type y = load_b;                         \
+                                                 \
+		KEEP(x);                                 \
+		KEEP(y);                                 \
+		dot##j = fma(x, y, dot##j);              \
+		aa##j = fma(x, x, aa##j);                \
+		bb##j = fma(y, y, bb##j);                \
 	}
 
-#define COSINE_STEP(type, n, load_a, load_b, fma) \
-	{                                             \
-		type x = load_a;                          \
-		type y = load_b;                          \
-                                                  \
-		dot##n = fma(x, y, dot##n);               \
-		aa##n = fma(x, x, aa##n);                 \
-		bb##n = fma(y, y, bb##n);                 \
+#define COSINE_STEP(j, type, width, prefix)                                                     \
+	COSINE_ADD(j, type, prefix##_load(a + i + j * (width)), prefix##_load(b + i + j * (width)), \
+			   prefix##_fma)
+
+#define COSINE_FOLD(to, from, prefix)           \
+	dot##to = prefix##_add(dot##to, dot##from); \
+	aa##to = prefix##_add(aa##to, aa##from);    \
+	bb##to = prefix##_add(bb##to, bb##from);
+
+#if CHAINS == 4
+#define COSINE_EACH(macro, type, width, prefix)                                               \
+	macro(0, type, width, prefix) macro(1, type, width, prefix) macro(2, type, width, prefix) \
+		macro(3, type, width, prefix)
+#define COSINE_FOLD_ALL(prefix) \
+	COSINE_FOLD(0, 1, prefix) COSINE_FOLD(2, 3, prefix) COSINE_FOLD(0, 2, prefix)
+#else
+#define COSINE_EACH(macro, type, width, prefix) \
+	macro(0, type, width, prefix) macro(1, type, width, prefix)
+#define COSINE_FOLD_ALL(prefix) COSINE_FOLD(0, 1, prefix)
+#endif
+
+#define DEFINE_COSINE(name, result, type, width, prefix)               \
+	static inline __attribute__((always_inline))                       \
+	result name##_inline(const float *a, const float *b, size_t d)     \
+	{                                                                  \
+		COSINE_EACH(COSINE_DECLARE, type, width, prefix)               \
+		size_t i = 0;                                                  \
+                                                                       \
+		for (; i + CHAINS * (width) <= d; i += CHAINS * (width))       \
+		{                                                              \
+			COSINE_EACH(COSINE_STEP, type, width, prefix)              \
+		}                                                              \
+		for (; i + (width) <= d; i += (width))                         \
+			COSINE_STEP(0, type, width, prefix)                        \
+		if (i < d)                                                     \
+			COSINE_ADD(1, type, prefix##_load_part(a + i, d - i),      \
+					   prefix##_load_part(b + i, d - i), prefix##_fma) \
+		COSINE_FOLD_ALL(prefix)                                        \
+		return prefix##_sum3(dot0, aa0, bb0);                          \
+	}                                                                  \
+                                                                       \
+	static result name(const float *a, const float *b, size_t d)       \
+	{                                                                  \
+		return name##_inline(a, b, d);                                 \
 	}
 
 DEFINE_COSINE(cosine_sums, DsCosineSums, VEC, WIDTH, vec)
 DEFINE_COSINE(cosine_sums_wide, DsCosineSumsWide, WIDE, WIDE_WIDTH, wide)
+
+/*
+ * The distance itself is computed here too, with this file's instructions:
+ * the root and the quotient are a visible part of it at 128 dimensions.
+ */
+static __attribute__((noinline)) double
+cosine_distance_wide(const float *a, const float *b, size_t d)
+{
+	DsCosineSumsWide sums = cosine_sums_wide_inline(a, b, d);
+
+	return ds_cosine_from_sums(sums.dot, sums.aa, sums.bb);
+}
+
+static double
+cosine_distance(const float *a, const float *b, size_t d)
+{
+	DsCosineSums sums = cosine_sums_inline(a, b, d);
+
+	if (ds_cosine_sums_in_range(sums))
+		return ds_cosine_from_sums(sums.dot, sums.aa, sums.bb);
+	return cosine_distance_wide(a, b, d);
+}
 
 /*
  * Four rows at once: the query is loaded once for four, five loads where the
@@ -216,7 +270,8 @@ DEFINE_MANY(inner_product_many, inner_product, step_product)
 
 #define SIMD_MEMBERS                                                                              \
 	.l2_squared = l2_squared, .inner_product = inner_product, .taxicab = taxicab,                 \
-	.squared_norm = squared_norm, .cosine_sums = cosine_sums, .l2_squared_wide = l2_squared_wide, \
-	.inner_product_wide = inner_product_wide, .taxicab_wide = taxicab_wide,                       \
-	.squared_norm_wide = squared_norm_wide, .cosine_sums_wide = cosine_sums_wide,                 \
-	.l2_squared_many = l2_squared_many, .inner_product_many = inner_product_many
+	.squared_norm = squared_norm, .cosine_sums = cosine_sums, .cosine_distance = cosine_distance, \
+	.l2_squared_wide = l2_squared_wide, .inner_product_wide = inner_product_wide,                 \
+	.taxicab_wide = taxicab_wide, .squared_norm_wide = squared_norm_wide,                         \
+	.cosine_sums_wide = cosine_sums_wide, .l2_squared_many = l2_squared_many,                     \
+	.inner_product_many = inner_product_many

@@ -41,7 +41,7 @@ typedef enum Operation
 
 static const char *const operation_names[] = {
 	"loads only", "<-> l2_squared",		   "<#> inner_product",		   "<+> taxicab",
-	"<=> cosine", "l2_squared, many rows", "inner_product, many rows", "<=> in double"};
+	"<=> cosine", "l2_squared, many rows", "inner_product, many rows", "cosine sums in double"};
 
 typedef struct Contender
 {
@@ -181,7 +181,7 @@ pass(const Contender *c, Operation operation, const Rows *r)
 			sum = r->out[0];
 			break;
 		case COSINE_WIDE:
-			EACH_ROW(ds_cosine_distance_wide(k, r->query, row, r->d))
+			EACH_ROW(k->cosine_sums_wide(r->query, row, r->d).dot)
 			break;
 	}
 	return sum;
