@@ -2,7 +2,8 @@
 #
 #   make            build the library and the extension script
 #   make install    into the server that pg_config names
-#   make demo       the whole job on a private server (DATA=dir for other data)
+#   make demo       the whole job on a private server (DATA=dir for other data,
+#                   KEEP=1 to leave the server running)
 #   make test       everything; TESTS="unit regress pgtap tap" for a part
 #   make lint       formatting and static checks
 #   make bench      see test/bench
@@ -68,7 +69,7 @@ $(SCRIPT): $(SCRIPT_PARTS) Makefile
 
 .PHONY: demo test lint bench
 demo:
-	@test/demo/run $(if $(DATA),--data '$(DATA)')
+	@test/demo/run $(if $(DATA),--data '$(DATA)') $(if $(KEEP),--keep)
 
 test:
 	@test/run $(TESTS)
