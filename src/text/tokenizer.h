@@ -115,6 +115,7 @@ typedef struct DsTokenScratch
 	size_t clean_capacity;
 	uint32_t *characters;
 	uint32_t *places;
+	uint64_t *features;
 } DsTokenScratch;
 
 extern DsCode ds_tokenizer_scratch(const DsTokenizer *tokenizer, DsArena *arena,

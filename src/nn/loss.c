@@ -1,0 +1,147 @@
+/*
+ * loss.c
+ *		Losses over the scores of a batch.
+ *
+ * A batch of (query, document) pairs gives every query one right answer and
+ * many wrong ones for nothing: the documents of the other pairs.  With n pairs
+ * the scores of all queries with all documents are a matrix of which the
+ * diagonal should be large and the rest small, and a loss says how far from it
+ * that is.  Both functions turn the matrix into its gradient in place, as the
+ * matrix is the largest array of a step.
+ *
+ * Click logs repeat themselves: with 512 pairs of a few thousand products and
+ * some popular queries, other rows often hold the same document or the same
+ * query.  These are no wrong answers, and DsLossMask takes them out.  (With a
+ * query text that half of the log shares this can empty a row; its loss is
+ * then 0.)
+ *
+ * Limits.  What is right for a query but stands in no pair of the batch with
+ * it still counts as wrong.  On average over batches that costs little.
+ */
+#include "nn/loss.h"
+
+#include <math.h>
+
+#include "nn/simd.h"
+
+#ifdef DS_NN_DOUBLE
+#define MINUS_INFINITY (-HUGE_VAL)
+#else
+#define MINUS_INFINITY (-HUGE_VALF)
+#endif
+
+/* Set the masked columns of row i to value; returns how many they are */
+static size_t
+mask_row(ds_real *row, size_t i, size_t columns, size_t own, const DsLossMask *mask, ds_real value)
+{
+	size_t masked = 0;
+	ds_real kept = row[own];
+
+	if (mask == NULL)
+		return 0;
+	if (mask->row_document != NULL && mask->column_document != NULL)
+	{
+		uint64_t key = mask->row_document[i];
+
+		for (size_t j = 0; j < columns; j++)
+			row[j] = mask->column_document[j] == key ? value : row[j];
+	}
+	if (mask->row_query != NULL && mask->column_query != NULL)
+	{
+		uint64_t key = mask->row_query[i];
+		size_t paired = mask->paired < columns ? mask->paired : columns;
+
+		for (size_t j = 0; j < paired; j++)
+			row[j] = mask->column_query[j] == key ? value : row[j];
+	}
+	row[own] = kept;
+	for (size_t j = 0; j < columns; j++)
+		masked += row[j] == value;
+	return masked - (kept == value);
+}
+
+double
+ds_softmax_loss(ds_real *scores, size_t rows, size_t columns, size_t target, const DsLossMask *mask,
+				double scale, double weight, double *d_scale, size_t *correct)
+{
+	const DsNnKernels *kernels = ds_nn_kernels();
+	double loss = 0;
+	double by_scale = 0;
+	size_t right = 0;
+
+	for (size_t i = 0; i < rows; i++)
+	{
+		ds_real *row = scores + i * columns;
+		double own = (double) row[target + i];
+		double sum;
+		double weighted;
+		ds_real top;
+
+		mask_row(row, i, columns, target + i, mask, MINUS_INFINITY);
+		top = kernels->max(row, columns);
+		right += (double) top <= own;
+		/* softmax through exp(s - max): no overflow, and the sum is at least 1 */
+		kernels->exponentials(row, columns, (ds_real) scale, top, &sum, &weighted);
+		loss += log(sum) - scale * (own - (double) top);
+		by_scale += weighted / sum - own;
+		/* d loss / d score_j = scale * (softmax_j - [j is the target]) */
+		kernels->scale(row, columns, (ds_real) (scale * weight / sum));
+		row[target + i] -= (ds_real) (scale * weight);
+	}
+	if (d_scale != NULL)
+		*d_scale = weight * by_scale;
+	if (correct != NULL)
+		*correct = right;
+	return weight * loss;
+}
+
+double
+ds_contrastive_loss(ds_real *distances, size_t rows, size_t columns, size_t target,
+					const DsLossMask *mask, double margin, double weight, size_t *correct)
+{
+	double loss = 0;
+	size_t right = 0;
+
+	for (size_t i = 0; i < rows; i++)
+	{
+		ds_real *row = distances + i * columns;
+		double own = (double) row[target + i];
+		/* an infinite distance is no negative: nothing pulls it further away */
+		size_t masked = mask_row(row, i, columns, target + i, mask, -MINUS_INFINITY);
+		size_t negatives = columns - 1 - masked;
+		double share = negatives > 0 ? 1.0 / (double) negatives : 0;
+		int first = 1;
+
+		loss += 0.5 * own;
+		for (size_t j = 0; j < columns; j++)
+		{
+			double square = (double) row[j];
+			double distance;
+
+			if (j == target + i)
+			{
+				row[j] = (ds_real) (0.5 * weight);
+				continue;
+			}
+			first &= !(square < own);
+			if (square >= margin * margin)
+			{
+				row[j] = 0;
+				continue;
+			}
+			distance = sqrt(square);
+			loss += 0.5 * share * (margin - distance) * (margin - distance);
+			/*
+			 * d/d(d^2) of 1/2 (m - d)^2 is -(m - d) / (2 d).  For equal vectors the direction is
+			 * undefined; the bound keeps the gradient finite, and its product with q - p is 0.
+			 */
+			if (distance < 1e-6)
+				distance = 1e-6;
+			row[j] = (ds_real) (-0.5 * weight * share * (margin - distance) / distance);
+		}
+		right += (size_t) first;
+	}
+	if (correct != NULL)
+		*correct = right;
+	return weight * loss;
+}

@@ -1,0 +1,278 @@
+/*
+ * simd_body.h
+ *		The source of the kernels (see simd.h); included by each file that
+ *		compiles it for a kind of processor.
+ *
+ * VECTOR_BYTES is the width of a register, KERNELS_NAME the name of the table.
+ * Where values must stay in registers across a loop, GCC's vector types say
+ * so; the other loops are plain, and written so that a compiler vectorises
+ * them without being allowed to reorder arithmetic: sums go to LANES partial
+ * sums.
+ */
+#include <math.h>
+#include <string.h>
+
+#define LANES (VECTOR_BYTES / sizeof(ds_real))
+#define BLOCK 8 /* registers that a row's block of columns takes */
+
+typedef ds_real vector __attribute__((vector_size(VECTOR_BYTES)));
+
+static inline vector
+load(const ds_real *p)
+{
+	vector v;
+
+	memcpy(&v, p, sizeof(v));
+	return v;
+}
+
+static inline void
+store(ds_real *p, vector v)
+{
+	memcpy(p, &v, sizeof(v));
+}
+
+static void
+bag(const ds_real *rows, size_t dims, const uint32_t *ids, size_t n, ds_real scale, ds_real *out)
+{
+	size_t c = 0;
+
+	for (; c + BLOCK * LANES <= dims; c += BLOCK * LANES)
+	{
+		vector sum[BLOCK] = {{0}};
+
+		for (size_t i = 0; i < n; i++)
+		{
+			const ds_real *row = rows + (size_t) ids[i] * dims + c;
+
+#pragma GCC unroll 8
+			for (size_t b = 0; b < BLOCK; b++)
+				sum[b] += load(row + b * LANES);
+		}
+#pragma GCC unroll 8
+		for (size_t b = 0; b < BLOCK; b++)
+			store(out + c + b * LANES, sum[b] * scale);
+	}
+	for (; c + LANES <= dims; c += LANES)
+	{
+		vector sum = {0};
+
+		for (size_t i = 0; i < n; i++)
+			sum += load(rows + (size_t) ids[i] * dims + c);
+		store(out + c, sum * scale);
+	}
+	for (; c < dims; c++)
+	{
+		ds_real sum = 0;
+
+		for (size_t i = 0; i < n; i++)
+			sum += rows[(size_t) ids[i] * dims + c];
+		out[c] = sum * scale;
+	}
+}
+
+static void
+dense_row(const ds_real *in, const ds_real *weight, const ds_real *bias, size_t ins, size_t outs,
+		  ds_real *out)
+{
+	size_t c = 0;
+
+	for (; c + BLOCK * LANES <= outs; c += BLOCK * LANES)
+	{
+		vector sum[BLOCK];
+
+#pragma GCC unroll 8
+		for (size_t b = 0; b < BLOCK; b++)
+			sum[b] = load(bias + c + b * LANES);
+		for (size_t i = 0; i < ins; i++)
+		{
+			const ds_real *row = weight + i * outs + c;
+
+#pragma GCC unroll 8
+			for (size_t b = 0; b < BLOCK; b++)
+				sum[b] += in[i] * load(row + b * LANES);
+		}
+#pragma GCC unroll 8
+		for (size_t b = 0; b < BLOCK; b++)
+			store(out + c + b * LANES, sum[b]);
+	}
+	for (; c + LANES <= outs; c += LANES)
+	{
+		vector sum = load(bias + c);
+
+		for (size_t i = 0; i < ins; i++)
+			sum += in[i] * load(weight + i * outs + c);
+		store(out + c, sum);
+	}
+	for (; c < outs; c++)
+	{
+		ds_real sum = bias[c];
+
+		for (size_t i = 0; i < ins; i++)
+			sum += in[i] * weight[i * outs + c];
+		out[c] = sum;
+	}
+}
+
+static ds_real
+dot(const ds_real *a, const ds_real *b, size_t n)
+{
+	vector sum[4] = {{0}};
+	ds_real total = 0;
+	size_t i = 0;
+
+	for (; i + 4 * LANES <= n; i += 4 * LANES)
+	{
+#pragma GCC unroll 4
+		for (size_t k = 0; k < 4; k++)
+			sum[k] += load(a + i + k * LANES) * load(b + i + k * LANES);
+	}
+	for (; i + LANES <= n; i += LANES)
+		sum[0] += load(a + i) * load(b + i);
+	sum[0] = (sum[0] + sum[1]) + (sum[2] + sum[3]);
+	for (size_t k = 0; k < LANES; k++)
+		total += sum[0][k];
+	for (; i < n; i++)
+		total += a[i] * b[i];
+	return total;
+}
+
+static ds_real
+max(const ds_real *x, size_t n)
+{
+	ds_real lanes[LANES];
+	ds_real top = x[0];
+	size_t i = 0;
+
+	for (size_t k = 0; k < LANES; k++)
+		lanes[k] = top;
+	for (; i + LANES <= n; i += LANES)
+		for (size_t k = 0; k < LANES; k++)
+			lanes[k] = x[i + k] > lanes[k] ? x[i + k] : lanes[k];
+	for (; i < n; i++)
+		top = x[i] > top ? x[i] : top;
+	for (size_t k = 0; k < LANES; k++)
+		top = lanes[k] > top ? lanes[k] : top;
+	return top;
+}
+
+#ifdef DS_NN_DOUBLE
+#define exponential exp
+#else
+/*
+ * e^x for x <= 0, to about 1 part in 10^7: 2^k * 2^f with |f| <= 1/2, the second
+ * by a polynomial (Taylor's, of ln 2 f), the first through the exponent's
+ * bits.  Below -87 it is 0, NaN included only if x is.
+ */
+static inline float
+exponential(float x)
+{
+	float y = x < -87.0f ? -87.0f : x;
+	float k = (y * 1.44269504f + 12582912.0f) - 12582912.0f; /* rounds to the nearest whole */
+	float r = (y - k * 0.693359375f) + k * 2.12194440e-4f; /* ln 2 in two parts */
+	float p = 1.0f / 5040;
+	union
+	{
+		int32_t bits;
+		float value;
+	} power;
+
+	p = p * r + 1.0f / 720;
+	p = p * r + 1.0f / 120;
+	p = p * r + 1.0f / 24;
+	p = p * r + 1.0f / 6;
+	p = p * r + 0.5f;
+	p = p * r + 1.0f;
+	p = p * r + 1.0f;
+	/* NaN must not meet the conversion to an integer */
+	power.bits = ((k == k ? (int32_t) k : 0) + 127) * (1 << 23);
+	return x < -87.0f ? 0.0f : p * power.value;
+}
+#endif
+
+static void
+exponentials(ds_real *x, size_t n, ds_real scale, ds_real top, double *sum, double *weighted)
+{
+	ds_real sums[LANES] = {0};
+	ds_real products[LANES] = {0};
+	double total = 0;
+	double product = 0;
+	size_t i = 0;
+
+	for (; i + LANES <= n; i += LANES)
+		for (size_t k = 0; k < LANES; k++)
+		{
+			ds_real old = x[i + k];
+			ds_real e = exponential(scale * (old - top));
+
+			x[i + k] = e;
+			sums[k] += e;
+			/* a masked score is -infinity, and counts as 0 */
+			products[k] += e > 0 ? e * old : 0;
+		}
+	for (; i < n; i++)
+	{
+		ds_real old = x[i];
+		ds_real e = exponential(scale * (old - top));
+
+		x[i] = e;
+		total += (double) e;
+		product += e > 0 ? (double) e * (double) old : 0;
+	}
+	for (size_t k = 0; k < LANES; k++)
+	{
+		total += (double) sums[k];
+		product += (double) products[k];
+	}
+	*sum = total;
+	*weighted = product;
+}
+
+static void
+scale(ds_real *x, size_t n, ds_real factor)
+{
+	for (size_t i = 0; i < n; i++)
+		x[i] *= factor;
+}
+
+static void
+add(ds_real *restrict x, const ds_real *restrict y, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		x[i] += y[i];
+}
+
+#ifdef DS_NN_DOUBLE
+#define square_root sqrt
+#else
+#define square_root sqrtf
+#endif
+
+static void
+adam(const DsAdamFactors *factors, size_t n, const ds_real *restrict gradient,
+	 ds_real *restrict value, ds_real *restrict mean, ds_real *restrict variance)
+{
+	DsAdamFactors f = *factors;
+
+	for (size_t i = 0; i < n; i++)
+	{
+		ds_real g = gradient[i] * f.gradient_scale;
+		ds_real m = f.beta1 * mean[i] + f.one_minus_beta1 * g;
+		ds_real v = f.beta2 * variance[i] + f.one_minus_beta2 * g * g;
+
+		mean[i] = m;
+		variance[i] = v;
+		value[i] = value[i] * f.keep - f.rate * m / (square_root(v) + f.epsilon);
+	}
+}
+
+const DsNnKernels KERNELS_NAME = {
+	.bag = bag,
+	.dense_row = dense_row,
+	.dot = dot,
+	.max = max,
+	.exponentials = exponentials,
+	.scale = scale,
+	.add = add,
+	.adam = adam,
+};

@@ -1,0 +1,404 @@
+/*
+ * trainer_shard.c
+ *		One shard's part of a step: forward, loss, backward.
+ *
+ * What a shard computes depends on the batch, the parameters and its number,
+ * and on nothing that another worker may be doing: matrices have the shard's
+ * shapes, random numbers come from the stream (seed, step, shard).  Shards read
+ * each other's results only behind a barrier: the vectors after forward, the
+ * parts of the vectors' gradients after the loss.
+ */
+#include "nn/trainer_shard.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "nn/matrix.h"
+#include "nn/simd.h"
+
+double
+ds_shard_scale(const DsTrainer *trainer)
+{
+	return exp((double) trainer->encoder->parameter[trainer->encoder->scale_parameter].value[0]);
+}
+
+/*
+ * (0 + 1) + (2 + 3), where two absent parts make an absent sum.  The columns
+ * are taken in blocks so that the second sum needs little room.
+ */
+void
+ds_shard_sum(const ds_real *const part[DS_SHARDS], size_t n, ds_real *out)
+{
+	const DsNnKernels *kernels = ds_nn_kernels();
+	ds_real second[256];
+	const size_t block = sizeof(second) / sizeof(second[0]);
+
+	for (size_t at = 0; at < n; at += block)
+	{
+		size_t m = n - at < block ? n - at : block;
+		size_t bytes = m * sizeof(ds_real);
+		bool left = part[0] != NULL || part[1] != NULL;
+		bool right = part[2] != NULL || part[3] != NULL;
+
+		if (right)
+		{
+			memcpy(second, (part[2] != NULL ? part[2] : part[3]) + at, bytes);
+			if (part[2] != NULL && part[3] != NULL)
+				kernels->add(second, part[3] + at, m);
+		}
+		if (left)
+		{
+			const ds_real *first = (part[0] != NULL ? part[0] : part[1]) + at;
+
+			if (out + at != first)
+				memcpy(out + at, first, bytes);
+			if (part[0] != NULL && part[1] != NULL)
+				kernels->add(out + at, part[1] + at, m);
+			if (right)
+				kernels->add(out + at, second, m);
+		}
+		else if (right)
+			memcpy(out + at, second, bytes);
+		else
+			memset(out + at, 0, bytes);
+	}
+}
+
+/* Append texts begin to end - 1 of a ragged array to the pass, some features left out */
+static void
+take_texts(Pass *pass, const uint32_t *ids, const size_t *offsets, size_t begin, size_t end,
+		   double dropout, DsRandom *random)
+{
+	size_t n = pass->offsets[pass->texts];
+	uint64_t threshold = (uint64_t) (dropout * 0x1p32);
+
+	for (size_t t = begin; t < end; t++)
+	{
+		size_t first = n;
+
+		for (size_t i = offsets[t]; i < offsets[t + 1]; i++)
+		{
+			pass->ids[n] = ids[i];
+			/* the first one stands in while no other has come through */
+			if (threshold == 0 || ds_random_next(random) >> 32 >= threshold)
+				n++;
+		}
+		if (n == first && offsets[t + 1] > offsets[t])
+			pass->ids[n++] = ids[offsets[t]];
+		pass->offsets[++pass->texts] = n;
+	}
+}
+
+/* Which texts each id occurs in: rows, row_offsets, row_texts, from ids and offsets */
+static void
+transpose(Pass *pass, size_t vocabulary)
+{
+	size_t tokens = pass->offsets[pass->texts];
+	uint32_t count = 0;
+	uint32_t sum = 0;
+
+	for (size_t i = 0; i < tokens; i++)
+		pass->bits[pass->ids[i] >> 6] |= UINT64_C(1) << (pass->ids[i] & 63);
+	for (size_t w = 0; w < (vocabulary + 63) / 64; w++)
+	{
+		for (uint64_t word = pass->bits[w]; word != 0; word &= word - 1)
+		{
+			uint32_t id = (uint32_t) (w * 64 + (size_t) __builtin_ctzll(word));
+
+			pass->places[id] = count;
+			pass->rows[count++] = id;
+		}
+		pass->bits[w] = 0;
+	}
+	pass->row_count = count;
+	memset(pass->row_offsets, 0, (count + (size_t) 1) * sizeof(uint32_t));
+	for (size_t i = 0; i < tokens; i++)
+		pass->row_offsets[pass->places[pass->ids[i]]]++;
+	for (uint32_t r = 0; r <= count; r++)
+	{
+		uint32_t n = pass->row_offsets[r];
+
+		pass->row_offsets[r] = sum;
+		sum += n;
+	}
+	/* each row's begin walks to its end, which is the next one's begin: shift them back after */
+	for (size_t t = 0; t < pass->texts; t++)
+		for (size_t i = pass->offsets[t]; i < pass->offsets[t + 1]; i++)
+			pass->row_texts[pass->row_offsets[pass->places[pass->ids[i]]]++] = (uint32_t) t;
+	memmove(pass->row_offsets + 1, pass->row_offsets, count * sizeof(uint32_t));
+	pass->row_offsets[0] = 0;
+}
+
+/* The pass's vectors: [texts, dims] */
+static ds_real *
+pass_output(const Pass *pass, const DsTowerConfig *tower)
+{
+	return tower->dense_count > 0 ? pass->layer[tower->dense_count - 1] : pass->pooled;
+}
+
+static void
+pass_forward(DsTrainer *trainer, Pass *pass, size_t t)
+{
+	const DsDualEncoder *encoder = trainer->encoder;
+	const DsTowerConfig *tower = &encoder->config.tower[t];
+	const DsParameter *parameter = &encoder->parameter[encoder->first_parameter[t]];
+	const ds_real *x = pass->pooled;
+	size_t ins = tower->embedding_dims;
+
+	ds_bag_forward(parameter[0].value, ins, pass->ids, pass->offsets, pass->texts, tower->pooling,
+				   pass->pooled);
+	for (uint32_t i = 0; i < tower->dense_count; i++)
+	{
+		ds_dense_forward(x, parameter[1 + 2 * i].value, parameter[2 + 2 * i].value, pass->texts,
+						 ins, tower->dense[i], pass->layer[i]);
+		ins = tower->dense[i];
+		x = pass->layer[i];
+		if (i + 1 < tower->dense_count)
+			ds_relu_forward(pass->layer[i], pass->texts * ins);
+	}
+	if (encoder->config.score == DS_SCORE_COSINE)
+		ds_normalize_forward(x, pass->texts, ins, pass_output(pass, tower), pass->inverse);
+}
+
+void
+ds_trainer_forward_shard(DsTrainer *trainer, int number)
+{
+	const DsDualEncoder *encoder = trainer->encoder;
+	const DsTrainBatch *batch = &trainer->batch;
+	Shard *shard = &trainer->shard[number];
+	size_t towers = trainer_towers(trainer);
+	size_t pairs = shard->pair_end - shard->pair_begin;
+	size_t negatives = shard->negative_end - shard->negative_begin;
+	size_t dims = encoder->dims;
+	Pass *queries = &shard->pass[0];
+	Pass *documents = &shard->pass[towers - 1];
+	size_t first = towers == 1 ? pairs : 0; /* of the documents in their pass */
+	double dropout = trainer->config.feature_dropout;
+	DsRandom random;
+	const ds_real *out;
+
+	ds_random_init(&random, trainer->config.seed,
+				   (trainer->steps + 1) * DS_SHARDS + (uint64_t) number);
+	for (size_t t = 0; t < towers; t++)
+	{
+		shard->pass[t].texts = 0;
+		shard->pass[t].offsets[0] = 0;
+	}
+	take_texts(queries, batch->query_ids, batch->query_offsets, shard->pair_begin, shard->pair_end,
+			   dropout, &random);
+	take_texts(documents, batch->document_ids, batch->document_offsets, shard->pair_begin,
+			   shard->pair_end, dropout, &random);
+	take_texts(documents, batch->document_ids, batch->document_offsets, shard->negative_begin,
+			   shard->negative_end, dropout, &random);
+	for (size_t t = 0; t < towers; t++)
+		pass_forward(trainer, &shard->pass[t], t);
+	out = pass_output(queries, &encoder->config.tower[0]);
+	memcpy(trainer->query + shard->pair_begin * dims, out, pairs * dims * sizeof(ds_real));
+	out = pass_output(documents, &encoder->config.tower[1]) + first * dims;
+	memcpy(trainer->document + shard->pair_begin * dims, out, pairs * dims * sizeof(ds_real));
+	memcpy(trainer->document + shard->negative_begin * dims, out + pairs * dims,
+		   negatives * dims * sizeof(ds_real));
+}
+
+/*
+ * The softmax loss of the rows begin to begin + rows - 1 of "from" over all
+ * "columns" of "to", whose row i belongs to row i of "from".  Adds to the
+ * shard's loss.  own[rows, dims] gets the gradient by these rows of "from",
+ * part[columns, dims] this shard's part of that by "to".
+ */
+static void
+softmax_rows(const DsTrainer *trainer, Shard *shard, const ds_real *from, const ds_real *to,
+			 size_t columns, double weight, size_t *correct, ds_real *own, ds_real *part)
+{
+	const DsTrainBatch *batch = &trainer->batch;
+	size_t begin = shard->pair_begin;
+	size_t rows = shard->pair_end - begin;
+	size_t dims = trainer->encoder->dims;
+	double d_scale;
+	DsLossMask mask = {
+		.row_query = batch->query_keys != NULL ? batch->query_keys + begin : NULL,
+		.row_document = batch->document_keys != NULL ? batch->document_keys + begin : NULL,
+		.column_query = batch->query_keys,
+		.column_document = batch->document_keys,
+		.paired = batch->pairs,
+	};
+
+	matrix_product(0, 1, rows, columns, dims, from + begin * dims, dims, to, dims, 0, shard->scores,
+				   columns);
+	shard->loss += ds_softmax_loss(shard->scores, rows, columns, begin, &mask,
+								   ds_shard_scale(trainer), weight, &d_scale, correct);
+	shard->d_scale += d_scale;
+	matrix_product(0, 0, rows, dims, columns, shard->scores, columns, to, dims, 0, own, dims);
+	matrix_product(1, 0, columns, dims, rows, shard->scores, columns, from + begin * dims, dims, 0,
+				   part, dims);
+}
+
+/* d[dims] = 2 * (sum * x - d): what is left to do when d is the sum of gradients times vectors */
+static void
+finish_distance(ds_real *d, const ds_real *x, double sum, size_t dims)
+{
+	for (size_t c = 0; c < dims; c++)
+		d[c] = 2 * ((ds_real) sum * x[c] - d[c]);
+}
+
+/* |q - p|^2 = |q|^2 + |p|^2 - 2 <q, p>; the gradients follow from that of the distances */
+static void
+contrastive_rows(const DsTrainer *trainer, Shard *shard)
+{
+	const DsNnKernels *kernels = ds_nn_kernels();
+	const DsTrainBatch *batch = &trainer->batch;
+	size_t begin = shard->pair_begin;
+	size_t rows = shard->pair_end - begin;
+	size_t columns = batch->documents;
+	size_t dims = trainer->encoder->dims;
+	const ds_real *query = trainer->query + begin * dims;
+	ds_real *norms = shard->norms;
+	ds_real *sums = shard->norms + rows; /* after the loss: sums of the columns' gradients */
+	DsLossMask mask = {
+		.row_query = batch->query_keys != NULL ? batch->query_keys + begin : NULL,
+		.row_document = batch->document_keys != NULL ? batch->document_keys + begin : NULL,
+		.column_query = batch->query_keys,
+		.column_document = batch->document_keys,
+		.paired = batch->pairs,
+	};
+
+	for (size_t i = 0; i < rows; i++)
+		norms[i] = kernels->dot(query + i * dims, query + i * dims, dims);
+	for (size_t j = 0; j < columns; j++)
+		sums[j] = kernels->dot(trainer->document + j * dims, trainer->document + j * dims, dims);
+	matrix_product(0, 1, rows, columns, dims, query, dims, trainer->document, dims, 0,
+				   shard->scores, columns);
+	for (size_t i = 0; i < rows; i++)
+		for (size_t j = 0; j < columns; j++)
+		{
+			ds_real square = norms[i] + sums[j] - 2 * shard->scores[i * columns + j];
+
+			shard->scores[i * columns + j] = square < 0 ? 0 : square;
+		}
+	shard->loss +=
+		ds_contrastive_loss(shard->scores, rows, columns, begin, &mask, trainer->config.margin,
+							1.0 / (double) batch->pairs, &shard->correct);
+	matrix_product(0, 0, rows, dims, columns, shard->scores, columns, trainer->document, dims, 0,
+				   shard->d_own_query, dims);
+	matrix_product(1, 0, columns, dims, rows, shard->scores, columns, query, dims, 0,
+				   shard->d_document, dims);
+	memset(sums, 0, columns * sizeof(ds_real));
+	for (size_t i = 0; i < rows; i++)
+	{
+		double sum = 0;
+
+		for (size_t j = 0; j < columns; j++)
+			sum += (double) shard->scores[i * columns + j];
+		kernels->add(sums, shard->scores + i * columns, columns);
+		finish_distance(shard->d_own_query + i * dims, query + i * dims, sum, dims);
+	}
+	for (size_t j = 0; j < columns; j++)
+		finish_distance(shard->d_document + j * dims, trainer->document + j * dims,
+						(double) sums[j], dims);
+}
+
+void
+ds_trainer_loss_shard(DsTrainer *trainer, int number)
+{
+	const DsTrainBatch *batch = &trainer->batch;
+	Shard *shard = &trainer->shard[number];
+	size_t dims = trainer->encoder->dims;
+	size_t rows = shard->pair_end - shard->pair_begin;
+	double weight = 1.0 / (double) batch->pairs;
+
+	shard->loss = 0;
+	shard->d_scale = 0;
+	shard->correct = 0;
+	if (rows == 0)
+	{
+		/* fewer pairs than shards: nothing to add to the others' gradients */
+		memset(shard->d_document, 0, batch->documents * dims * sizeof(ds_real));
+		memset(shard->d_query, 0, batch->pairs * dims * sizeof(ds_real));
+		return;
+	}
+	if (trainer->config.loss == DS_LOSS_CONTRASTIVE)
+	{
+		contrastive_rows(trainer, shard);
+		return;
+	}
+	if (trainer->config.symmetric)
+	{
+		softmax_rows(trainer, shard, trainer->document, trainer->query, batch->pairs, weight / 2,
+					 NULL, shard->d_own_document, shard->d_query);
+		weight /= 2;
+	}
+	softmax_rows(trainer, shard, trainer->query, trainer->document, batch->documents, weight,
+				 &shard->correct, shard->d_own_query, shard->d_document);
+}
+
+/* The gradients of a tower's parameters from that of the pass's vectors, in d_one */
+static void
+pass_backward(DsTrainer *trainer, Pass *pass, size_t t)
+{
+	const DsDualEncoder *encoder = trainer->encoder;
+	const DsTowerConfig *tower = &encoder->config.tower[t];
+	const DsParameter *parameter = &encoder->parameter[encoder->first_parameter[t]];
+	ds_real *d = pass->d_one;
+	ds_real *d_in = pass->d_two;
+
+	if (encoder->config.score == DS_SCORE_COSINE)
+		ds_normalize_backward(pass_output(pass, tower), pass->inverse, d, pass->texts,
+							  encoder->dims, d);
+	for (uint32_t i = tower->dense_count; i-- > 0;)
+	{
+		size_t ins = i > 0 ? tower->dense[i - 1] : tower->embedding_dims;
+		const ds_real *in = i > 0 ? pass->layer[i - 1] : pass->pooled;
+		ds_real *swap = d;
+
+		ds_dense_backward(in, parameter[1 + 2 * i].value, d, pass->texts, ins, tower->dense[i],
+						  d_in, pass->d_weight[i], pass->d_bias[i]);
+		if (i > 0)
+			ds_relu_backward(in, d_in, pass->texts * ins);
+		d = d_in;
+		d_in = swap;
+	}
+	transpose(pass, tower->vocabulary);
+	ds_bag_backward(d, tower->embedding_dims, pass->offsets, pass->texts, tower->pooling,
+					pass->row_texts, pass->row_offsets, pass->row_count, d, pass->d_rows);
+}
+
+/* Rows begin to begin + n - 1 of the shards' parts, summed into out[n, dims] */
+static void
+sum_parts(const DsTrainer *trainer, bool document, size_t begin, size_t n, ds_real *out)
+{
+	size_t dims = trainer->encoder->dims;
+	const ds_real *part[DS_SHARDS];
+
+	for (size_t s = 0; s < DS_SHARDS; s++)
+		part[s] =
+			(document ? trainer->shard[s].d_document : trainer->shard[s].d_query) + begin * dims;
+	ds_shard_sum(part, n * dims, out);
+}
+
+void
+ds_trainer_backward_shard(DsTrainer *trainer, int number)
+{
+	const DsNnKernels *kernels = ds_nn_kernels();
+	Shard *shard = &trainer->shard[number];
+	size_t towers = trainer_towers(trainer);
+	size_t pairs = shard->pair_end - shard->pair_begin;
+	size_t negatives = shard->negative_end - shard->negative_begin;
+	size_t dims = trainer->encoder->dims;
+	bool symmetric = trainer->config.loss == DS_LOSS_SOFTMAX && trainer->config.symmetric;
+	ds_real *d_query = shard->pass[0].d_one;
+	ds_real *d_document = shard->pass[towers - 1].d_one + (towers == 1 ? pairs * dims : 0);
+
+	if (pairs > 0)
+		memcpy(d_query, shard->d_own_query, pairs * dims * sizeof(ds_real));
+	sum_parts(trainer, true, shard->pair_begin, pairs, d_document);
+	sum_parts(trainer, true, shard->negative_begin, negatives, d_document + pairs * dims);
+	if (symmetric && pairs > 0)
+	{
+		/* own rows are no longer needed: their room takes the sum over shards */
+		kernels->add(d_document, shard->d_own_document, pairs * dims);
+		sum_parts(trainer, false, shard->pair_begin, pairs, shard->d_own_query);
+		kernels->add(d_query, shard->d_own_query, pairs * dims);
+	}
+	for (size_t t = 0; t < towers; t++)
+		pass_backward(trainer, &shard->pass[t], t);
+}
