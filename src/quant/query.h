@@ -23,10 +23,13 @@
 
 #include "quant/code.h"
 
+typedef struct DsScanLoops DsScanLoops; /* scan.h */
+
 /* Read-only for callers, but for ds_query_set(). */
 typedef struct DsQuery
 {
 	const DsQuantizer *quantizer;
+	const DsScanLoops *loops; /* of this machine's level; a test may set another */
 	DsPlace place; /* of the query; not DS_PLACE_OK: every bound is the least value */
 	float *placed; /* [d, then zeros up to a multiple of 64] */
 	uint8_t *table; /* [ds_code_groups(d)][2][16] */
@@ -65,7 +68,7 @@ extern void ds_query_probe(const DsQuery *query, const float *centroid, DsProbe 
 
 /*
  * Estimates and lower bounds (keys) of the 32 rows of a block.  The bound is
- * probabilistic: below the key for all but about one row in a thousand.  Equal
+ * probabilistic: below the key for all but about one row in forty.  Equal
  * to the bit at every CPU level.  codes may have any alignment; the block must
  * have been encoded for probe's centroid.
  */
