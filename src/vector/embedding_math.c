@@ -259,8 +259,8 @@ ds_embedding_subvector(PG_FUNCTION_ARGS)
 	if (end <= start)
 		ereport(ERROR, (errcode(ERRCODE_DATA_EXCEPTION),
 						errmsg("an embedding must have at least 1 dimension"),
-						errdetail("%d elements from %d of %d dimensions.", PG_GETARG_INT32(2),
-								  PG_GETARG_INT32(1), view.dim)));
+						errdetail("Start %d and count %d select none of %d elements.",
+								  PG_GETARG_INT32(1), PG_GETARG_INT32(2), view.dim)));
 	result = ds_embedding_new((int) (end - start));
 	memcpy(result->x, view.x + (start - 1), sizeof(float) * (Size) (end - start));
 	PG_RETURN_EMBEDDING(result);

@@ -67,7 +67,8 @@ round_to_float(double approximate, float *result)
 }
 
 /*
- * Read a number at *cursor and step over it.
+ * Read a number at *cursor and step over it; over as much of it as there is
+ * for NUMBER_NONE.
  *
  * Up to 19 significant digits make an integer, further ones are counted only
  * (the relative error is below 10^-18); it is converted to double and
@@ -120,6 +121,7 @@ read_number(const char **cursor, float *result)
 			return NUMBER_NAN;
 		if (pg_strncasecmp(p, "inf", 3) == 0)
 			return NUMBER_INFINITE;
+		*cursor = p;
 		return NUMBER_NONE;
 	}
 	if (*p == 'e' || *p == 'E')
@@ -131,7 +133,10 @@ read_number(const char **cursor, float *result)
 		if (*q == '-' || *q == '+')
 			negative_exponent = *q++ == '-';
 		if (!is_digit(*q))
+		{
+			*cursor = q;
 			return NUMBER_NONE;
+		}
 		for (; is_digit(*q); q++)
 		{
 			if (explicit_exponent < 1000000000)
@@ -234,8 +239,8 @@ read_elements(const char *text, float *x, Node *escontext)
 										  quoted(start, (int) (p - start))),
 								   errdetail("Element %d.", dim + 1)));
 				case NUMBER_NONE:
-					detail = psprintf("Element %d: a number is expected, found %s.", dim + 1,
-									  found(start));
+					detail = psprintf("Element %d: a %s is expected, found %s.", dim + 1,
+									  p == start ? "number" : "digit", found(p));
 					goto malformed;
 			}
 			dim++;
@@ -273,7 +278,7 @@ malformed:
 				  (errcode(ERRCODE_INVALID_TEXT_REPRESENTATION),
 				   errmsg("invalid input syntax for type embedding: \"%s\"",
 						  quoted(text, (int) strlen(text))),
-				   errdetail_internal("%s", detail)));
+				   errdetail_internal("%s", detail), errhint("Write an embedding as [1,2.5,-3].")));
 }
 
 /* embedding_in(cstring, oid, integer) -> embedding */

@@ -1,0 +1,21 @@
+-- The type in a schema that no search path has.
+BEGIN;
+SELECT plan(12);
+DROP EXTENSION deepsearch;
+CREATE SCHEMA "Odd schema";
+SELECT lives_ok('CREATE EXTENSION deepsearch SCHEMA "Odd schema"', 'created in another schema');
+SET LOCAL search_path = public;
+SELECT hasnt_type('embedding', 'the type is not on the search path');
+CREATE TABLE t (id integer, e "Odd schema".embedding(3));
+SELECT lives_ok($$INSERT INTO t VALUES (1, '[1,2,3]'), (2, ARRAY[3,2,1]), (3, '[1,2,3]'), (4, '[0,0,0]'), (5, NULL)$$, 'insert, with a cast');
+SELECT throws_ok($$INSERT INTO t VALUES (6, '[1,2]')$$, '22000', NULL, 'the type modifier is checked');
+SELECT results_eq($$SELECT id FROM t ORDER BY e OPERATOR("Odd schema".<=>) '[3,2,1]', id$$, ARRAY[2, 1, 3, 4, 5], 'cosine order');
+SELECT results_eq($$SELECT id FROM t ORDER BY e OPERATOR("Odd schema".<->) '[0,0,0]', id$$, ARRAY[4, 1, 2, 3, 5], 'Euclidean order');
+SELECT results_eq($$SELECT id FROM t ORDER BY e, id$$, ARRAY[4, 1, 3, 2, 5], 'btree order');
+SELECT results_eq($$SELECT count(*)::integer FROM (SELECT DISTINCT e FROM t) s$$, ARRAY[4], 'distinct');
+SELECT lives_ok('CREATE INDEX ON t (e)', 'btree index');
+SELECT results_eq($$SELECT "Odd schema".sum(e)::text FROM t$$, ARRAY['[5,6,7]'], 'sum');
+SELECT results_eq($$SELECT "Odd schema".ds_norm(e) FROM t WHERE id = 4$$, ARRAY[0::double precision], 'function');
+SELECT lives_ok('ANALYZE t', 'statistics');
+SELECT * FROM finish();
+ROLLBACK;
