@@ -58,12 +58,21 @@ typedef struct DsRouter
 	const uint32_t *start; /* [coarse + 1]: members of coarse cluster g are member[start[g] ..] */
 	const uint32_t *member; /* [k] */
 	const float *packed; /* [k, d]: centroids in the order of member, for products in tiles */
+	const float *packed_norms; /* [k] */
 } DsRouter;
 
 /* coarse = 0 chooses: flat below 512 lists, else about sqrt(k) */
 extern DsCode ds_router_init(DsRouter *router, const float *centroids, uint32_t lists, size_t d,
 							 uint32_t coarse, uint64_t seed, const DsCancel *cancel, DsArena *arena,
 							 DsStatus *status);
+
+/*
+ * The same from a coarse level that is known already: group[k] says to which
+ * of the coarse centroids each list belongs.  DS_BAD_DATA when it lies.
+ */
+extern DsCode ds_router_group(DsRouter *router, const float *centroids, uint32_t lists, size_t d,
+							  const float *coarse_centroids, uint32_t coarse, const uint32_t *group,
+							  DsArena *arena, DsStatus *status);
 
 /*
  * The nearest list of each of rows [n, d]: list[n], and the squared distance
