@@ -11,6 +11,7 @@
 
 #include <math.h>
 
+#include "vector/embedding_prefetch.h"
 #include "vector/kernels.h"
 
 typedef struct SumState
@@ -46,6 +47,7 @@ ds_embedding_sum_step(PG_FUNCTION_ARGS)
 {
 	MemoryContext context = aggregate_context(fcinfo);
 	SumState *state = state_argument(fcinfo, 0);
+	static uintptr_t previous;
 	DsEmbeddingView view;
 
 	if (PG_ARGISNULL(1))
@@ -61,6 +63,7 @@ ds_embedding_sum_step(PG_FUNCTION_ARGS)
 		state->dim = view.dim;
 	}
 	ds_embedding_check_same_dim(state->dim, view.dim);
+	ds_embedding_prefetch(&view, &previous);
 	ds_kernels()->accumulate(state->sum, view.x, (size_t) view.dim);
 	state->count++;
 	ds_embedding_done(&view);

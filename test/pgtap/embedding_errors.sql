@@ -1,6 +1,6 @@
 -- What the type refuses, by SQLSTATE, and nothing is left half done.
 BEGIN;
-SELECT plan(62);
+SELECT plan(67);
 
 -- text: 22P02 malformed, 22000 not an embedding, 22003 not a float4, 54000 too many
 SELECT throws_ok(format('SELECT %L::embedding', t), code, NULL, format('text %L: %s', left(t, 20), code))
@@ -37,6 +37,16 @@ SELECT throws_ok(format('SELECT %s', x), code, NULL, format('%s: %s', x, code))
 FROM (VALUES ($$'[3e38]'::embedding + '[3e38]'$$, '22003'), ($$'[1e20]'::embedding * '[1e20]'$$, '22003'),
 	($$'[3e38]'::embedding * 10$$, '22003'), ($$'[1]'::embedding / 0$$, '22012'),
 	($$ds_subvector('[1]', 2, 1)$$, '22000'), ($$array_fill(1, ARRAY[16000])::embedding || '[1]'$$, '54000')) v(x, code);
+
+-- since PostgreSQL 16 a caller may ask for the error instead of its being raised
+SELECT current_setting('server_version_num')::integer >= 160000 AS soft \gset
+\if :soft
+SELECT is((SELECT sql_error_code FROM pg_input_error_info(t, type)), code, format('%s %s: %s, not raised', type, t, coalesce(code, 'valid')))
+FROM (VALUES ('[1,2]', 'embedding(2)', NULL), ('[1,2]', 'embedding(3)', '22000'), ('[1,a]', 'embedding', '22P02'),
+	('[1,nan]', 'embedding', '22000'), ('[1,4e38]', 'embedding', '22003')) v(t, type, code);
+\else
+SELECT skip('pg_input_error_info comes with PostgreSQL 16', 5);
+\endif
 
 SELECT * FROM finish();
 ROLLBACK;
