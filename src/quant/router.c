@@ -191,6 +191,7 @@ keep_nearest(const float *products, const float *norms, uint32_t coarse, uint32_
 		float v = norms[g] - 2.0f * products[g];
 		uint32_t place;
 
+		/* cppcheck-suppress uninitvar ; kept values are set */
 		if (kept == effort && !(v < value[effort - 1]))
 			continue;
 		place = kept < effort ? kept++ : effort - 1;
