@@ -66,6 +66,11 @@
 #define ds_analyze_delay_point() vacuum_delay_point(true)
 #else
 #define ds_analyze_delay_point() vacuum_delay_point()
+/* the number of this process's transaction: a field of its own struct since 17 */
+#if PG_VERSION_NUM >= 170000
+#define DS_MYPROC_LXID (MyProc->vxid.lxid)
+#else
+#define DS_MYPROC_LXID (MyProc->lxid)
 #endif
 
 #endif /* DS_COMPAT_H */

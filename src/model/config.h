@@ -1,0 +1,79 @@
+/*
+ * config.h
+ *		What a model is made of and how it is trained, read from jsonb.
+ *
+ * A config names parts of a model; every part has a default.  It is checked
+ * and completed when the model is created, and stored complete, so that a
+ * later change of a default does not change a model.  A complete config is a
+ * valid config with the same meaning.  docs/models.md lists the keys.
+ *
+ * The options of ds_train have the same form; a model's config has them under
+ * "training" as that model's defaults.
+ */
+#ifndef DS_MODEL_CONFIG_H
+#define DS_MODEL_CONFIG_H
+
+#include "server.h"
+
+#include "nn/dual_encoder.h"
+#include "nn/trainer.h"
+#include "text/tokenizer.h"
+
+#include "utils/jsonb.h"
+
+typedef struct DsTrainOptions
+{
+	DsTrainConfig train; /* schedule.decay_steps 0 here means an epoch's */
+	uint32 epochs;
+	uint32 batch_size;
+} DsTrainOptions;
+
+/* By DsSide; a shared encoder has tower 0 only. */
+typedef struct DsModelConfig
+{
+	bool shared;
+	DsTokenizerConfig tokenizer[2];
+	DsTowerConfig tower[2];
+	int score; /* DsScore */
+	DsTrainOptions training;
+} DsModelConfig;
+
+/* Options of one training, beside those that a model has defaults for */
+typedef struct DsRunOptions
+{
+	DsTrainOptions training;
+	bool from_scratch; /* a new vocabulary and new weights instead of the current version's */
+	uint32 keep_versions; /* versions that stay, the new one counted */
+} DsRunOptions;
+
+/* 22023 with the path of the key for an unknown key, a wrong type, a value out of range */
+extern void ds_config_read(Jsonb *json, DsModelConfig *config);
+
+/* The complete config, in the current context */
+extern Jsonb *ds_config_write(const DsModelConfig *config);
+
+/* Options of ds_train over a model's defaults (the caller has set options->training) */
+extern void ds_run_options_read(Jsonb *json, DsRunOptions *options);
+extern Jsonb *ds_run_options_write(const DsRunOptions *options);
+
+extern void ds_clean_options_read(Jsonb *json, DsCleanOptions *options);
+
+/* The options of ds_encode_table */
+typedef struct DsEncodeTableOptions
+{
+	bool all; /* every row, not only those without an embedding */
+	bool restart; /* with all: from the first row, even where an interrupted call could go on */
+	uint32 batch_size; /* rows a commit */
+} DsEncodeTableOptions;
+
+extern void ds_encode_table_options_read(Jsonb *json, DsEncodeTableOptions *options);
+
+/* The encoder that a config describes, vocabularies given by DsSide */
+extern DsDualEncoderConfig ds_config_encoder(const DsModelConfig *config,
+											 const uint32_t vocabulary[2]);
+
+/* The number of towers with parameters of their own, and what they are called */
+extern int ds_config_towers(const DsModelConfig *config);
+extern const char *ds_config_tower_name(const DsModelConfig *config, int tower);
+
+#endif /* DS_MODEL_CONFIG_H */

@@ -1,0 +1,408 @@
+/*
+ * encode.c
+ *		ds_encode and its relatives.
+ *
+ * ORDER BY emb <=> ds_encode('...') evaluates the function once for an index
+ * scan, once more for the recheck, or for every row of a sequential scan, in
+ * every worker.  Two memories make that one encoding a process: the call site
+ * remembers its last text (fn_extra), which costs a comparison of bytes, and
+ * the process remembers the texts it has encoded lately (memo.c).  Neither is
+ * asked before the name of the model has been resolved for the active
+ * snapshot, so a new version is seen by the next statement.
+ */
+#include "model/model.h"
+
+#include "catalog/pg_type.h"
+#include "funcapi.h"
+#include "mb/pg_wchar.h"
+#include "miscadmin.h"
+#include "nodes/execnodes.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/tuplestore.h"
+
+#include "model/catalog.h"
+#include "model/memo.h"
+#include "vector/embedding.h"
+
+/* Texts that one product of the dense layers takes */
+#define BATCH_TEXTS 256
+
+static int64 encode_count = 0;
+
+DsSide
+ds_side_from(const char *name)
+{
+	if (strcmp(name, "query") == 0)
+		return DS_SIDE_QUERY;
+	if (strcmp(name, "document") == 0)
+		return DS_SIDE_DOCUMENT;
+	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("unknown side \"%s\"", name),
+					errhint("The sides of a dual encoder are query and document.")));
+	return DS_SIDE_QUERY; /* not reached */
+}
+
+DsText
+ds_text_utf8(const char *data, size_t length)
+{
+	DsText text = {data, length};
+
+	if (GetDatabaseEncoding() != PG_UTF8 && length > 0)
+	{
+		char *converted = pg_server_to_any(data, (int) length, PG_UTF8);
+
+		if (converted != data)
+		{
+			text.data = converted;
+			text.length = strlen(converted);
+		}
+	}
+	return text;
+}
+
+static void
+infer(DsModel *model, DsSide side, const uint32_t *ids, const size_t *offsets, size_t count,
+	  float *out)
+{
+	DsStatus status;
+
+	ds_check(ds_dual_encoder_infer(&model->encoder, side, ids, offsets, count, model->scratch, out,
+								   &ds_server_cancel, &status),
+			 &status);
+	encode_count += (int64) count;
+}
+
+void
+ds_model_encode(DsModel *model, DsSide side, const DsText *texts, size_t count, float *out)
+{
+	DsTokenScratch *tokens = &model->tokens[side];
+	const DsTokenizer *tokenizer = &model->tokenizer[side];
+	size_t offsets[BATCH_TEXTS + 1];
+	uint32_t *ids;
+	size_t capacity;
+	size_t held = 0;
+	size_t in_batch = 0;
+
+	offsets[0] = 0;
+	if (count == 1)
+	{
+		offsets[1] = ds_tokenizer_encode(tokenizer, tokens, texts[0].data, texts[0].length);
+		infer(model, side, tokens->ids, offsets, 1, out);
+		return;
+	}
+	capacity = Max((size_t) tokenizer->config.max_tokens, 16384);
+	ids = palloc(sizeof(uint32_t) * capacity);
+	for (size_t i = 0; i < count; i++)
+	{
+		size_t n;
+
+		CHECK_FOR_INTERRUPTS();
+		n = ds_tokenizer_encode(tokenizer, tokens, texts[i].data, texts[i].length);
+		if (in_batch == BATCH_TEXTS || held + n > capacity)
+		{
+			infer(model, side, ids, offsets, in_batch, out);
+			out += in_batch * (size_t) model->dims;
+			held = in_batch = 0;
+		}
+		memcpy(ids + held, tokens->ids, sizeof(uint32_t) * n);
+		held += n;
+		offsets[++in_batch] = held;
+	}
+	if (in_batch > 0)
+		infer(model, side, ids, offsets, in_batch, out);
+	pfree(ids);
+}
+
+/* ---- ds_encode(text ...) ---- */
+
+/* What a call site remembers */
+typedef struct LastText
+{
+	DsModelKey key;
+	DsSide side;
+	int dims;
+	size_t length;
+	size_t capacity;
+	char *text;
+	float *x;
+} LastText;
+
+static void
+remember_last(FmgrInfo *flinfo, DsModelKey key, DsSide side, const char *text, size_t length,
+			  const float *x, int dims)
+{
+	LastText *last = flinfo->fn_extra;
+
+	if (last == NULL)
+		flinfo->fn_extra = last = MemoryContextAllocZero(flinfo->fn_mcxt, sizeof(LastText));
+	if (last->text == NULL || last->capacity < length)
+	{
+		if (last->text != NULL)
+			pfree(last->text);
+		last->text = NULL;
+		last->capacity = length + 64;
+		last->text = MemoryContextAlloc(flinfo->fn_mcxt, last->capacity);
+	}
+	if (last->x == NULL || last->dims != dims)
+	{
+		if (last->x != NULL)
+			pfree(last->x);
+		last->x = NULL;
+		last->dims = dims;
+		last->x = MemoryContextAlloc(flinfo->fn_mcxt, sizeof(float) * (Size) dims);
+	}
+	last->key = key;
+	last->side = side;
+	last->length = length;
+	memcpy(last->text, text, length);
+	memcpy(last->x, x, sizeof(float) * (size_t) dims);
+}
+
+static Datum
+make_embedding(const float *x, int dims)
+{
+	return EmbeddingGetDatum(ds_embedding_from(x, dims));
+}
+
+static Datum
+encode_text(FunctionCallInfo fcinfo, const char *model_name, DsSide side)
+{
+	text *input = PG_GETARG_TEXT_PP(0);
+	const char *data = VARDATA_ANY(input);
+	size_t length = VARSIZE_ANY_EXHDR(input);
+	const LastText *last = fcinfo->flinfo->fn_extra;
+	DsModelKey key = ds_model_resolve(model_name);
+	const float *x;
+	int dims;
+
+	if (last != NULL && last->x != NULL && last->key.model == key.model &&
+		last->key.version == key.version && last->side == side && last->length == length &&
+		memcmp(last->text, data, length) == 0)
+		return make_embedding(last->x, last->dims);
+	x = ds_memo_find(key, side, data, length, &dims);
+	if (x == NULL)
+	{
+		DsModel *model = ds_model_open(key);
+		DsText utf8 = ds_text_utf8(data, length);
+		float *fresh = palloc(sizeof(float) * (Size) model->dims);
+
+		ds_model_encode(model, side, &utf8, 1, fresh);
+		dims = model->dims;
+		ds_memo_add(key, side, data, length, fresh, dims);
+		x = fresh;
+	}
+	remember_last(fcinfo->flinfo, key, side, data, length, x, dims);
+	return make_embedding(x, dims);
+}
+
+static char *
+name_argument(FunctionCallInfo fcinfo, int n)
+{
+	return text_to_cstring(PG_GETARG_TEXT_PP(n));
+}
+
+DS_FUNCTION(ds_sql_encode);
+Datum
+ds_sql_encode(PG_FUNCTION_ARGS)
+{
+	return encode_text(fcinfo, NULL, DS_SIDE_QUERY);
+}
+
+DS_FUNCTION(ds_sql_encode_model);
+Datum
+ds_sql_encode_model(PG_FUNCTION_ARGS)
+{
+	return encode_text(fcinfo, name_argument(fcinfo, 1), DS_SIDE_QUERY);
+}
+
+DS_FUNCTION(ds_sql_encode_side);
+Datum
+ds_sql_encode_side(PG_FUNCTION_ARGS)
+{
+	return encode_text(fcinfo, name_argument(fcinfo, 1), ds_side_from(name_argument(fcinfo, 2)));
+}
+
+/* ---- ds_encode(text[] ...) ---- */
+
+static Datum
+encode_array(FunctionCallInfo fcinfo, const char *model_name, DsSide side)
+{
+	ArrayType *array = PG_GETARG_ARRAYTYPE_P(0);
+	DsModelKey key = ds_model_resolve(model_name);
+	Oid element = ds_catalog()->embedding;
+	DsModel *model;
+	Datum *values;
+	bool *nulls;
+	int count;
+	DsText *texts;
+	int *places;
+	size_t wanted = 0;
+	float *out;
+	int16 length;
+	bool by_value;
+	char align;
+	/* a bulk load would only push out what queries need */
+	bool small;
+
+	deconstruct_array(array, TEXTOID, -1, false, TYPALIGN_INT, &values, &nulls, &count);
+	small = count <= ds_setting_encode_cache / 4;
+	texts = palloc(sizeof(DsText) * Max(count, 1));
+	places = palloc(sizeof(int) * Max(count, 1));
+	for (int i = 0; i < count; i++)
+	{
+		text *input;
+		const float *x = NULL;
+		int dims = 0;
+
+		if (nulls[i])
+			continue;
+		input = DatumGetTextPP(values[i]);
+		if (small)
+			x = ds_memo_find(key, side, VARDATA_ANY(input), VARSIZE_ANY_EXHDR(input), &dims);
+		if (x != NULL)
+			values[i] = make_embedding(x, dims);
+		else
+		{
+			places[wanted] = i;
+			texts[wanted].data = VARDATA_ANY(input);
+			texts[wanted].length = VARSIZE_ANY_EXHDR(input);
+			wanted++;
+		}
+	}
+	if (wanted > 0)
+	{
+		DsText *utf8 = palloc(sizeof(DsText) * wanted);
+
+		model = ds_model_open(key);
+		for (size_t i = 0; i < wanted; i++)
+			utf8[i] = ds_text_utf8(texts[i].data, texts[i].length);
+		out = MemoryContextAllocHuge(CurrentMemoryContext,
+									 sizeof(float) * wanted * (Size) model->dims);
+		ds_model_encode(model, side, utf8, wanted, out);
+		for (size_t i = 0; i < wanted; i++)
+		{
+			const float *x = out + i * (size_t) model->dims;
+
+			if (small)
+				ds_memo_add(key, side, texts[i].data, texts[i].length, x, model->dims);
+			values[places[i]] = make_embedding(x, model->dims);
+		}
+		pfree(out);
+	}
+	get_typlenbyvalalign(element, &length, &by_value, &align);
+	PG_RETURN_ARRAYTYPE_P(construct_md_array(values, nulls, ARR_NDIM(array), ARR_DIMS(array),
+											 ARR_LBOUND(array), element, length, by_value, align));
+}
+
+DS_FUNCTION(ds_sql_encode_array);
+Datum
+ds_sql_encode_array(PG_FUNCTION_ARGS)
+{
+	return encode_array(fcinfo, NULL, DS_SIDE_QUERY);
+}
+
+DS_FUNCTION(ds_sql_encode_array_model);
+Datum
+ds_sql_encode_array_model(PG_FUNCTION_ARGS)
+{
+	return encode_array(fcinfo, name_argument(fcinfo, 1), DS_SIDE_QUERY);
+}
+
+DS_FUNCTION(ds_sql_encode_array_side);
+Datum
+ds_sql_encode_array_side(PG_FUNCTION_ARGS)
+{
+	return encode_array(fcinfo, name_argument(fcinfo, 1), ds_side_from(name_argument(fcinfo, 2)));
+}
+
+DS_FUNCTION(ds_sql_encode_count);
+Datum
+ds_sql_encode_count(PG_FUNCTION_ARGS)
+{
+	(void) fcinfo;
+	PG_RETURN_INT64(encode_count);
+}
+
+/* ---- looking at texts ---- */
+
+/* The UTF-8 text of the pure rooms as a text of this database */
+static text *
+text_from_utf8(const char *data, size_t length)
+{
+	char *converted = pg_any_to_server(data, (int) length, PG_UTF8);
+
+	if (converted == data)
+		return cstring_to_text_with_len(data, (int) length);
+	return cstring_to_text(converted);
+}
+
+DS_FUNCTION(ds_sql_clean);
+Datum
+ds_sql_clean(PG_FUNCTION_ARGS)
+{
+	text *input = PG_GETARG_TEXT_PP(0);
+	DsText utf8 = ds_text_utf8(VARDATA_ANY(input), VARSIZE_ANY_EXHDR(input));
+	DsCleanOptions options;
+	size_t bound = ds_clean_bound(utf8.length);
+	char *out;
+	size_t length;
+
+	ds_clean_options_read(PG_GETARG_JSONB_P(1), &options);
+	if (bound > MaxAllocHugeSize)
+		ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED), errmsg("text is too long")));
+	out = MemoryContextAllocHuge(CurrentMemoryContext, Max(bound, 1));
+	length = ds_clean(&options, utf8.data, utf8.length, out, bound);
+	if (length > MaxAllocSize - VARHDRSZ)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED), errmsg("cleaned text is too long")));
+	PG_RETURN_TEXT_P(text_from_utf8(out, length));
+}
+
+/* ds_tokenize(text, model, side): one row a feature, as the encoder gets them */
+DS_FUNCTION(ds_sql_tokenize);
+Datum
+ds_sql_tokenize(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
+	text *input = PG_GETARG_TEXT_PP(0);
+	DsText utf8 = ds_text_utf8(VARDATA_ANY(input), VARSIZE_ANY_EXHDR(input));
+	DsSide side = ds_side_from(name_argument(fcinfo, 2));
+	DsModel *model = ds_model_open(ds_model_resolve(name_argument(fcinfo, 1)));
+	const DsTokenizer *tokenizer = &model->tokenizer[side];
+	DsTokenScratch *tokens = &model->tokens[side];
+	TupleDesc desc;
+	Tuplestorestate *store;
+	MemoryContext caller;
+	size_t count;
+
+	if (result == NULL || !IsA(result, ReturnSetInfo) ||
+		(result->allowedModes & SFRM_Materialize) == 0)
+		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+						errmsg("set-valued function called in context that cannot accept a set")));
+	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "return type must be a row type");
+	caller = MemoryContextSwitchTo(result->econtext->ecxt_per_query_memory);
+	desc = CreateTupleDescCopy(desc);
+	store = tuplestore_begin_heap((result->allowedModes & SFRM_Materialize_Random) != 0, false,
+								  work_mem);
+	MemoryContextSwitchTo(caller);
+
+	count = ds_tokenizer_encode(tokenizer, tokens, utf8.data, utf8.length);
+	for (size_t i = 0; i < count; i++)
+	{
+		Datum values[3];
+		bool nulls[3] = {false, false, false};
+
+		values[0] = Int32GetDatum((int32) tokens->ids[i]);
+		values[1] = PointerGetDatum(
+			text_from_utf8(tokens->clean + tokens->begins[i], tokens->ends[i] - tokens->begins[i]));
+		values[2] = BoolGetDatum(tokens->ids[i] < tokenizer->learned);
+		tuplestore_putvalues(store, desc, values, nulls);
+	}
+	result->returnMode = SFRM_Materialize;
+	result->setResult = store;
+	result->setDesc = desc;
+	return (Datum) 0;
+}

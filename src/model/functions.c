@@ -1,0 +1,139 @@
+/*
+ * functions.c
+ *		Creating, dropping, granting: the life of a model by SQL functions.
+ */
+#include "model/model.h"
+
+#include "access/xact.h"
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "miscadmin.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+
+#include "model/catalog.h"
+#include "model/create.h"
+
+static char *
+name_argument(FunctionCallInfo fcinfo, int n)
+{
+	return text_to_cstring(PG_GETARG_TEXT_PP(n));
+}
+
+int32
+ds_model_create(const char *name, const DsModelConfig *config)
+{
+	static const Oid types[4] = {TEXTOID, NAMEOID, JSONBOID, INT4OID};
+	Datum values[4];
+	bool null;
+	int32 id;
+	uint32_t vocabulary[2] = {config->tokenizer[0].vocabulary, config->tokenizer[1].vocabulary};
+	DsDualEncoderConfig encoder_config = ds_config_encoder(config, vocabulary);
+	DsDualEncoder *encoder = palloc(sizeof(DsDualEncoder));
+	DsStatus status;
+
+	if (name[0] == '\0' || strlen(name) > 200)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_NAME),
+						errmsg("the name of a model must have from 1 to 200 bytes")));
+	ds_check(ds_dual_encoder_plan(&encoder_config, encoder, &status), &status);
+	values[0] = CStringGetTextDatum(name);
+	values[1] = DirectFunctionCall1(namein, CStringGetDatum(GetUserNameFromId(GetUserId(), false)));
+	values[2] = JsonbPGetDatum(ds_config_write(config));
+	values[3] = Int32GetDatum((int32) encoder->dims);
+	if (ds_catalog_execute("INSERT INTO @.ds_model (name, owner, config, dims)"
+						   " VALUES ($1, $2, $3, $4) ON CONFLICT (name) DO NOTHING RETURNING id",
+						   4, types, values, NULL) == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_DUPLICATE_OBJECT), errmsg("model \"%s\" already exists", name)));
+	id = DatumGetInt32(ds_catalog_value(0, 1, &null));
+	ds_catalog_model_changed();
+	return id;
+}
+
+DS_FUNCTION(ds_sql_create_model);
+Datum
+ds_sql_create_model(PG_FUNCTION_ARGS)
+{
+	DsModelConfig config;
+
+	PreventCommandIfReadOnly("ds_create_model()");
+	ds_config_read(PG_GETARG_JSONB_P(1), &config);
+	SPI_connect();
+	ds_model_create(name_argument(fcinfo, 0), &config);
+	SPI_finish();
+	PG_RETURN_VOID();
+}
+
+DS_FUNCTION(ds_sql_drop_model);
+Datum
+ds_sql_drop_model(PG_FUNCTION_ARGS)
+{
+	static const Oid types[1] = {INT4OID};
+	DsModelRow row;
+	Datum values[1];
+
+	PreventCommandIfReadOnly("ds_drop_model()");
+	ds_model_find_owned(name_argument(fcinfo, 0), &row);
+	ds_model_lock(&row, false);
+	values[0] = Int32GetDatum(row.id);
+	SPI_connect();
+	ds_catalog_execute("DELETE FROM @.ds_model WHERE id = $1", 1, types, values, NULL);
+	SPI_finish();
+	ds_catalog_model_changed();
+	PG_RETURN_VOID();
+}
+
+DS_FUNCTION(ds_sql_model_config);
+Datum
+ds_sql_model_config(PG_FUNCTION_ARGS)
+{
+	char *name = name_argument(fcinfo, 0);
+	DsModelRow row;
+
+	if (!ds_model_find(name, &row))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT), errmsg("model \"%s\" does not exist", name)));
+	if (!row.may_use)
+		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+						errmsg("permission denied for model \"%s\"", name)));
+	PG_RETURN_JSONB_P(row.config);
+}
+
+static void
+change_readers(FunctionCallInfo fcinfo, const char *command, const char *sql)
+{
+	static const Oid types[2] = {INT4OID, NAMEOID};
+	Name role = PG_GETARG_NAME(1);
+	DsModelRow row;
+	Datum values[2];
+
+	PreventCommandIfReadOnly(command);
+	ds_model_find_owned(name_argument(fcinfo, 0), &row);
+	if (strcmp(NameStr(*role), "public") != 0)
+		(void) get_role_oid(NameStr(*role), false);
+	values[0] = Int32GetDatum(row.id);
+	values[1] = NameGetDatum(role);
+	SPI_connect();
+	ds_catalog_execute(sql, 2, types, values, NULL);
+	SPI_finish();
+	ds_catalog_model_changed();
+}
+
+DS_FUNCTION(ds_sql_grant_model);
+Datum
+ds_sql_grant_model(PG_FUNCTION_ARGS)
+{
+	change_readers(fcinfo, "ds_grant_model()",
+				   "UPDATE @.ds_model SET readers = array_append(array_remove(readers, $2), $2)"
+				   " WHERE id = $1");
+	PG_RETURN_VOID();
+}
+
+DS_FUNCTION(ds_sql_revoke_model);
+Datum
+ds_sql_revoke_model(PG_FUNCTION_ARGS)
+{
+	change_readers(fcinfo, "ds_revoke_model()",
+				   "UPDATE @.ds_model SET readers = array_remove(readers, $2) WHERE id = $1");
+	PG_RETURN_VOID();
+}

@@ -1,0 +1,134 @@
+/*
+ * model.h
+ *		From a model's name to weights that encode.
+ *
+ * Two steps.  ds_model_resolve() tells which version a name means for the
+ * active snapshot, and checks the caller's rights; it is cheap, since the
+ * answer is remembered until a change of ds_model (resolve.c has the rules).
+ * ds_model_open() gives that version's weights, loading them where this
+ * process does not have them yet.  Versions never change, so what is loaded
+ * or remembered for a key stays right for ever.
+ */
+#ifndef DS_MODEL_MODEL_H
+#define DS_MODEL_MODEL_H
+
+#include "server.h"
+
+#include "model/config.h"
+#include "nn/dual_encoder.h"
+#include "text/tokenizer.h"
+
+#include "lib/ilist.h"
+
+typedef struct DsModelKey
+{
+	int32 model;
+	int32 version;
+} DsModelKey;
+
+/*
+ * The version of the model of this name for the active snapshot; NULL means
+ * the default model.  Errors: 42704 no such model (or none at all), 42501 no
+ * right to use it, 55000 never trained, 42P08 several models and no default.
+ */
+extern DsModelKey ds_model_resolve(const char *name);
+
+/*
+ * A model in memory.  Weights and tokenizers are read-only, as they will be
+ * when processes share them; scratch belongs to this process.
+ */
+typedef struct DsModel
+{
+	DsModelKey key;
+	DsModelConfig config;
+	DsTokenizer tokenizer[2]; /* by DsSide; the same for a shared encoder */
+	const void *tokenizer_blob[2];
+	size_t tokenizer_size[2];
+	DsDualEncoder encoder;
+	int dims;
+
+	DsTokenScratch tokens[2]; /* by DsSide */
+	float *scratch;
+	size_t bytes;
+
+	/* private to the cache */
+	MemoryContext context;
+	DsArena arena;
+	dlist_node node;
+	int pins;
+	bool listed; /* false: gone from the cache, freed with the last pin */
+} DsModel;
+
+/*
+ * The weights of a version.  The pointer is good until the next call, or
+ * until ds_model_unpin() after ds_model_pin().  Errors: XX001 where the tables
+ * do not hold what the version needs.
+ */
+extern DsModel *ds_model_open(DsModelKey key);
+extern void ds_model_pin(DsModel *model);
+extern void ds_model_unpin(DsModel *model);
+
+/* A row of ds_model and what the current user may do with it */
+typedef struct DsModelRow
+{
+	int32 id;
+	char *name;
+	char *owner;
+	Jsonb *config;
+	int32 version; /* 0: never trained */
+	bool may_use;
+	bool may_own;
+} DsModelRow;
+
+/* false when there is none; in the current context */
+extern bool ds_model_find(const char *name, DsModelRow *row);
+
+/* The same for owners only: errors 42704, 42501 */
+extern void ds_model_find_owned(const char *name, DsModelRow *row);
+
+/*
+ * One training, or drop, of a model at a time: an exclusive lock on the model,
+ * for the transaction, or for the session (until ds_model_unlock(), an error
+ * outside of a subtransaction, or the end of the process).  55006 when someone
+ * else has it.
+ */
+extern void ds_model_lock(const DsModelRow *row, bool session);
+extern void ds_model_unlock(int32 id);
+
+/* query or document; 22023 for anything else */
+extern DsSide ds_side_from(const char *name);
+
+/*
+ * Encode texts, in the server's encoding, into out[count, dims].  Counted by
+ * ds_encode_count().  Cancellable.
+ */
+typedef struct DsText
+{
+	const char *data;
+	size_t length;
+} DsText;
+
+extern void ds_model_encode(DsModel *model, DsSide side, const DsText *texts, size_t count,
+							float *out);
+
+/* A text as the pure rooms want it: in UTF-8.  May be the same memory. */
+extern DsText ds_text_utf8(const char *data, size_t length);
+
+/* store.c: write a version (in a subtransaction or transaction of the caller), read it back */
+typedef struct DsTensorData
+{
+	const char *name;
+	const char *dtype; /* "f32" or "u8" */
+	int shape_count;
+	int64 shape[2];
+	const void *data;
+	size_t bytes;
+} DsTensorData;
+
+extern void ds_store_write(DsModelKey key, const DsTensorData *tensors, int count);
+extern void ds_store_load(DsModel *model);
+
+/* The size of a tensor's chunk */
+#define DS_CHUNK_SIZE 1048576
+
+#endif /* DS_MODEL_MODEL_H */

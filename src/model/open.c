@@ -1,0 +1,164 @@
+/*
+ * open.c
+ *		The model versions that this process has in memory.
+ *
+ * A few versions, the least recently used one goes first.  Each has a memory
+ * context of its own.  A version that has been deleted from the tables goes
+ * when the next one is asked for.
+ */
+#include "model/model.h"
+
+#include "access/genam.h"
+#include "access/table.h"
+#include "access/xact.h"
+#include "miscadmin.h"
+#include "utils/fmgroids.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+
+#include "model/catalog.h"
+
+#define LOADED_MAX 8
+
+static dlist_head loaded = DLIST_STATIC_INIT(loaded); /* most recently used first */
+static int loaded_count = 0;
+static uint64 weights_seen = 0; /* ds_catalog_weight_changes */
+static uint64 models_seen = 0; /* ds_catalog_model_changes */
+
+static void
+unlist(DsModel *model)
+{
+	dlist_delete(&model->node);
+	loaded_count--;
+	model->listed = false;
+	if (model->pins == 0)
+		MemoryContextDelete(model->context);
+}
+
+static bool
+version_exists(Relation relation, Snapshot snapshot, DsModelKey key)
+{
+	ScanKeyData keys[2];
+	SysScanDesc scan;
+	bool exists;
+
+	ScanKeyInit(&keys[0], DS_VERSION_MODEL, BTEqualStrategyNumber, F_INT4EQ,
+				Int32GetDatum(key.model));
+	ScanKeyInit(&keys[1], DS_VERSION_VERSION, BTEqualStrategyNumber, F_INT4EQ,
+				Int32GetDatum(key.version));
+	scan = systable_beginscan(relation, ds_catalog()->version_index, true, snapshot, 2, keys);
+	exists = HeapTupleIsValid(systable_getnext(scan));
+	systable_endscan(scan);
+	return exists;
+}
+
+/* Let go of what is no longer in the tables. */
+static void
+sweep(void)
+{
+	Relation relation;
+	Snapshot snapshot;
+	dlist_mutable_iter iter;
+
+	if (dlist_is_empty(&loaded) || IsInParallelMode())
+		return;
+	relation = table_open(ds_catalog()->model_version, AccessShareLock);
+	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	dlist_foreach_modify(iter, &loaded)
+	{
+		DsModel *model = dlist_container(DsModel, node, iter.cur);
+
+		if (!version_exists(relation, snapshot, model->key))
+			unlist(model);
+	}
+	UnregisterSnapshot(snapshot);
+	table_close(relation, AccessShareLock);
+	models_seen = ds_catalog_model_changes;
+}
+
+static DsModel *
+load(DsModelKey key)
+{
+	MemoryContext context =
+		AllocSetContextCreate(CurrentMemoryContext, "deepsearch model", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext work;
+	MemoryContext caller;
+	DsModel *model = MemoryContextAllocZero(context, sizeof(DsModel));
+	DsStatus status;
+
+	model->key = key;
+	model->context = context;
+	ds_server_arena(&model->arena, context);
+	work = AllocSetContextCreate(CurrentMemoryContext, "deepsearch load", ALLOCSET_DEFAULT_SIZES);
+	caller = MemoryContextSwitchTo(work);
+	ds_store_load(model);
+	for (int t = 0; t < ds_config_towers(&model->config); t++)
+		ds_check(
+			ds_tokenizer_scratch(&model->tokenizer[t], &model->arena, &model->tokens[t], &status),
+			&status);
+	if (model->config.shared)
+		model->tokens[1] = model->tokens[0];
+	model->scratch =
+		ds_arena_alloc(&model->arena, ds_dual_encoder_scratch(&model->encoder), sizeof(float));
+	if (model->scratch == NULL)
+		ereport(ERROR, (errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory")));
+	model->bytes = model->arena.allocated;
+	MemoryContextSwitchTo(caller);
+	MemoryContextDelete(work);
+	/* complete: from here on it outlives the query */
+	MemoryContextSetParent(context, TopMemoryContext);
+	return model;
+}
+
+DsModel *
+ds_model_open(DsModelKey key)
+{
+	dlist_mutable_iter iter;
+	DsModel *model;
+	bool pushed = false;
+
+	if (weights_seen != ds_catalog_weight_changes)
+	{
+		weights_seen = ds_catalog_weight_changes;
+		dlist_foreach_modify(iter, &loaded) unlist(dlist_container(DsModel, node, iter.cur));
+	}
+	if (models_seen != ds_catalog_model_changes)
+		sweep();
+	dlist_foreach_modify(iter, &loaded)
+	{
+		model = dlist_container(DsModel, node, iter.cur);
+		if (model->key.model == key.model && model->key.version == key.version)
+		{
+			dlist_move_head(&loaded, &model->node);
+			return model;
+		}
+	}
+	if (!ActiveSnapshotSet())
+	{
+		PushActiveSnapshot(GetTransactionSnapshot());
+		pushed = true;
+	}
+	model = load(key);
+	if (pushed)
+		PopActiveSnapshot();
+	if (loaded_count >= LOADED_MAX)
+		unlist(dlist_tail_element(DsModel, node, &loaded));
+	dlist_push_head(&loaded, &model->node);
+	model->listed = true;
+	loaded_count++;
+	return model;
+}
+
+void
+ds_model_pin(DsModel *model)
+{
+	model->pins++;
+}
+
+void
+ds_model_unpin(DsModel *model)
+{
+	if (--model->pins == 0 && !model->listed)
+		MemoryContextDelete(model->context);
+}
