@@ -66,6 +66,8 @@
 #define ds_analyze_delay_point() vacuum_delay_point(true)
 #else
 #define ds_analyze_delay_point() vacuum_delay_point()
+#endif
+
 /* the number of this process's transaction: a field of its own struct since 17 */
 #if PG_VERSION_NUM >= 170000
 #define DS_MYPROC_LXID (MyProc->vxid.lxid)
