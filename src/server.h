@@ -47,5 +47,6 @@ extern int ds_sqlstate(DsCode code);
 /* Each room's part of _PG_init */
 extern void ds_init_index(void);
 extern void ds_init_model(void);
+extern void ds_init_train(void);
 
 #endif /* DS_SERVER_H */

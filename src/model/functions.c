@@ -54,12 +54,14 @@ DS_FUNCTION(ds_sql_create_model);
 Datum
 ds_sql_create_model(PG_FUNCTION_ARGS)
 {
+	char *name = name_argument(fcinfo, 0);
 	DsModelConfig config;
 
 	PreventCommandIfReadOnly("ds_create_model()");
 	ds_config_read(PG_GETARG_JSONB_P(1), &config);
+	ds_model_lock(name, false);
 	SPI_connect();
-	ds_model_create(name_argument(fcinfo, 0), &config);
+	ds_model_create(name, &config);
 	SPI_finish();
 	PG_RETURN_VOID();
 }
@@ -68,16 +70,22 @@ DS_FUNCTION(ds_sql_drop_model);
 Datum
 ds_sql_drop_model(PG_FUNCTION_ARGS)
 {
-	static const Oid types[1] = {INT4OID};
+	static const Oid int4_types[1] = {INT4OID};
+	static const Oid text_types[1] = {TEXTOID};
 	DsModelRow row;
 	Datum values[1];
+	DsCatalogScope scope;
 
 	PreventCommandIfReadOnly("ds_drop_model()");
 	ds_model_find_owned(name_argument(fcinfo, 0), &row);
-	ds_model_lock(&row, false);
-	values[0] = Int32GetDatum(row.id);
+	ds_model_lock(row.name, false);
 	SPI_connect();
-	ds_catalog_execute("DELETE FROM @.ds_model WHERE id = $1", 1, types, values, NULL);
+	ds_catalog_enter(&scope);
+	values[0] = Int32GetDatum(row.id);
+	ds_catalog_run("DELETE FROM @.ds_model WHERE id = $1", 1, int4_types, values, NULL);
+	values[0] = CStringGetTextDatum(row.name);
+	ds_catalog_run("DELETE FROM @.ds_training_run WHERE model = $1", 1, text_types, values, NULL);
+	ds_catalog_leave(&scope);
 	SPI_finish();
 	ds_catalog_model_changed();
 	PG_RETURN_VOID();

@@ -87,13 +87,14 @@ extern bool ds_model_find(const char *name, DsModelRow *row);
 extern void ds_model_find_owned(const char *name, DsModelRow *row);
 
 /*
- * One training, or drop, of a model at a time: an exclusive lock on the model,
- * for the transaction, or for the session (until ds_model_unlock(), an error
- * outside of a subtransaction, or the end of the process).  55006 when someone
- * else has it.
+ * One training, creation or drop of a model of this name at a time: an
+ * exclusive lock, for the transaction, or for the session (until
+ * ds_model_unlock(), an error outside of a subtransaction, or the end of the
+ * process).  55006 when someone else has it.
  */
-extern void ds_model_lock(const DsModelRow *row, bool session);
-extern void ds_model_unlock(int32 id);
+extern void ds_model_lock(const char *name, bool session);
+extern void ds_model_unlock(const char *name);
+extern uint32 ds_model_lock_id(const char *name); /* objid in pg_locks */
 
 /* query or document; 22023 for anything else */
 extern DsSide ds_side_from(const char *name);

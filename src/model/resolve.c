@@ -40,6 +40,7 @@
 #include "catalog/pg_class.h"
 #include "catalog/pg_collation.h"
 #include "catalog/pg_type.h"
+#include "common/hashfn.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"
 #include "storage/lock.h"
@@ -429,30 +430,40 @@ ds_model_resolve(const char *name)
 
 /* ---- locks ---- */
 
+/*
+ * The lock is on the name, since a model that ds_train creates has no number
+ * yet.  Two names that share a number keep each other waiting, no more.
+ */
+uint32
+ds_model_lock_id(const char *name)
+{
+	return DatumGetUInt32(hash_any((const unsigned char *) name, (int) strlen(name)));
+}
+
 static LOCKTAG
-model_tag(int32 id)
+model_tag(const char *name)
 {
 	LOCKTAG tag;
 
-	SET_LOCKTAG_OBJECT(tag, MyDatabaseId, ds_catalog()->model, (uint32) id, 0);
+	SET_LOCKTAG_OBJECT(tag, MyDatabaseId, ds_catalog()->model, ds_model_lock_id(name), 0);
 	return tag;
 }
 
 void
-ds_model_lock(const DsModelRow *row, bool session)
+ds_model_lock(const char *name, bool session)
 {
-	LOCKTAG tag = model_tag(row->id);
+	LOCKTAG tag = model_tag(name);
 
 	if (LockAcquire(&tag, ExclusiveLock, session, true) == LOCKACQUIRE_NOT_AVAIL)
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_IN_USE),
-						errmsg("model \"%s\" is being trained by another session", row->name),
-						errhint("View ds_training_runs shows it.")));
+						errmsg("model \"%s\" is being trained by another session", name),
+						errhint("The view ds_training_runs shows it.")));
 }
 
 void
-ds_model_unlock(int32 id)
+ds_model_unlock(const char *name)
 {
-	LOCKTAG tag = model_tag(id);
+	LOCKTAG tag = model_tag(name);
 
 	LockRelease(&tag, ExclusiveLock, true);
 }
