@@ -482,7 +482,6 @@ ds_config_read(Jsonb *json, DsModelConfig *config)
 
 	root.score = DS_SCORE_COSINE;
 	root.training.train = ds_train_defaults;
-	root.training.train.schedule.decay_steps = 0;
 	root.training.epochs = DS_TRAIN_EPOCHS_DEFAULT;
 	root.training.batch_size = DS_TRAIN_BATCH_DEFAULT;
 	root.tower.tokenizer = ds_tokenizer_defaults;

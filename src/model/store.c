@@ -144,6 +144,7 @@ read_tensor(DsModel *model, Relation relation, Relation index, const char *name,
 	while (HeapTupleIsValid(tuple = systable_getnext_ordered(scan, ForwardScanDirection)))
 	{
 		bool null;
+		Datum stored;
 		struct varlena *data;
 		size_t size;
 
@@ -153,15 +154,16 @@ read_tensor(DsModel *model, Relation relation, Relation index, const char *name,
 		if (DatumGetInt32(
 				heap_getattr(tuple, DS_TENSOR_CHUNK, RelationGetDescr(relation), &null)) != chunk)
 			damaged(model, name, psprintf("has no chunk %d", chunk));
-		data = PG_DETOAST_DATUM_PACKED(
-			heap_getattr(tuple, DS_TENSOR_DATA, RelationGetDescr(relation), &null));
+		stored = heap_getattr(tuple, DS_TENSOR_DATA, RelationGetDescr(relation), &null);
+		data = PG_DETOAST_DATUM_PACKED(stored);
 		size = VARSIZE_ANY_EXHDR(data);
 		if (size > tensor->bytes - filled)
 			damaged(model, name, "is longer than its shape says");
 		memcpy(tensor->data + filled, VARDATA_ANY(data), size);
 		filled += size;
 		chunk++;
-		pfree(data);
+		if ((Pointer) data != DatumGetPointer(stored))
+			pfree(data);
 	}
 	systable_endscan_ordered(scan);
 	if (chunk == 0)
