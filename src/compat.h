@@ -73,6 +73,23 @@
 #define DS_MYPROC_LXID (MyProc->vxid.lxid)
 #else
 #define DS_MYPROC_LXID (MyProc->lxid)
+/* EXPLAIN (ANALYZE) shows the number of index searches since 18 */
+#if PG_VERSION_NUM >= 180000
+#define DS_COUNT_INDEX_SCAN(scan)                       \
+	do                                                  \
+	{                                                   \
+		pgstat_count_index_scan((scan)->indexRelation); \
+		if ((scan)->instrument)                         \
+			(scan)->instrument->nsearches++;            \
+	} while (0)
+#else
+#define DS_COUNT_INDEX_SCAN(scan) pgstat_count_index_scan((scan)->indexRelation)
+#endif
+
+#if PG_VERSION_NUM >= 180000
+#define DS_VACUUM_DELAY_POINT() vacuum_delay_point(false)
+#else
+#define DS_VACUUM_DELAY_POINT() vacuum_delay_point()
 #endif
 
 #endif /* DS_COMPAT_H */

@@ -1,0 +1,598 @@
+/*
+ * build.c
+ *		CREATE INDEX and REINDEX.
+ *
+ * Stages, each named in pg_stat_progress_create_index:
+ *
+ *	1. sample	Blocks of the table at random, and of their rows as many as the
+ *				memory allows, at random (Vitter's reservoir, as ANALYZE does).
+ *				They tell the dimension (if the column's type does not), how many
+ *				rows there are, hence how many lists.
+ *	2. cluster	k-means over the sample: the centroids.
+ *	3. assign	One pass over the table.  A few hundred rows at a time: the
+ *				nearest centroid of each, its codes for that centroid, into a
+ *				sort by list.  On the way a few of the sampled rows are compared
+ *				with all others, exactly: they stand for queries, and their
+ *				nearest rows' lists are the recall curve.
+ *	4. write	In the order of the lists, block by block, straight into
+ *				buffers; the log gets whole pages at the end.
+ *
+ * maintenance_work_mem: the sample and the scratch of k-means get it first,
+ * then the sort, less what the centroids and one batch take.
+ */
+#include "index/build.h"
+
+#include <math.h>
+
+#include "access/genam.h"
+#include "access/tableam.h"
+#include "access/xloginsert.h"
+#include "catalog/index.h"
+#include "catalog/pg_operator_d.h"
+#include "catalog/pg_type_d.h"
+#include "commands/progress.h"
+#include "executor/tuptable.h"
+#include "miscadmin.h"
+#include "optimizer/plancat.h"
+#include "pgstat.h"
+#include "utils/backend_progress.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+#include "utils/sampling.h"
+#include "utils/tuplesort.h"
+#include "vector/embedding.h"
+
+/* Rows handled at a time */
+#define BATCH_BYTES (1024 * 1024)
+
+/* Sampled rows wanted a list, and in all */
+#define SAMPLE_PER_LIST 50
+#define SAMPLE_LEAST 10000
+
+enum
+{
+	PHASE_SAMPLE = PROGRESS_CREATEIDX_SUBPHASE_INITIALIZE + 1,
+	PHASE_CLUSTER,
+	PHASE_ASSIGN,
+	PHASE_SORT,
+	PHASE_WRITE
+};
+
+char *
+ds_index_phase_name(int64 phase)
+{
+	switch (phase)
+	{
+		case PROGRESS_CREATEIDX_SUBPHASE_INITIALIZE:
+			return "initializing";
+		case PHASE_SAMPLE:
+			return "sampling table";
+		case PHASE_CLUSTER:
+			return "clustering sample";
+		case PHASE_ASSIGN:
+			return "assigning rows to lists";
+		case PHASE_SORT:
+			return "sorting by list";
+		case PHASE_WRITE:
+			return "writing lists";
+	}
+	return NULL;
+}
+
+/*
+ * How many rows a list should have.  Routing costs a query the number of
+ * lists, reading costs it the rows of those it opens; the product is least
+ * when both grow like the root of the rows.  A list should also fill a page,
+ * because a page is what is read.
+ */
+uint32
+ds_list_rows(const DsLayout *layout, double rows)
+{
+	uint32 page = Min(layout->blocks_per_page, 8) * DS_BLOCK_ROWS;
+	double wanted = sqrt(rows) / 4;
+
+	return (uint32) Max(wanted, Max(page, 2 * DS_BLOCK_ROWS));
+}
+
+static uint32
+lists_for(const DsMeta *meta, double rows)
+{
+	DsLayout layout;
+	double lists;
+
+	ds_layout_init(&layout, meta->dimension);
+	lists = meta->wanted_lists > 0 ? meta->wanted_lists : rows / ds_list_rows(&layout, rows);
+	return (uint32) Max(1, Min(lists, DS_MAX_LISTS));
+}
+
+/* ---- 1. sample ---- */
+
+/* Take a row's vector; false for NULL.  Checks its dimension. */
+static bool
+take_vector(Build *build, Datum value, bool isnull, DsEmbeddingView *vector)
+{
+	if (isnull)
+		return false;
+	ds_embedding_view(value, vector);
+	if (build->meta.dimension == 0)
+		build->meta.dimension = vector->dim;
+	else if ((uint32) vector->dim != build->meta.dimension)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATA_EXCEPTION),
+				 errmsg("cannot index vectors of different dimensions: %u and %d",
+						build->meta.dimension, vector->dim),
+				 errhint("Give the column a type with a dimension, such as embedding(%u), or "
+						 "index a part of the rows (WHERE ds_dims(...) = %u).",
+						 build->meta.dimension, build->meta.dimension)));
+	return true;
+}
+
+static void
+sample_row(Relation index, ItemPointer tid, Datum *values, bool *isnull,
+		   bool alive pg_attribute_unused(), void *pointer)
+{
+	Build *build = pointer;
+	DsEmbeddingView vector;
+	MemoryContext old;
+	uint64 at;
+
+	(void) index;
+	old = MemoryContextSwitchTo(build->row_context);
+	if (take_vector(build, values[0], isnull[0], &vector))
+	{
+		uint32 d = build->meta.dimension;
+
+		if (build->sample == NULL)
+		{
+			/* now the dimension is known */
+			Size bytes = (Size) maintenance_work_mem * 1024 / 2;
+
+			build->sample_room = Max(bytes / (sizeof(float) * d), 256);
+			build->sample_room = Min(build->sample_room, build->sample_wanted);
+			build->sample = MemoryContextAllocHuge(build->context,
+												   mul_size(build->sample_room, sizeof(float) * d));
+			build->sample_tid = MemoryContextAllocHuge(
+				build->context, mul_size(build->sample_room, sizeof(ItemPointerData)));
+		}
+
+		at = build->sampled_from++;
+		if (at >= build->sample_room)
+			at = ds_random_below(&build->random, build->sampled_from);
+		if (at < build->sample_room)
+		{
+			memcpy(build->sample + at * d, vector.x, sizeof(float) * d);
+			build->sample_tid[at] = *tid;
+			build->samples = Max(build->samples, at + 1);
+		}
+	}
+	MemoryContextSwitchTo(old);
+	MemoryContextReset(build->row_context);
+}
+
+/* Sample rows of the table; *rows gets an estimate of how many have a vector. */
+static void
+sample_table(Build *build, double *rows)
+{
+	BlockNumber blocks = RelationGetNumberOfBlocks(build->heap);
+	BlockNumber all_visible;
+	double tuples = 0;
+	double fraction = 0;
+	double wanted;
+	BlockSamplerData sampler;
+	BlockNumber read = 0;
+	double target;
+
+	*rows = 0;
+	if (blocks == 0)
+		return;
+	estimate_rel_size(build->heap, NULL, &all_visible, &tuples, &fraction);
+	tuples = Max(tuples, blocks);
+	wanted = SAMPLE_PER_LIST *
+			 (build->meta.wanted_lists > 0 ? (double) build->meta.wanted_lists : 4 * sqrt(tuples));
+	wanted = Max(wanted, SAMPLE_LEAST);
+	build->sample_wanted = (uint64) Min(wanted, 20e6);
+
+	/* twice the blocks that the sample needs, so that blocks are not alike within it */
+	target = ceil(2 * wanted / (tuples / blocks));
+	target = Min(Max(target, 1000), blocks);
+
+	pgstat_progress_update_param(PROGRESS_CREATEIDX_SUBPHASE, PHASE_SAMPLE);
+	pgstat_progress_update_param(PROGRESS_CREATEIDX_TUPLES_TOTAL, (int64) target);
+	BlockSampler_Init(&sampler, blocks, (int) target, (uint32) build->meta.seed);
+	while (BlockSampler_HasMore(&sampler))
+	{
+		BlockNumber block = BlockSampler_Next(&sampler);
+
+		CHECK_FOR_INTERRUPTS();
+		table_index_build_range_scan(build->heap, build->index, build->info, false, true, false,
+									 block, 1, sample_row, build, NULL);
+		pgstat_progress_update_param(PROGRESS_CREATEIDX_TUPLES_DONE, ++read);
+	}
+	if (read > 0)
+		*rows = (double) build->sampled_from / read * blocks;
+}
+
+/* ---- 2. cluster ---- */
+
+static void
+cluster(Build *build, double rows)
+{
+	uint32 d = build->meta.dimension;
+	uint32 lists = lists_for(&build->meta, rows);
+	float *origin = NULL;
+	DsKmeansOptions options;
+	DsStatus status;
+	DsArena scratch;
+
+	pgstat_progress_update_param(PROGRESS_CREATEIDX_SUBPHASE, PHASE_CLUSTER);
+	pgstat_progress_update_param(PROGRESS_CREATEIDX_TUPLES_TOTAL, 0);
+	pgstat_progress_update_param(PROGRESS_CREATEIDX_TUPLES_DONE, 0);
+	ds_server_arena(&build->arena, build->context);
+	ds_server_arena(&scratch, build->context);
+
+	if (build->meta.metric == DS_METRIC_L2)
+		origin = ds_build_mean(build);
+	ds_check(ds_quantizer_init(&build->quantizer, build->meta.metric, d, build->meta.seed, origin,
+							   &build->arena, &status),
+			 &status);
+	if (origin != NULL)
+		build->meta.flags |= DS_META_ORIGIN;
+
+	ds_build_place_sample(build);
+	build->centroid =
+		MemoryContextAllocHuge(build->context, mul_size(mul_size(lists, d), sizeof(float)));
+	memset(&options, 0, sizeof(options));
+	options.lists = lists;
+	options.seed = build->meta.seed;
+	options.memory = Max((size_t) maintenance_work_mem * 1024 / 4, 1024 * 1024);
+	options.cancel = ds_server_cancel;
+	if (build->samples > 0)
+	{
+		ds_check(ds_kmeans(build->sample, build->samples, d, &options, &scratch, build->centroid,
+						   &build->lists, &status),
+				 &status);
+	}
+	else
+	{
+		/* only rows of length zero so far */
+		memset(build->centroid, 0, sizeof(float) * d);
+		build->lists = 1;
+	}
+	ds_arena_free(&scratch);
+	ds_check(ds_router_init(&build->router, build->centroid, build->lists, d, 0, build->meta.seed,
+							&ds_server_cancel, &build->arena, &status),
+			 &status);
+}
+
+/* ---- 3. assign ---- */
+
+static void
+put_row(Build *build, uint32 list, uint64 number, ItemPointer tid, const DsCoded *coded)
+{
+	TupleTableSlot *slot = build->slot;
+	char *data = VARDATA(build->payload);
+	DsLayout *layout = &build->layout;
+
+	memcpy(data, tid, sizeof(ItemPointerData));
+	data += sizeof(ItemPointerData);
+	memcpy(data, &coded->sign, sizeof(DsSignFactors));
+	data += sizeof(DsSignFactors);
+	memcpy(data, &coded->row, sizeof(DsRowFactors));
+	data += sizeof(DsRowFactors);
+	memcpy(data, coded->signs, layout->groups);
+	data += layout->groups;
+	memcpy(data, coded->bytes, layout->dimension);
+
+	ExecClearTuple(slot);
+	slot->tts_values[0] = Int32GetDatum((int32) list);
+	slot->tts_values[1] = Int64GetDatum((int64) number);
+	slot->tts_values[2] = PointerGetDatum(build->payload);
+	slot->tts_isnull[0] = slot->tts_isnull[1] = slot->tts_isnull[2] = false;
+	ExecStoreVirtualTuple(slot);
+	tuplesort_puttupleslot(build->sort, slot);
+}
+
+/* The rows collected so far get their lists and codes. */
+static void
+flush_batch(Build *build)
+{
+	uint32 d = build->meta.dimension;
+	uint32 n = build->batched;
+	DsStatus status;
+	DsArena scratch;
+
+	if (n == 0)
+		return;
+	CHECK_FOR_INTERRUPTS();
+	ds_server_arena(&scratch, build->batch_context);
+	ds_check(ds_router_assign(&build->router, build->batch, n, DS_ROUTER_EFFORT, 4 * BATCH_BYTES,
+							  &ds_server_cancel, &scratch, build->batch_list, NULL, &status),
+			 &status);
+	ds_curve_rows_seen(build, n);
+	for (uint32 i = 0; i < n; i++)
+	{
+		uint32 list = build->batch_list[i];
+		BuildList *stats = &build->list[list];
+
+		ds_quantizer_encode(&build->quantizer, build->batch_place[i], build->batch + (Size) i * d,
+							build->centroid + (Size) list * d, &build->coded);
+		stats->rows++;
+		stats->radius = Max(stats->radius, build->coded.radius);
+		put_row(build, list, build->assigned++, &build->batch_tid[i], &build->coded);
+	}
+	build->batched = 0;
+	ds_arena_free(&scratch);
+	MemoryContextReset(build->batch_context);
+}
+
+static void
+begin_assign(Build *build)
+{
+	uint32 d = build->meta.dimension;
+	TupleDesc desc = CreateTemplateTupleDesc(3);
+	AttrNumber keys[] = {1, 2};
+	Oid operators[] = {Int4LessOperator, Int8LessOperator};
+	Oid collations[] = {InvalidOid, InvalidOid};
+	bool nulls_first[] = {false, false};
+	Size payload;
+	Size used;
+
+	ds_layout_init(&build->layout, d);
+	TupleDescInitEntry(desc, 1, "list", INT4OID, -1, 0);
+	TupleDescInitEntry(desc, 2, "row", INT8OID, -1, 0);
+	TupleDescInitEntry(desc, 3, "codes", BYTEAOID, -1, 0);
+	build->slot = MakeSingleTupleTableSlot(desc, &TTSOpsVirtual);
+	build->sorted = MakeSingleTupleTableSlot(desc, &TTSOpsMinimalTuple);
+	payload = sizeof(ItemPointerData) + sizeof(DsSignFactors) + sizeof(DsRowFactors) +
+			  build->layout.groups + d;
+	build->payload = palloc0(VARHDRSZ + payload);
+	SET_VARSIZE(build->payload, VARHDRSZ + payload);
+
+	build->batch_room = Max(Min(BATCH_BYTES / (sizeof(float) * d), 1024), 16);
+	build->batch = palloc(sizeof(float) * d * build->batch_room);
+	build->batch_tid = palloc(sizeof(ItemPointerData) * build->batch_room);
+	build->batch_list = palloc(sizeof(uint32) * build->batch_room);
+	build->batch_place = palloc(sizeof(DsPlace) * build->batch_room);
+	build->coded.signs = palloc(build->layout.groups);
+	build->coded.bytes = palloc(d);
+	build->list =
+		MemoryContextAllocExtended(build->context, mul_size(build->lists, sizeof(BuildList)),
+								   MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
+
+	/* centroids, as they are and packed by the router */
+	used = 2 * (Size) build->lists * d * sizeof(float) / 1024;
+	build->sort = tuplesort_begin_heap(
+		desc, 2, keys, operators, collations, nulls_first,
+		(int) Max((int64) maintenance_work_mem - (int64) used, maintenance_work_mem / 4), NULL,
+		false);
+}
+
+/* The sample found no row with a vector, and here is one: a list around it. */
+static void
+begin_with_row(Build *build, const DsEmbeddingView *vector, ItemPointer tid)
+{
+	MemoryContext old = MemoryContextSwitchTo(build->context);
+
+	build->sample = palloc(sizeof(float) * build->meta.dimension);
+	memcpy(build->sample, vector->x, sizeof(float) * build->meta.dimension);
+	build->sample_tid = palloc(sizeof(ItemPointerData));
+	*build->sample_tid = *tid;
+	build->samples = 1;
+	cluster(build, 1);
+	begin_assign(build);
+	MemoryContextSwitchTo(old);
+}
+
+static void
+assign_row(Relation index, ItemPointer tid, Datum *values, bool *isnull,
+		   bool alive pg_attribute_unused(), void *pointer)
+{
+	Build *build = pointer;
+	DsEmbeddingView vector;
+	MemoryContext old;
+	DsPlace place;
+	uint32 i;
+
+	(void) index;
+	old = MemoryContextSwitchTo(build->row_context);
+	build->rows++;
+	if (!take_vector(build, values[0], isnull[0], &vector))
+		ds_tids_insert_direct(build, DS_TIDS_NULL, tid);
+	else
+	{
+		if (build->lists == 0)
+			begin_with_row(build, &vector, tid);
+		i = build->batched;
+		place = ds_quantizer_place(&build->quantizer, vector.x,
+								   build->batch + (Size) i * build->meta.dimension);
+
+		if (place == DS_PLACE_ZERO)
+			ds_tids_insert_direct(build, DS_TIDS_ZERO, tid);
+		else
+		{
+			build->batch_place[i] = place;
+			build->batch_tid[i] = *tid;
+			if (++build->batched == build->batch_room)
+				flush_batch(build);
+		}
+	}
+	MemoryContextSwitchTo(old);
+	MemoryContextReset(build->row_context);
+}
+
+/* ---- 4. write ---- */
+
+static void
+write_lists(Build *build)
+{
+	const DsLayout *layout = &build->layout;
+	DsListEntry *entries;
+	int64 done = 0;
+	bool more;
+
+	pgstat_progress_update_param(PROGRESS_CREATEIDX_SUBPHASE, PHASE_SORT);
+	tuplesort_performsort(build->sort);
+	pgstat_progress_update_param(PROGRESS_CREATEIDX_SUBPHASE, PHASE_WRITE);
+	pgstat_progress_update_param(PROGRESS_CREATEIDX_TUPLES_TOTAL, build->assigned);
+	pgstat_progress_update_param(PROGRESS_CREATEIDX_TUPLES_DONE, 0);
+
+	if (build->quantizer.origin != NULL)
+		ds_vectors_append(build->index, true, &build->meta, build->quantizer.origin, 1);
+	ds_vectors_append(build->index, true, &build->meta, build->centroid, build->lists);
+
+	entries =
+		MemoryContextAllocExtended(build->context, mul_size(build->lists, sizeof(DsListEntry)),
+								   MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
+	more = tuplesort_gettupleslot(build->sort, true, false, build->sorted, NULL);
+	for (uint32 list = 0; list < build->lists; list++)
+	{
+		DsListEntry *entry = &entries[list];
+		uint64 rows = build->list[list].rows;
+		uint64 blocks = (rows + DS_BLOCK_ROWS - 1) / DS_BLOCK_ROWS;
+		DsListWriter *writer;
+
+		entry->centroid = list;
+		entry->parent = list;
+		entry->radius = build->list[list].radius;
+		writer = ds_writer_begin(build->index, true, layout, list, build->meta.next_generation++,
+								 blocks);
+		for (uint64 i = 0; i < rows; i++)
+		{
+			bool isnull;
+			DsRow row;
+			char *data;
+
+			if (!more || DatumGetInt32(slot_getattr(build->sorted, 1, &isnull)) != (int32) list)
+				elog(ERROR, "rows of list %u got lost in the sort", list);
+			data = VARDATA_ANY(DatumGetPointer(slot_getattr(build->sorted, 3, &isnull)));
+			memcpy(&row.tid, data, sizeof(ItemPointerData));
+			data += sizeof(ItemPointerData);
+			memcpy(&row.sign, data, sizeof(DsSignFactors));
+			data += sizeof(DsSignFactors);
+			memcpy(&row.factors, data, sizeof(DsRowFactors));
+			data += sizeof(DsRowFactors);
+			row.centroid = list;
+			row.signs = (uint8 *) data;
+			row.bytes = (int8 *) data + layout->groups;
+			ds_writer_row(writer, &row);
+			more = tuplesort_gettupleslot(build->sort, true, false, build->sorted, NULL);
+			if (++done % 4096 == 0)
+				pgstat_progress_update_param(PROGRESS_CREATEIDX_TUPLES_DONE, done);
+		}
+		ds_writer_end(writer, entry);
+	}
+	if (more)
+		elog(ERROR, "rows appeared in the sort");
+
+	for (uint32 list = 0; list < build->lists; list++)
+	{
+		BlockNumber block = ds_directory_page(build->index, true, &build->meta, list);
+		Buffer buffer = ds_page_read(build->index, block, DS_PAGE_DIRECTORY, BUFFER_LOCK_EXCLUSIVE);
+		Page page = BufferGetPage(buffer);
+
+		((DsListEntry *) PageGetContents(page))[list % DS_ENTRIES_PER_PAGE] = entries[list];
+		((PageHeader) page)->pd_lower += sizeof(DsListEntry);
+		MarkBufferDirty(buffer);
+		UnlockReleaseBuffer(buffer);
+		build->meta.lists = list + 1;
+	}
+	pgstat_progress_update_param(PROGRESS_CREATEIDX_TUPLES_DONE, done);
+}
+
+/* The metapage gets what the build found out. */
+static void
+write_meta(Build *build)
+{
+	Buffer buffer = ds_meta_lock(build->index);
+
+	memcpy(DsPageGetMeta(BufferGetPage(buffer)), &build->meta, sizeof(DsMeta));
+	MarkBufferDirty(buffer);
+	UnlockReleaseBuffer(buffer);
+}
+
+/* The dimension that the column's type gives, 0 if none */
+static uint32
+type_dimension(Relation index)
+{
+	int typmod = ds_index_typmod(index);
+
+	return typmod > 0 ? (uint32) typmod : 0;
+}
+
+IndexBuildResult *
+ds_index_build(Relation heap, Relation index, IndexInfo *info)
+{
+	IndexBuildResult *result = palloc(sizeof(IndexBuildResult));
+	Build *build;
+	MemoryContext context;
+	MemoryContext old;
+	double rows = 0;
+	double scanned;
+
+	if (RelationGetNumberOfBlocks(index) != 0)
+		elog(ERROR, "index \"%s\" already contains data", RelationGetRelationName(index));
+	context =
+		AllocSetContextCreate(CurrentMemoryContext, "deepsearch build", ALLOCSET_DEFAULT_SIZES);
+	old = MemoryContextSwitchTo(context);
+	build = palloc0(sizeof(Build));
+	build->context = context;
+	build->row_context =
+		AllocSetContextCreate(context, "deepsearch build row", ALLOCSET_DEFAULT_SIZES);
+	build->batch_context =
+		AllocSetContextCreate(context, "deepsearch build batch", ALLOCSET_DEFAULT_SIZES);
+	build->heap = heap;
+	build->index = index;
+	build->info = info;
+	ds_meta_init(&build->meta, index, ds_index_metric(index), type_dimension(index));
+	ds_random_init(&build->random, build->meta.seed, 1);
+	for (int i = 0; i < 2; i++)
+		build->tids_tail[i] = InvalidBlockNumber;
+
+	/* first, because the metapage is the first page */
+	ds_meta_create(index, MAIN_FORKNUM, &build->meta);
+	sample_table(build, &rows);
+	if (build->sample != NULL)
+	{
+		cluster(build, rows);
+		begin_assign(build);
+		ds_curve_begin(build);
+		pfree(build->sample);
+		build->sample = NULL;
+	}
+
+	pgstat_progress_update_param(PROGRESS_CREATEIDX_SUBPHASE, PHASE_ASSIGN);
+	pgstat_progress_update_param(PROGRESS_CREATEIDX_TUPLES_TOTAL, (int64) rows);
+	pgstat_progress_update_param(PROGRESS_CREATEIDX_TUPLES_DONE, 0);
+	scanned = table_index_build_scan(heap, index, info, true, true, assign_row, build, NULL);
+	if (build->lists > 0)
+	{
+		flush_batch(build);
+		if (build->assigned > 0)
+		{
+			ds_curve_finish(build);
+			write_lists(build);
+		}
+		tuplesort_end(build->sort);
+		ExecDropSingleTupleTableSlot(build->slot);
+		ExecDropSingleTupleTableSlot(build->sorted);
+	}
+	build->meta.built_rows = build->rows;
+	write_meta(build);
+	if (RelationNeedsWAL(index))
+		log_newpage_range(index, MAIN_FORKNUM, 0, RelationGetNumberOfBlocks(index), true);
+
+	result->heap_tuples = scanned;
+	result->index_tuples = build->rows;
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(context);
+	return result;
+}
+
+void
+ds_index_build_empty(Relation index)
+{
+	DsMeta meta;
+
+	ds_meta_init(&meta, index, ds_index_metric(index), type_dimension(index));
+	ds_meta_create(index, INIT_FORKNUM, &meta);
+}

@@ -1,0 +1,132 @@
+/*
+ * cost.c
+ *		What a scan costs, for the planner; and how many lists a recall needs.
+ */
+#include "index/index.h"
+
+#include <math.h>
+
+#include "access/relation.h"
+#include "optimizer/cost.h"
+#include "optimizer/optimizer.h"
+#include "utils/selfuncs.h"
+#include "utils/spccache.h"
+
+const uint32 ds_curve_rows[DS_CURVE_ROWS] = {10, 100, 1000};
+const double ds_curve_recalls[DS_CURVE_RECALLS] = {0.5,	 0.7,  0.8,	 0.9,	0.95,
+												   0.97, 0.98, 0.99, 0.995, 0.999};
+
+/*
+ * How far beyond the target the curve is read: the curve was measured on a few
+ * hundred rows of the table, and queries are not rows.
+ */
+#define RECALL_MARGIN 0.4
+
+/*
+ * Lists to open so that a scan finds `recall` of the nearest
+ * ds_curve_rows[stage] rows.
+ *
+ * An index that was made on an empty table and grew has no curve.  On the data
+ * sets tried, the lists needed grow a little slower than the root of their
+ * number, and each halving of what may be missed costs about as many again;
+ * the constants are above what the hardest of them needed.
+ */
+uint32
+ds_probes_for(const DsMeta *meta, int stage, double recall)
+{
+	static const double stage_factor[DS_CURVE_ROWS] = {1, 1.8, 4};
+	double wanted = recall + RECALL_MARGIN * (1 - recall);
+	double probes;
+
+	if (meta->lists == 0)
+		return 0;
+	if (meta->curve_lists > 0)
+	{
+		int i = 0;
+
+		while (i < DS_CURVE_RECALLS - 1 && ds_curve_recalls[i] < wanted)
+			i++;
+		probes = meta->curve[stage][i];
+		if (ds_curve_recalls[i] < wanted)
+			probes *= 2;
+		else if (i > 0)
+		{
+			/* between two points: in the logarithm of what is missed */
+			double low = ds_curve_recalls[i - 1];
+			double high = ds_curve_recalls[i];
+			double part = (log(1 - low) - log(1 - wanted)) / (log(1 - low) - log(1 - high));
+
+			part = Max(part, 0);
+			probes =
+				meta->curve[stage][i - 1] + part * (probes - (double) meta->curve[stage][i - 1]);
+		}
+		probes *= (double) meta->lists / meta->curve_lists;
+	}
+	else
+		probes = 3 + 0.5 * -log(Max(1 - wanted, 1e-6)) * sqrt(meta->lists) * stage_factor[stage];
+	return (uint32) Max(1, Min(ceil(probes), meta->lists));
+}
+
+/*
+ * A scan pays for the first round before it returns a row: routing over all
+ * centroids, the blocks of the lists that it opens, and the codes of the rows
+ * that it refines.  After that a row costs about what a row of any index does.
+ * Pages are counted as random reads, and the planner adds the heap's.
+ */
+void
+ds_index_cost(PlannerInfo *root, IndexPath *path, double loop_count, Cost *startup, Cost *total,
+			  Selectivity *selectivity, double *correlation, double *pages)
+{
+	IndexOptInfo *info = path->indexinfo;
+	GenericCosts costs;
+	double random_page_cost_here;
+	double rows = Max(info->tuples, 1);
+	double lists;
+	double probes;
+	double dimension;
+	double list_pages;
+	double open_pages;
+	double start;
+	double share;
+	DsMeta meta;
+	DsLayout layout;
+	Relation index;
+
+	memset(&costs, 0, sizeof(costs));
+	costs.numIndexTuples = rows;
+	genericcostestimate(root, path, loop_count, &costs);
+	get_tablespace_page_costs(info->reltablespace, &random_page_cost_here, NULL);
+
+	memset(&meta, 0, sizeof(meta));
+	if (!info->hypothetical)
+	{
+		index = relation_open(info->indexoid, NoLock);
+		ds_meta_read(index, &meta);
+		relation_close(index, NoLock);
+	}
+
+	*selectivity = costs.indexSelectivity;
+	*correlation = 0;
+	*pages = costs.numIndexPages;
+	*total = costs.indexTotalCost;
+	*startup = 0;
+	if (path->indexorderbys == NIL || meta.dimension == 0 || meta.lists == 0)
+		return;
+
+	ds_layout_init(&layout, meta.dimension);
+	lists = meta.lists;
+	dimension = meta.dimension;
+	probes = ds_setting_probes > 0 ? Min(ds_setting_probes, lists)
+								   : ds_probes_for(&meta, 0, ds_setting_target_recall);
+	if (ds_setting_target_recall >= 1 && ds_setting_probes == 0)
+		probes = Max(probes, lists / 2);
+	share = probes / lists;
+	list_pages = Max(ceil(rows / DS_BLOCK_ROWS / layout.blocks_per_page), lists);
+
+	/* blocks, plus the codes of some fifty rows, most of them in a few pages */
+	open_pages = Min(share * list_pages + Min(50, rows / DS_BLOCK_ROWS + 1), info->pages);
+	start = open_pages * random_page_cost_here +
+			(lists * dimension / 64 + share * rows * dimension / 256) * cpu_operator_cost;
+	*startup = start;
+	*total = Max(start + costs.indexTotalCost, start);
+}

@@ -1,0 +1,243 @@
+/*
+ * index.h
+ *		What the files of this room share.  The index on disk: page.h.
+ */
+#ifndef DS_INDEX_H
+#define DS_INDEX_H
+
+#include "index/page.h"
+#include "quant/query.h"
+
+#include "access/amapi.h"
+#include "access/generic_xlog.h"
+#include "access/genam.h"
+#include "nodes/execnodes.h"
+#include "storage/bufmgr.h"
+#include "storage/lock.h"
+#include "utils/rel.h"
+
+/* Strategy numbers of the operator families: one a metric, so that they name it. */
+#define DS_STRATEGY_COSINE 1
+#define DS_STRATEGY_L2 2
+#define DS_STRATEGY_IP 3
+
+#define DS_MAX_LISTS 1000000
+
+/* WITH (...) */
+typedef struct DsOptions
+{
+	int32 vl_len_;
+	int lists; /* 0: chosen from the number of rows */
+} DsOptions;
+
+/* index.c */
+extern bytea *ds_index_options(Datum reloptions, bool validate);
+extern DsMetric ds_index_metric(Relation index);
+extern Relation ds_index_open(Oid oid, LOCKMODE lock); /* checks kind and privilege */
+
+/* cost.c */
+extern void ds_index_cost(struct PlannerInfo *root, struct IndexPath *path, double loop_count,
+						  Cost *startup, Cost *total, Selectivity *selectivity, double *correlation,
+						  double *pages);
+
+/* ---- page.c: pages, and changes to them ---- */
+
+/*
+ * A change of pages.  ds_log_page() takes over a buffer that the caller has
+ * locked exclusively and gives the page to change; ds_log_end() writes the
+ * record and releases the buffers.  More pages than fit one record go into
+ * several, in the order in which they came, so a caller that may exceed
+ * DS_LOG_PAGES names the page that makes the others count last.  A build
+ * changes pages directly and logs them at its end.
+ */
+#define DS_LOG_PAGES MAX_GENERIC_XLOG_PAGES
+
+typedef struct DsLog
+{
+	Relation index;
+	bool direct;
+	GenericXLogState *state;
+	int pages;
+	Buffer buffers[DS_LOG_PAGES];
+} DsLog;
+
+extern void ds_log_begin(DsLog *log, Relation index, bool direct);
+extern Page ds_log_page(DsLog *log, Buffer buffer, bool fresh);
+extern void ds_log_end(DsLog *log);
+
+extern void ds_page_init(Page page, DsPageKind kind, uint32 list, uint32 generation,
+						 uint32 ordinal);
+
+/* A page nobody uses, locked exclusively; with whatever contents: ds_page_init() it. */
+extern Buffer ds_page_allocate(Relation index, bool direct);
+
+/* Raise XX001 for a page of ours that cannot be right. */
+extern void ds_page_corrupted(Relation index, BlockNumber block, const char *what)
+	pg_attribute_noreturn();
+
+/* Read and lock a page and check that it is one of ours, of this kind. */
+extern Buffer ds_page_read(Relation index, BlockNumber block, DsPageKind kind, int lockmode);
+
+/* The same, but any kind: for those who go over all pages.  Does not read the page. */
+extern DsPageOpaque *ds_page_check(Relation index, Buffer buffer);
+
+/* How many blocks stand on a page, checked. */
+extern uint32 ds_page_blocks_checked(const DsLayout *layout, Relation index, Buffer buffer);
+
+/*
+ * A page of list and generation?  False for a page that has become another's;
+ * *buffer is locked in either case.
+ */
+extern bool ds_page_is_list(Relation index, Buffer buffer, DsPageKind kind, uint32 list,
+							uint32 generation);
+
+extern void ds_meta_read(Relation index, DsMeta *meta);
+extern Buffer ds_meta_lock(Relation index); /* exclusively; checked */
+extern void ds_meta_init(DsMeta *meta, Relation index, DsMetric metric, uint32 dimension);
+
+/* Write a metapage as the first page of a fork that has none. */
+extern void ds_meta_create(Relation index, ForkNumber fork, const DsMeta *meta);
+
+/*
+ * Append vectors to the chain, behind the meta->vectors first ones; meta (the
+ * caller's copy, to be put into the metapage with whatever makes the vectors
+ * used) gets the new head, tail and number.  Caller holds the shape lock.
+ */
+extern void ds_vectors_append(Relation index, bool direct, DsMeta *meta, const float *vectors,
+							  uint32 count);
+
+/* Read vectors [first, first + count) of the chain.  pages counts from *block, for cursors. */
+typedef struct DsVectorCursor
+{
+	BlockNumber block; /* page of the next byte */
+	uint64 position; /* of the next byte in the chain */
+} DsVectorCursor;
+
+extern void ds_vectors_read(Relation index, const DsMeta *meta, DsVectorCursor *cursor,
+							uint32 count, float *vectors);
+
+/*
+ * Make sure that the directory has a page for entry number `list`: the page,
+ * which may be a new one behind the tail.  Caller holds the shape lock.
+ */
+extern BlockNumber ds_directory_page(Relation index, bool direct, DsMeta *meta, uint32 list);
+
+/* The entry on its locked page, checked. */
+extern DsListEntry *ds_directory_entry(Relation index, Buffer buffer, Page page, uint32 list);
+
+/* Add a row id to a chain of row ids. */
+extern void ds_tids_insert(Relation index, int chain, ItemPointer tid);
+
+/* ---- lock.c: the heavyweight locks of page.h ---- */
+extern void ds_lock_list(Relation index, uint32 list, LOCKMODE mode);
+extern void ds_unlock_list(Relation index, uint32 list, LOCKMODE mode);
+extern void ds_lock_shape(Relation index, LOCKMODE mode);
+extern bool ds_lock_shape_if_free(Relation index, LOCKMODE mode);
+extern void ds_unlock_shape(Relation index, LOCKMODE mode);
+
+/* ---- view.c: what a backend remembers of an index ---- */
+
+typedef struct DsView
+{
+	MemoryContext context; /* of the view, its arrays and the quantizer */
+	int pins;
+	bool current; /* still the cache's */
+	DsMeta meta;
+	DsLayout layout;
+	DsArena arena;
+	float *origin;
+	DsQuantizer quantizer; /* when meta.dimension is known */
+	DsVectorCursor cursor; /* behind the last centroid */
+	uint32 centroids;
+	float *centroid; /* [centroids, d] */
+	DsListEntry *entry; /* [meta.lists] */
+	BlockNumber *directory_page; /* of each DS_ENTRIES_PER_PAGE entries */
+	uint32 centroid_room, entry_room, directory_room; /* sizes of the arrays */
+} DsView;
+
+static inline const float *
+ds_view_centroid(const DsView *view, uint32 i)
+{
+	return view->centroid + (size_t) i * view->meta.dimension;
+}
+
+/*
+ * The index as it is now: stays valid until the next call for the same index,
+ * or as long as it is pinned.  A pin ends with the memory context.
+ */
+extern DsView *ds_view_get(Relation index);
+extern void ds_view_pin(DsView *view, MemoryContext context);
+
+/* The list whose centroid is nearest to a placed vector; there is at least one list. */
+extern uint32 ds_view_nearest(DsView *view, const float *y);
+
+/* Raise 22000: a vector does not have the index's dimension. */
+extern void ds_view_check_dimension(const DsView *view, int dimension);
+
+/* ---- write.c: whole lists ---- */
+
+/* A row as it goes into a list */
+typedef struct DsRow
+{
+	ItemPointerData tid;
+	uint32 centroid;
+	DsSignFactors sign;
+	DsRowFactors factors;
+	const uint8 *signs; /* [groups] */
+	const int8 *bytes; /* [d] */
+} DsRow;
+
+typedef struct DsListWriter DsListWriter;
+
+/*
+ * Write a list page by page.  blocks is how many blocks the rows will fill;
+ * rows of one centroid follow each other.
+ */
+extern DsListWriter *ds_writer_begin(Relation index, bool direct, const DsLayout *layout,
+									 uint32 list, uint32 generation, uint64 blocks);
+extern void ds_writer_row(DsListWriter *writer, const DsRow *row);
+extern void ds_writer_end(DsListWriter *writer, DsListEntry *entry);
+
+/* Write (part of) a row into its area: offset counts from the area's beginning. */
+extern void ds_area_write(Relation index, DsLog *log, const DsLayout *layout, DsBlock *block,
+						  uint32 list, uint32 generation, Size offset, const void *data, Size size);
+
+/*
+ * Read a part of an area; what was never written is zeros.  False when a page
+ * has become another list's.
+ */
+extern bool ds_area_read(Relation index, const DsLayout *layout, DsBlock *block, uint32 list,
+						 uint32 generation, Size offset, void *data, Size size);
+
+/* Where the area of the block after this one (NULL: none) begins. */
+extern void ds_area_next(const DsLayout *layout, DsBlock *previous, DsBlock *block);
+
+/* ---- build.c, insert.c, split.c, scan.c, vacuum.c ---- */
+extern IndexBuildResult *ds_index_build(Relation heap, Relation index, IndexInfo *info);
+extern void ds_index_build_empty(Relation index);
+extern char *ds_index_phase_name(int64 phase);
+extern uint32 ds_list_rows(const DsLayout *layout, double rows); /* how many a list should have */
+extern int ds_index_typmod(Relation index);
+
+extern bool ds_index_insert(Relation index, Datum *values, bool *isnull, ItemPointer tid,
+							Relation heap, IndexUniqueCheck unique, bool unchanged,
+							IndexInfo *info);
+/*
+ * Write a list anew, in two if it is large and split is asked for.  False when
+ * somebody else is changing lists; nothing was done then.
+ */
+extern bool ds_list_rewrite(Relation index, uint32 list, bool split);
+
+extern IndexScanDesc ds_index_begin(Relation index, int keys, int orderbys);
+extern void ds_index_rescan(IndexScanDesc scan, ScanKey keys, int nkeys, ScanKey orderbys,
+							int norderbys);
+extern bool ds_index_next(IndexScanDesc scan, ScanDirection direction);
+extern void ds_index_end(IndexScanDesc scan);
+extern uint32 ds_probes_for(const DsMeta *meta, int stage, double recall);
+
+extern IndexBulkDeleteResult *ds_index_bulk_delete(IndexVacuumInfo *info,
+												   IndexBulkDeleteResult *stats,
+												   IndexBulkDeleteCallback callback, void *state);
+extern IndexBulkDeleteResult *ds_index_cleanup(IndexVacuumInfo *info, IndexBulkDeleteResult *stats);
+
+#endif /* DS_INDEX_H */

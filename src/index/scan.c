@@ -1,0 +1,552 @@
+/*
+ * scan.c
+ *		Rows in the order of their distance, without knowing how many are wanted.
+ *
+ * A scan goes in rounds.  A round opens the lists whose centroids are nearest
+ * among those not opened yet, reads all their 1-bit codes and keeps a bound for
+ * each row.  Then, one row at a time: as long as the least 1-bit bound is below
+ * the least true bound, its row is refined, that is, its 8-bit code is read and
+ * gives a true bound; otherwise the row with the least true bound goes to the
+ * executor, with that bound.  The executor fetches the row, computes the exact
+ * distance, and holds it back until a bound says that no nearer one can come
+ * (xs_recheckorderby; IndexNextWithReorder() in nodeIndexscan.c).  So a bound
+ * that is too low costs the executor a longer queue, and one that is too high
+ * is an error; the bounds of quant/query.h are never too high.
+ *
+ * How many lists a round opens comes from the recall curve: enough for the
+ * first ten rows at deepsearch.target_recall, more when the executor goes on
+ * (round_rows[]), and so on until all lists are open.  Bounds of a later round
+ * may be below those returned before: then rows come in a slightly different
+ * order than their distances, which is what a recall below one means.  When
+ * target_recall is 1, no row leaves before every list that could have a nearer
+ * one was read: lists are taken in the order of the true bound of all their
+ * rows, and every row is refined, because 1-bit bounds fail now and then.
+ *
+ * After the lists come the rows of length zero (cosine), whose distance is NaN,
+ * then the rows that are NULL.  If the query is NULL, or of length zero under
+ * cosine, all rows are equal and the lists are read as they stand; likewise if
+ * no order is asked for, as the planner may do with a partial index.
+ */
+#include "index/scan.h"
+
+#include <math.h>
+
+#include "access/relscan.h"
+#include "catalog/pg_type.h"
+#include "executor/instrument.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "utils/float.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "vector/embedding.h"
+#include "vector/kernels.h"
+
+DsScanCounts ds_last_scan;
+
+/*
+ * Rows returned when the lists for 10, 100, 1000 rows are no longer enough.
+ * The executor takes a few rows more than it returns, because it must see a
+ * bound beyond the last one's distance; those should not cost a round.
+ */
+static const uint64 round_rows[DS_CURVE_ROWS] = {16, 130, 1200};
+
+/* Candidates that are put in order at first; most queries refine fewer. */
+#define NEAR_CANDIDATES 512
+
+/* ---- heaps: the least on top; not every kind is used in every way ---- */
+
+#define HEAP(type, name, field)                                                                 \
+	pg_attribute_unused() static inline void name##_down(type *heap, uint64 count, uint64 hole) \
+	{                                                                                           \
+		type item = heap[hole];                                                                 \
+		uint64 child;                                                                           \
+		while ((child = 2 * hole + 1) < count)                                                  \
+		{                                                                                       \
+			if (child + 1 < count)                                                              \
+				child += heap[child + 1].field < heap[child].field;                             \
+			if (!(heap[child].field < item.field))                                              \
+				break;                                                                          \
+			heap[hole] = heap[child];                                                           \
+			hole = child;                                                                       \
+		}                                                                                       \
+		heap[hole] = item;                                                                      \
+	}                                                                                           \
+	pg_attribute_unused() static inline void name##_up(type *heap, uint64 hole)                 \
+	{                                                                                           \
+		type item = heap[hole];                                                                 \
+		while (hole > 0 && item.field < heap[(hole - 1) / 2].field)                             \
+		{                                                                                       \
+			heap[hole] = heap[(hole - 1) / 2];                                                  \
+			hole = (hole - 1) / 2;                                                              \
+		}                                                                                       \
+		heap[hole] = item;                                                                      \
+	}                                                                                           \
+	pg_attribute_unused() static inline void name##_make(type *heap, uint64 count)              \
+	{                                                                                           \
+		for (uint64 i = count / 2; i > 0; i--)                                                  \
+			name##_down(heap, count, i - 1);                                                    \
+	}
+
+HEAP(Waiting, waiting, key)
+HEAP(Candidate, candidate, bound)
+HEAP(Refined, refined, bound)
+
+/* ---- begin, end ---- */
+
+IndexScanDesc
+ds_index_begin(Relation index, int keys, int orderbys)
+{
+	IndexScanDesc scan = RelationGetIndexScan(index, keys, orderbys);
+	DsScan *state = palloc0(sizeof(DsScan));
+
+	state->context =
+		AllocSetContextCreate(CurrentMemoryContext, "deepsearch scan", ALLOCSET_DEFAULT_SIZES);
+	scan->opaque = state;
+	if (orderbys > 0)
+	{
+		scan->xs_orderbyvals = palloc0(sizeof(Datum) * orderbys);
+		scan->xs_orderbynulls = palloc(sizeof(bool) * orderbys);
+		memset(scan->xs_orderbynulls, true, sizeof(bool) * orderbys);
+	}
+	return scan;
+}
+
+void
+ds_index_rescan(IndexScanDesc scan, ScanKey keys, int nkeys pg_attribute_unused(), ScanKey orderbys,
+				int norderbys pg_attribute_unused())
+{
+	DsScan *state = scan->opaque;
+	MemoryContext context = state->context;
+
+	if (state->started)
+		ds_last_scan = state->counts;
+	MemoryContextReset(context);
+	memset(state, 0, sizeof(*state));
+	state->context = context;
+	if (keys != NULL && scan->numberOfKeys > 0)
+		memmove(scan->keyData, keys, scan->numberOfKeys * sizeof(ScanKeyData));
+	if (orderbys != NULL && scan->numberOfOrderBys > 0)
+		memmove(scan->orderByData, orderbys, scan->numberOfOrderBys * sizeof(ScanKeyData));
+}
+
+void
+ds_index_end(IndexScanDesc scan)
+{
+	DsScan *state = scan->opaque;
+
+	if (state->started)
+		ds_last_scan = state->counts;
+	MemoryContextDelete(state->context);
+	pfree(state);
+	scan->opaque = NULL;
+}
+
+/* ---- rounds ---- */
+
+/* The lists, nearest centroid on top; or, for an exact scan, least bound of the rows. */
+static void
+rank_lists(DsScan *state)
+{
+	const DsKernels *kernels = ds_kernels();
+	DsView *view = state->view;
+	const DsQuery *query = state->query;
+	uint32 d = view->meta.dimension;
+	uint32 lists = view->meta.lists;
+	Waiting *waiting;
+
+	waiting = state->waiting =
+		MemoryContextAllocHuge(state->context, mul_size(Max(lists, 1), sizeof(Waiting)));
+	state->waits = lists;
+	if (state->exact)
+	{
+		for (uint32 i = 0; i < lists; i++)
+		{
+			DsProbe probe;
+			double key;
+
+			if (i % 1024 == 0)
+				CHECK_FOR_INTERRUPTS();
+			ds_query_probe(query, ds_view_centroid(view, view->entry[i].centroid), &probe);
+			key = ds_query_list_bound(query, &probe, view->entry[i].radius);
+			waiting[i].key = key == key ? key : state->least;
+			waiting[i].list = i;
+		}
+	}
+	else
+	{
+		bool ip = view->meta.metric == DS_METRIC_IP;
+		float *key = MemoryContextAllocHuge(state->context,
+											mul_size(Max(view->centroids, 1), sizeof(float)));
+
+		for (uint32 i = 0; i < view->centroids; i += 4096)
+		{
+			CHECK_FOR_INTERRUPTS();
+			(ip ? kernels->inner_product_many
+				: kernels->l2_squared_many)(query->placed, ds_view_centroid(view, i), d,
+											Min(4096, view->centroids - i), d, key + i);
+		}
+		for (uint32 i = 0; i < lists; i++)
+		{
+			double here = key[view->entry[i].centroid];
+
+			if (ip)
+				here = -here;
+			waiting[i].key = here == here ? here : INFINITY;
+			waiting[i].list = i;
+		}
+		pfree(key);
+	}
+	waiting_make(waiting, lists);
+}
+
+static uint32
+next_waiting(DsScan *state)
+{
+	uint32 list = state->waiting[0].list;
+
+	state->waiting[0] = state->waiting[--state->waits];
+	waiting_down(state->waiting, state->waits, 0);
+	state->opened++;
+	return list;
+}
+
+/* Lists that should be open in a round */
+static uint32
+probes_of_round(const DsScan *state)
+{
+	const DsMeta *meta = &state->view->meta;
+	uint64 probes;
+	uint32 round = state->round;
+
+	if (ds_setting_probes > 0)
+		probes = (uint64) ds_setting_probes << Min(2 * round, 31);
+	else
+		probes =
+			(uint64) ds_probes_for(meta, Min(round, DS_CURVE_ROWS - 1), ds_setting_target_recall)
+			<< (round < DS_CURVE_ROWS ? 0 : Min(round - DS_CURVE_ROWS + 1, 31));
+	return (uint32) Min(probes, meta->lists);
+}
+
+/* How many candidates may wait before no more are collected */
+static uint64
+candidate_limit(void)
+{
+	return Max((uint64) work_mem * 1024 / sizeof(Candidate), 4096);
+}
+
+/*
+ * Put the least candidates in a heap in front of the others.  How many that
+ * are is a guess from a sample: it only has to be right within a factor.
+ */
+static void
+order_near(DsScan *state)
+{
+	Candidate *all = state->candidate;
+	uint64 count = state->candidates;
+	uint64 near = count;
+
+	if (count > 4 * NEAR_CANDIDATES)
+	{
+		float sample[128];
+		uint64 step = count / lengthof(sample);
+		uint64 rank;
+		float limit;
+
+		for (int i = 0; i < (int) lengthof(sample); i++)
+		{
+			float here = all[i * step].bound;
+			int at = i;
+
+			for (; at > 0 && sample[at - 1] > here; at--)
+				sample[at] = sample[at - 1];
+			sample[at] = here;
+		}
+		rank = Max(NEAR_CANDIDATES / step, 3);
+		limit = sample[Min(rank, lengthof(sample) - 1)];
+		near = 0;
+		for (uint64 i = 0; i < count; i++)
+			if (all[i].bound <= limit)
+			{
+				Candidate here = all[i];
+
+				all[i] = all[near];
+				all[near++] = here;
+			}
+	}
+	candidate_make(all, near);
+	state->near = near;
+}
+
+/* Take the least candidate out: the last near one, then the last of all, move up. */
+static Candidate
+pop_candidate(DsScan *state)
+{
+	Candidate *all = state->candidate;
+	Candidate top = all[0];
+
+	all[0] = all[--state->near];
+	candidate_down(all, state->near, 0);
+	all[state->near] = all[--state->candidates];
+	return top;
+}
+
+static void
+push_refined(DsScan *state, double bound, ItemPointer tid)
+{
+	Refined *to;
+
+	state->refined = ds_scan_grow(state, state->refined, &state->refined_room, state->refineds + 1,
+								  sizeof(Refined));
+	to = &state->refined[state->refineds];
+	to->bound = bound;
+	to->tid = *tid;
+	refined_up(state->refined, state->refineds++);
+}
+
+/*
+ * Open lists until `probes` are open and something was found, or memory is
+ * used up.
+ */
+static void
+open_round(Relation index, DsScan *state, uint32 probes)
+{
+	uint64 limit = candidate_limit();
+	uint32 ahead[16];
+	uint32 first = 0;
+	uint32 count = 0;
+	int64 misses = pgBufferUsage.shared_blks_read + pgBufferUsage.local_blks_read;
+
+	if (state->candidates == 0)
+		state->ref_count = state->probes = 0;
+	while (state->waits > 0 || count > 0)
+	{
+		/* take a few lists, to ask for their pages if pages turn out not to be cached */
+		if (count == 0)
+		{
+			bool cold = pgBufferUsage.shared_blks_read + pgBufferUsage.local_blks_read != misses;
+
+			if ((state->opened >= probes && state->candidates > 0) || state->candidates > limit)
+				break;
+			first = 0;
+			while (count < lengthof(ahead) && state->waits > 0 &&
+				   (count == 0 || state->opened < probes))
+				ahead[count++] = next_waiting(state);
+			if (cold)
+				for (uint32 i = 0; i < count; i++)
+					ds_scan_prefetch(index, state, ahead[i]);
+		}
+		ds_scan_read_list(index, state, ahead[first++], READ_CANDIDATES);
+		count--;
+	}
+	order_near(state);
+}
+
+/* ---- the next row ---- */
+
+/* The next row that a distance decides about; false when there is none left. */
+static bool
+next_by_distance(Relation index, DsScan *state, Refined *row)
+{
+	for (;;)
+	{
+		double top;
+
+		if (state->exact)
+		{
+			while (state->waits > 0 &&
+				   (state->refineds == 0 || state->waiting[0].key <= state->refined[0].bound))
+			{
+				uint64 before = state->refineds;
+
+				ds_scan_read_list(index, state, next_waiting(state), READ_REFINED);
+				for (uint64 i = before; i < state->refineds; i++)
+					refined_up(state->refined, i);
+			}
+		}
+		else if (state->waits > 0)
+		{
+			bool empty = state->candidates == 0 && state->refineds == 0;
+
+			if (state->counts.returned >= (int64) state->round_until || empty)
+			{
+				if (state->counts.returned >= (int64) state->round_until)
+				{
+					state->round++;
+					state->round_until = state->round < DS_CURVE_ROWS ? round_rows[state->round]
+																	  : state->round_until * 2;
+				}
+				if (empty || state->candidates <= candidate_limit())
+					open_round(index, state, Max(probes_of_round(state), state->opened));
+				continue;
+			}
+		}
+
+		if (state->near == 0 && state->candidates > 0)
+			order_near(state);
+		top = state->near > 0 ? ds_query_key_to_operator(state->query, state->candidate[0].bound)
+							  : INFINITY;
+		if (state->refineds > 0 && !(state->refined[0].bound > top))
+		{
+			*row = state->refined[0];
+			state->refined[0] = state->refined[--state->refineds];
+			refined_down(state->refined, state->refineds, 0);
+			return true;
+		}
+		if (state->near > 0)
+		{
+			Candidate candidate = pop_candidate(state);
+
+			CHECK_FOR_INTERRUPTS();
+			push_refined(state, ds_scan_refine(index, state, &candidate), &candidate.tid);
+			continue;
+		}
+		if (state->waits == 0 && state->refineds == 0)
+			return false;
+	}
+}
+
+/* The next row of lists and chains as they stand */
+static bool
+next_as_stored(Relation index, DsScan *state, ItemPointer tid)
+{
+	while (state->tid_next >= state->tids)
+	{
+		state->tids = state->tid_next = 0;
+		if (state->chain < 0 && state->next_list < state->view->meta.lists)
+			ds_scan_read_list(index, state, state->next_list++, READ_TIDS);
+		else if (state->chain < 0 || !ds_scan_read_tids(index, state))
+		{
+			/* the zero ones, then the NULL ones, then the end */
+			if (state->chain == DS_TIDS_NULL)
+				return false;
+			state->chain = state->chain < 0 ? DS_TIDS_ZERO : DS_TIDS_NULL;
+			state->tid_page = state->view->meta.tids_head[state->chain];
+			state->tid_ordinal = 0;
+		}
+		CHECK_FOR_INTERRUPTS();
+	}
+	*tid = state->tid[state->tid_next++];
+	return true;
+}
+
+static void
+start(IndexScanDesc scan)
+{
+	DsScan *state = scan->opaque;
+	DsView *view;
+	DsArena arena;
+	DsStatus status;
+	DsEmbeddingView vector;
+	ScanKey key;
+
+	/*
+	 * Row ids are returned after their page was unlocked, so the row may be
+	 * another one by then: only a snapshot hides that (page.h).
+	 */
+	if (!IsMVCCSnapshot(scan->xs_snapshot))
+		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+						errmsg("access method \"deepsearch\" needs an MVCC snapshot")));
+
+	DS_COUNT_INDEX_SCAN(scan);
+	state->started = true;
+	state->chain = -1;
+	view = state->view = ds_view_get(scan->indexRelation);
+	ds_view_pin(view, state->context);
+	state->ordered = scan->numberOfOrderBys > 0;
+	if (!state->ordered)
+	{
+		state->same = true;
+		return;
+	}
+	key = &scan->orderByData[0];
+	if (key->sk_flags & SK_ISNULL)
+	{
+		state->same = state->same_null = true;
+		return;
+	}
+	ds_embedding_view(key->sk_argument, &vector);
+	ds_view_check_dimension(view, vector.dim);
+	if (view->meta.dimension == 0 || view->meta.lists == 0)
+	{
+		/* no row has a distance: NULL rows, or zero ones */
+		return;
+	}
+
+	ds_server_arena(&arena, state->context);
+	state->query = ds_query_new(&view->quantizer, &arena, &status);
+	if (state->query == NULL)
+		ds_check(DS_OUT_OF_MEMORY, &status);
+	if (ds_query_set(state->query, vector.x) == DS_PLACE_ZERO)
+	{
+		state->same = true;
+		ds_embedding_done(&vector);
+		return;
+	}
+	ds_embedding_done(&vector);
+	state->least = view->meta.metric == DS_METRIC_IP ? -INFINITY : 0.0;
+	state->exact = ds_setting_target_recall >= 1 && ds_setting_probes == 0;
+	state->ref_size =
+		MAXALIGN(offsetof(BlockRef, page) + view->layout.code_pages * sizeof(BlockNumber));
+	if (view->layout.rows_at > 0)
+		state->spill = MemoryContextAlloc(state->context, view->layout.rows_at);
+	rank_lists(state);
+	if (!state->exact)
+	{
+		state->round_until = round_rows[0];
+		open_round(scan->indexRelation, state, probes_of_round(state));
+	}
+}
+
+/* Give a row to the executor. */
+static bool
+give(IndexScanDesc scan, ItemPointer tid, double value, bool null)
+{
+	DsScan *state = scan->opaque;
+
+	state->counts.returned++;
+	scan->xs_heaptid = *tid;
+	scan->xs_recheck = false;
+	scan->xs_recheckorderby = false;
+	if (state->ordered)
+	{
+		IndexOrderByDistance distance[INDEX_MAX_KEYS];
+		Oid type[INDEX_MAX_KEYS];
+
+		/* further orders on the same column: the executor sorts out ties */
+		for (int i = 0; i < scan->numberOfOrderBys; i++)
+		{
+			type[i] = FLOAT8OID;
+			distance[i].value = i == 0 ? value : -get_float8_infinity();
+			distance[i].isnull = i == 0 && null;
+		}
+		index_store_float8_orderby_distances(scan, type, distance, true);
+	}
+	return true;
+}
+
+bool
+ds_index_next(IndexScanDesc scan, ScanDirection direction)
+{
+	DsScan *state = scan->opaque;
+	Refined row;
+	bool null;
+
+	Assert(ScanDirectionIsForward(direction));
+	(void) direction;
+	if (!state->started)
+		start(scan);
+	if (!state->same)
+	{
+		if (state->query != NULL && next_by_distance(scan->indexRelation, state, &row))
+			return give(scan, &row.tid, row.bound, false);
+
+		/* only what has no distance is left: past the lists, which were read */
+		if (state->chain < 0)
+			state->next_list = state->view->meta.lists;
+	}
+	if (!next_as_stored(scan->indexRelation, state, &row.tid))
+		return false;
+	null = state->same_null || state->chain == DS_TIDS_NULL;
+	return give(scan, &row.tid, get_float8_nan(), null);
+}

@@ -1,0 +1,128 @@
+/*
+ * scan.h
+ *		The state of a scan, shared by scan.c (order and rounds) and read.c
+ *		(lists and rows).
+ */
+#ifndef DS_INDEX_SCAN_H
+#define DS_INDEX_SCAN_H
+
+#include "index/index.h"
+
+/* A row that a 1-bit bound is known of */
+typedef struct Candidate
+{
+	float bound; /* key, probabilistic */
+	uint32 place; /* number of its block in refs, times 32, plus the row */
+	ItemPointerData tid;
+} Candidate;
+
+/* What a refinement must know of a block that was scanned */
+typedef struct BlockRef
+{
+	uint32 probe; /* number in probes */
+	uint32 list;
+	uint32 generation;
+	uint32 code_start;
+	BlockNumber page[FLEXIBLE_ARRAY_MEMBER]; /* [layout.code_pages] */
+} BlockRef;
+
+/* A row with a true bound */
+typedef struct Refined
+{
+	double bound; /* operator's units */
+	ItemPointerData tid;
+} Refined;
+
+/* A list that was not opened yet */
+typedef struct Waiting
+{
+	double key; /* of its centroid; exact: the bound of its rows */
+	uint32 list;
+} Waiting;
+
+typedef enum ReadMode
+{
+	READ_CANDIDATES, /* 1-bit bounds into candidates */
+	READ_REFINED, /* true bounds into refined */
+	READ_TIDS /* row ids alone into tids */
+} ReadMode;
+
+/* What scans have done; ds_index_last_scan() shows the last one's. */
+typedef struct DsScanCounts
+{
+	int64 lists; /* opened */
+	int64 codes; /* rows whose 1-bit code was read */
+	int64 refined; /* rows whose 8-bit code was read */
+	int64 returned; /* rows given to the executor */
+} DsScanCounts;
+
+extern DsScanCounts ds_last_scan;
+
+typedef struct DsScan
+{
+	MemoryContext context; /* of this scan between two rescans */
+	bool started;
+	DsScanCounts counts;
+	DsView *view; /* pinned in context */
+	DsQuery *query; /* NULL: no order, or all rows are equal in it */
+	bool exact;
+	bool ordered;
+	bool same; /* every row has the value that the query makes NULL or NaN */
+	bool same_null;
+	double least; /* of the operator */
+
+	Waiting *waiting; /* a heap, nearest first */
+	uint32 waits;
+	uint32 opened;
+	uint32 round;
+	uint64 round_until; /* rows returned at which the next round begins */
+
+	DsProbe *probe; /* of the code lists met */
+	uint32 probes;
+	uint32 probe_room;
+
+	char *refs; /* BlockRefs of ref_size each */
+	Size ref_size;
+	uint32 ref_count;
+	uint32 ref_room;
+
+	Candidate *candidate; /* first a heap of near ones, then those behind */
+	uint64 candidates;
+	uint64 candidate_room;
+	uint64 near;
+
+	Refined *refined; /* a heap, least bound first */
+	uint64 refineds;
+	uint64 refined_room;
+	Refined *batch; /* of the list being read */
+	uint64 batches;
+	uint64 batch_room;
+
+	ItemPointerData *tid; /* row ids of the list or page being returned */
+	uint64 tids;
+	uint64 tid_room;
+	uint64 tid_next;
+	BlockNumber tid_page; /* next page of the chain being returned */
+	uint32 tid_ordinal;
+	uint32 next_list; /* when all lists are read in their order */
+	int chain; /* -1: lists; DS_TIDS_ZERO, DS_TIDS_NULL, then 2: at the end */
+
+	char *spill; /* [layout.rows_at] sign bytes outside of the record */
+} DsScan;
+
+/* Room for `count` elements in a scan's array; keeps what is there. */
+extern void *ds_scan_grow(DsScan *scan, void *array, uint64 *room, uint64 count, Size size);
+
+/* Read a list, or what has become of it, whole. */
+extern void ds_scan_read_list(Relation index, DsScan *scan, uint32 list, ReadMode mode);
+
+/* Ask for the pages of a list before they are needed. */
+extern void ds_scan_prefetch(Relation index, const DsScan *scan, uint32 list);
+
+/* The true bound of a candidate */
+extern double ds_scan_refine(Relation index, DsScan *scan, const Candidate *candidate);
+
+/* Read the next page of row ids of scan->chain; false at its end. */
+extern bool ds_scan_read_tids(Relation index, DsScan *scan);
+
+#endif /* DS_INDEX_SCAN_H */
