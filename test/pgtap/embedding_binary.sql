@@ -1,6 +1,6 @@
 -- The binary form: through COPY in both directions, and what it refuses.
 BEGIN;
-SELECT plan(21);
+SELECT plan(23);
 
 SELECT current_setting('data_directory') || '/embedding_binary' AS path \gset
 
@@ -50,6 +50,8 @@ FROM (VALUES ('\x'::bytea, '22P03', 'invalid binary format of type embedding', '
 	('\x000200013f800000c0200000', '22P03', 'invalid binary format of type embedding', 'unused field not zero'),
 	('\x000200003f8000007fc00000', '22000', 'NaN is not allowed in an embedding', 'NaN'),
 	('\x00020000ff800000c0200000', '22000', 'infinity is not allowed in an embedding', 'infinity'),
+	('\x00000000', '22000', 'an embedding must have at least 1 dimension', 'no elements'),
+	('\x3e810000', '54000', 'an embedding cannot have more than 16000 dimensions', '16,001 dimensions'),
 	('\x000100003f800000', '22000', 'expected 2 dimensions, not 1', 'wrong dimension')) v(field, code, message, what);
 
 SELECT * FROM finish();
