@@ -73,6 +73,8 @@
 #define DS_MYPROC_LXID (MyProc->vxid.lxid)
 #else
 #define DS_MYPROC_LXID (MyProc->lxid)
+#endif
+
 /* EXPLAIN (ANALYZE) shows the number of index searches since 18 */
 #if PG_VERSION_NUM >= 180000
 #define DS_COUNT_INDEX_SCAN(scan)                       \
