@@ -24,6 +24,9 @@
 
 #include "nn/simd.h"
 
+/* vectors nearer than this share of the margin are the same */
+#define SAME_DISTANCE 1e-4
+
 #ifdef DS_NN_DOUBLE
 #define MINUS_INFINITY (-HUGE_VAL)
 #else
@@ -132,11 +135,14 @@ ds_contrastive_loss(ds_real *distances, size_t rows, size_t columns, size_t targ
 			distance = sqrt(square);
 			loss += 0.5 * share * (margin - distance) * (margin - distance);
 			/*
-			 * d/d(d^2) of 1/2 (m - d)^2 is -(m - d) / (2 d).  For equal vectors the direction is
-			 * undefined; the bound keeps the gradient finite, and its product with q - p is 0.
+			 * d/d(d^2) of 1/2 (m - d)^2 is -(m - d) / (2 d).  Where the vectors are equal the direction
+			 * of q - p is noise of rounding, and nothing is pulled apart.
 			 */
-			if (distance < 1e-6)
-				distance = 1e-6;
+			if (distance < SAME_DISTANCE * margin)
+			{
+				row[j] = 0;
+				continue;
+			}
 			row[j] = (ds_real) (-0.5 * weight * share * (margin - distance) / distance);
 		}
 		right += (size_t) first;
