@@ -22,7 +22,7 @@ typedef double (*Distance)(const float *a, const float *b, size_t d);
 static pg_attribute_always_inline double
 distance(FunctionCallInfo fcinfo, Distance function)
 {
-	static uintptr_t previous[2];
+	static DsLookahead ahead[2];
 	DsEmbeddingView a;
 	DsEmbeddingView b;
 	double result;
@@ -30,8 +30,8 @@ distance(FunctionCallInfo fcinfo, Distance function)
 	ds_embedding_view(PG_GETARG_DATUM(0), &a);
 	ds_embedding_view(PG_GETARG_DATUM(1), &b);
 	ds_embedding_check_same_dim(a.dim, b.dim);
-	ds_embedding_prefetch(&a, &previous[0]);
-	ds_embedding_prefetch(&b, &previous[1]);
+	ds_embedding_prefetch(&a, &ahead[0]);
+	ds_embedding_prefetch(&b, &ahead[1]);
 	result = function(a.x, b.x, (size_t) a.dim);
 	/* a sort over an expression calls this for all rows in one memory context */
 	ds_embedding_done(&a);
@@ -221,11 +221,11 @@ DS_FUNCTION(ds_embedding_norm);
 Datum
 ds_embedding_norm(PG_FUNCTION_ARGS)
 {
-	static uintptr_t previous;
+	static DsLookahead ahead;
 	DsEmbeddingView view;
 
 	ds_embedding_view(PG_GETARG_DATUM(0), &view);
-	ds_embedding_prefetch(&view, &previous);
+	ds_embedding_prefetch(&view, &ahead);
 	PG_RETURN_FLOAT8(ds_norm(view.x, (size_t) view.dim));
 }
 

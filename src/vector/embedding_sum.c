@@ -47,7 +47,7 @@ ds_embedding_sum_step(PG_FUNCTION_ARGS)
 {
 	MemoryContext context = aggregate_context(fcinfo);
 	SumState *state = state_argument(fcinfo, 0);
-	static uintptr_t previous;
+	static DsLookahead ahead;
 	DsEmbeddingView view;
 
 	if (PG_ARGISNULL(1))
@@ -63,7 +63,7 @@ ds_embedding_sum_step(PG_FUNCTION_ARGS)
 		state->dim = view.dim;
 	}
 	ds_embedding_check_same_dim(state->dim, view.dim);
-	ds_embedding_prefetch(&view, &previous);
+	ds_embedding_prefetch(&view, &ahead);
 	ds_kernels()->accumulate(state->sum, view.x, (size_t) view.dim);
 	state->count++;
 	ds_embedding_done(&view);
