@@ -33,3 +33,31 @@ CREATE FUNCTION ds_tokenize(input text, model text, side text DEFAULT 'query',
 	LANGUAGE c STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'ds_sql_tokenize';
 COMMENT ON FUNCTION ds_tokenize(text, text, text) IS
 	'the features of a text, as the model''s encoder gets them; learned: with a row of its own in the embedding table';
+
+-- What ds_encode_table has put into which column, and how far a re-encoding
+-- has come.  It speaks of this database's tables by number, so it is not
+-- dumped.
+CREATE TABLE ds_encoded_column (
+	relation oid,
+	target name,
+	model integer NOT NULL,
+	version integer NOT NULL,
+	side text NOT NULL,
+	source text NOT NULL,
+	mode text NOT NULL CHECK (mode IN ('missing', 'all')),
+	last_key text[],
+	rows bigint NOT NULL DEFAULT 0,
+	finished boolean NOT NULL DEFAULT false,
+	changed timestamptz NOT NULL DEFAULT now(),
+	PRIMARY KEY (relation, target)
+);
+REVOKE ALL ON TABLE ds_encoded_column FROM PUBLIC;
+COMMENT ON TABLE ds_encoded_column IS 'what ds_encode_table has put into which column, and how far it has come';
+COMMENT ON COLUMN ds_encoded_column.mode IS 'missing: rows without an embedding; all: every row, in the order of the primary key';
+COMMENT ON COLUMN ds_encoded_column.last_key IS 'primary key of the last row that a re-encoding has committed';
+
+CREATE PROCEDURE ds_encode_table("table" regclass, source text, target name, model text DEFAULT NULL,
+	side text DEFAULT 'document', options jsonb DEFAULT '{}')
+	LANGUAGE c AS 'MODULE_PATHNAME', 'ds_sql_encode_table';
+COMMENT ON PROCEDURE ds_encode_table(regclass, text, name, text, text, jsonb) IS
+	'encode a column, or an expression over the row, into an embedding column: the rows that have no embedding yet, or all';

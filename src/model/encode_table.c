@@ -1,0 +1,678 @@
+/*
+ * encode_table.c
+ *		CALL ds_encode_table(table, source, target, model, side, options).
+ *
+ * Rows are taken in chunks: read and locked, encoded as one batch, updated,
+ * committed (where the procedure may commit).  The lock (FOR NO KEY UPDATE) makes
+ * sure that the embedding belongs to the text that the row has when it is
+ * written.  Reading and writing are SQL, as the caller, so that rights, row
+ * security, triggers and generated columns are what they always are.
+ *
+ * There are two ways through a table.
+ *
+ *	 missing	By physical position, a window of pages at a time, taking the rows
+ *				whose target is NULL.  No position is visited twice, however many
+ *				dead rows the updates leave.  What is done is done: a later call
+ *				goes on with what is still NULL.  Rows that others have moved
+ *				behind the window are found by one more pass, which is cheap.
+ *
+ *	 all		In the order of the primary key, since updated rows move to other
+ *				pages but keep their key.  The key of the last row is committed
+ *				with each chunk, so that a call with the same arguments goes on
+ *				from there (ds_encoded_column).
+ */
+#include "model/model.h"
+
+#include "access/genam.h"
+#include "access/table.h"
+#include "access/xact.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_inherits.h"
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "lib/stringinfo.h"
+#include "miscadmin.h"
+#include "nodes/parsenodes.h"
+#include "parser/parser.h"
+#include "storage/bufmgr.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+#include "model/catalog.h"
+#include "vector/embedding.h"
+
+#define NOTICE_SECONDS 3
+#define WINDOW_MAX 128 /* pages */
+#define PASSES_MAX 5
+
+typedef struct Job
+{
+	/* the call */
+	char *source_argument;
+	char *target;
+	char *side_name;
+	DsSide side;
+	DsEncodeTableOptions options;
+	DsModel *model;
+	bool atomic;
+	MemoryContext context; /* outlives commits */
+	MemoryContext chunk_context;
+
+	/* the table at hand, a leaf of what the call named */
+	Oid relation;
+	char *relation_sql; /* qualified and quoted */
+	char *source_sql;
+	char *target_sql;
+	int key_count;
+	char **key_sql; /* quoted names of the primary key's columns, */
+	char **key_type; /* and their types */
+
+	/* progress */
+	int64 rows;
+	int64 noticed_rows;
+	TimestampTz began;
+	TimestampTz noticed;
+} Job;
+
+static void
+commit_chunk(Job *job)
+{
+	if (!job->atomic)
+		SPI_commit();
+	MemoryContextSwitchTo(job->context);
+	MemoryContextReset(job->chunk_context);
+}
+
+static void
+unpin(void *argument)
+{
+	Job *job = argument;
+
+	if (job->model != NULL)
+		ds_model_unpin(job->model);
+	job->model = NULL;
+}
+
+/* ---- the arguments ---- */
+
+/*
+ * The source as SQL over a row of the table: a column of this name, else an
+ * expression.  Parsing it alone makes sure that it is one expression and ends
+ * where it says.
+ */
+static char *
+source_expression(Oid relation, const char *source)
+{
+	List *parsed;
+	SelectStmt *select;
+
+	if (get_attnum(relation, source) > 0)
+		return pstrdup(quote_identifier(source));
+	parsed = raw_parser(source, RAW_PARSE_PLPGSQL_EXPR);
+	select = (SelectStmt *) linitial_node(RawStmt, parsed)->stmt;
+	if (!IsA(select, SelectStmt) || list_length(select->targetList) != 1 ||
+		select->fromClause != NIL || select->whereClause != NULL || select->groupClause != NIL ||
+		select->havingClause != NULL || select->windowClause != NIL || select->sortClause != NIL ||
+		select->limitCount != NULL || select->limitOffset != NULL || select->lockingClause != NIL ||
+		select->distinctClause != NIL || select->intoClause != NULL || select->withClause != NULL ||
+		select->op != SETOP_NONE)
+		ereport(ERROR, (errcode(ERRCODE_SYNTAX_ERROR),
+						errmsg("source must be a column or one expression: %s", source)));
+	return psprintf("(%s)", source);
+}
+
+static void
+check_target(Relation relation, const char *target, int dims)
+{
+	AttrNumber number = get_attnum(RelationGetRelid(relation), target);
+	Form_pg_attribute column;
+	Oid type;
+	int32 typmod;
+
+	if (number == InvalidAttrNumber)
+		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_COLUMN),
+						errmsg("column \"%s\" of relation \"%s\" does not exist", target,
+							   RelationGetRelationName(relation)),
+						errhint("ALTER TABLE %s ADD %s embedding(%d);",
+								quote_identifier(RelationGetRelationName(relation)),
+								quote_identifier(target), dims)));
+	if (number < 0)
+		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+						errmsg("column \"%s\" is a system column", target)));
+	column = TupleDescAttr(RelationGetDescr(relation), number - 1);
+	typmod = column->atttypmod;
+	type = getBaseTypeAndTypmod(column->atttypid, &typmod);
+	if (type != ds_catalog()->embedding)
+		ereport(ERROR, (errcode(ERRCODE_DATATYPE_MISMATCH),
+						errmsg("column \"%s\" has type %s, not embedding", target,
+							   format_type_be(column->atttypid))));
+	if (typmod >= 0 && typmod != dims)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATATYPE_MISMATCH),
+				 errmsg("column \"%s\" is embedding(%d), but the model gives %d dimensions", target,
+						typmod, dims),
+				 errhint("ALTER TABLE %s ALTER %s TYPE embedding(%d) after setting it to NULL, "
+						 "or add another column.",
+						 quote_identifier(RelationGetRelationName(relation)),
+						 quote_identifier(target), dims)));
+}
+
+/* The columns of the primary key, for the walk over all rows */
+static void
+find_key(Job *job, Relation relation)
+{
+	Relation index;
+
+	list_free(RelationGetIndexList(relation));
+	if (!OidIsValid(relation->rd_pkindex))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("table \"%s\" has no primary key", RelationGetRelationName(relation)),
+				 errdetail("Encoding all rows again follows the primary key, so that it can be "
+						   "stopped and continued."),
+				 errhint("Add one, or set the column to NULL and encode without \"all\".")));
+	index = index_open(relation->rd_pkindex, AccessShareLock);
+	job->key_count = IndexRelationGetNumberOfKeyAttributes(index);
+	job->key_sql = palloc(sizeof(char *) * job->key_count);
+	job->key_type = palloc(sizeof(char *) * job->key_count);
+	for (int i = 0; i < job->key_count; i++)
+	{
+		Form_pg_attribute column =
+			TupleDescAttr(RelationGetDescr(relation), index->rd_index->indkey.values[i] - 1);
+
+		job->key_sql[i] = pstrdup(quote_identifier(NameStr(column->attname)));
+		job->key_type[i] =
+			format_type_extended(column->atttypid, column->atttypmod,
+								 FORMAT_TYPE_TYPEMOD_GIVEN | FORMAT_TYPE_FORCE_QUALIFY);
+	}
+	index_close(index, AccessShareLock);
+}
+
+/* Set up the job for one table; false when it holds no rows of its own (a partitioned table). */
+static bool
+enter_table(Job *job, Oid oid)
+{
+	Relation relation = table_open(oid, AccessShareLock);
+	char kind = relation->rd_rel->relkind;
+	bool rows = kind == RELKIND_RELATION;
+	SPIPlanPtr plan;
+
+	if (!rows && kind != RELKIND_PARTITIONED_TABLE)
+		ereport(ERROR, (errcode(ERRCODE_WRONG_OBJECT_TYPE),
+						errmsg("\"%s\" is not a table", RelationGetRelationName(relation))));
+	check_target(relation, job->target, job->model->dims);
+	if (rows)
+	{
+		job->relation = oid;
+		job->relation_sql = quote_qualified_identifier(
+			get_namespace_name(RelationGetNamespace(relation)), RelationGetRelationName(relation));
+		job->source_sql = source_expression(oid, job->source_argument);
+		job->target_sql = pstrdup(quote_identifier(job->target));
+		/* what is wrong with the expression should show before anything is written */
+		plan = SPI_prepare(
+			psprintf("SELECT %s::pg_catalog.text FROM ONLY %s", job->source_sql, job->relation_sql),
+			0, NULL);
+		if (plan == NULL)
+			elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));
+		SPI_freeplan(plan);
+		if (job->options.all)
+			find_key(job, relation);
+	}
+	table_close(relation, AccessShareLock);
+	return rows;
+}
+
+/* ---- progress ---- */
+
+static void
+notice_progress(Job *job, double share)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	double seconds = (double) (now - job->noticed) / USECS_PER_SEC;
+	double total = (double) (now - job->began) / USECS_PER_SEC;
+
+	if (seconds < NOTICE_SECONDS)
+		return;
+	share = Min(Max(share, 1e-6), 1.0);
+	ereport(NOTICE,
+			(errmsg("encoded " INT64_FORMAT " rows (%.0f %%), %.0f rows/s, about %.0f s left",
+					job->rows, share * 100, (double) (job->rows - job->noticed_rows) / seconds,
+					total * (1 - share) / share)));
+	job->noticed = now;
+	job->noticed_rows = job->rows;
+}
+
+/* ---- one chunk ---- */
+
+/*
+ * Encode the rows that the cursor has just fetched, (ctid, text, ...), and
+ * write the embeddings.
+ */
+static void
+write_rows(Job *job, SPITupleTable *table, uint64 count)
+{
+	MemoryContext caller = MemoryContextSwitchTo(job->chunk_context);
+	Oid embedding = ds_catalog()->embedding;
+	Oid types[2];
+	Datum values[2];
+	Datum *tids = palloc(sizeof(Datum) * count);
+	Datum *embeddings = palloc(sizeof(Datum) * count);
+	bool *nulls = palloc(sizeof(bool) * count);
+	DsText *texts = palloc(sizeof(DsText) * count);
+	size_t wanted = 0;
+	size_t next = 0;
+	float *out;
+	int lower = 1;
+	int dims = (int) count;
+	int16 length;
+	bool by_value;
+	char align;
+	SPIPlanPtr plan;
+	int result;
+
+	for (uint64 i = 0; i < count; i++)
+	{
+		bool null;
+		Datum text_datum;
+
+		tids[i] = SPI_getbinval(table->vals[i], table->tupdesc, 1, &null);
+		text_datum = SPI_getbinval(table->vals[i], table->tupdesc, 2, &nulls[i]);
+		if (!nulls[i])
+		{
+			text *packed = DatumGetTextPP(text_datum);
+
+			texts[wanted++] = ds_text_utf8(VARDATA_ANY(packed), VARSIZE_ANY_EXHDR(packed));
+		}
+	}
+	out = MemoryContextAllocHuge(CurrentMemoryContext,
+								 sizeof(float) * (Size) job->model->dims * Max(wanted, 1));
+	ds_model_encode(job->model, job->side, texts, wanted, out);
+	for (uint64 i = 0; i < count; i++)
+	{
+		embeddings[i] = (Datum) 0;
+		if (!nulls[i])
+			embeddings[i] = EmbeddingGetDatum(
+				ds_embedding_from(out + next++ * (size_t) job->model->dims, job->model->dims));
+	}
+	get_typlenbyvalalign(embedding, &length, &by_value, &align);
+	types[0] = get_array_type(TIDOID);
+	types[1] = get_array_type(embedding);
+	values[0] = PointerGetDatum(
+		construct_array(tids, (int) count, TIDOID, sizeof(ItemPointerData), false, TYPALIGN_SHORT));
+	values[1] = PointerGetDatum(construct_md_array(embeddings, nulls, 1, &dims, &lower, embedding,
+												   length, by_value, align));
+	/*
+	 * A generic plan takes the arrays for short, and so joins by a TID scan
+	 * for each row, which is what we want for any size of the table.
+	 */
+	plan = SPI_prepare_cursor(
+		psprintf("UPDATE ONLY %s AS \"ds old\" SET %s = \"ds new\".\"ds embedding\""
+				 " FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2))"
+				 " AS \"ds new\" (\"ds ctid\", \"ds embedding\")"
+				 " WHERE \"ds old\".ctid OPERATOR(pg_catalog.=) \"ds new\".\"ds ctid\"",
+				 job->relation_sql, job->target_sql),
+		2, types, CURSOR_OPT_GENERIC_PLAN);
+	if (plan == NULL)
+		elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));
+	result = SPI_execute_plan(plan, values, NULL, false, 0);
+	if (result != SPI_OK_UPDATE)
+		elog(ERROR, "SPI_execute_plan failed: %s", SPI_result_code_string(result));
+	SPI_freeplan(plan);
+	job->rows += (int64) wanted;
+	MemoryContextSwitchTo(caller);
+	MemoryContextReset(job->chunk_context);
+}
+
+/*
+ * Encode all rows of a query, batch_size at a time; returns their number.
+ * With keys, *last gets the key of the last row.
+ */
+static uint64
+encode_query(Job *job, const char *sql, ArrayType **last)
+{
+	SPIPlanPtr plan = SPI_prepare(sql, 0, NULL);
+	Portal portal;
+	uint64 total = 0;
+
+	if (plan == NULL)
+		elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));
+	portal = SPI_cursor_open(NULL, plan, NULL, NULL, false);
+	for (;;)
+	{
+		SPITupleTable *table;
+		uint64 count;
+
+		CHECK_FOR_INTERRUPTS();
+		SPI_cursor_fetch(portal, true, job->options.batch_size);
+		table = SPI_tuptable;
+		count = SPI_processed;
+		if (count == 0)
+			break;
+		write_rows(job, table, count);
+		if (last != NULL)
+		{
+			Datum *keys = palloc(sizeof(Datum) * job->key_count);
+			MemoryContext caller = MemoryContextSwitchTo(job->context);
+			bool null;
+
+			for (int i = 0; i < job->key_count; i++)
+				keys[i] = SPI_getbinval(table->vals[count - 1], table->tupdesc, 3 + i, &null);
+			*last = construct_array(keys, job->key_count, TEXTOID, -1, false, TYPALIGN_INT);
+			MemoryContextSwitchTo(caller);
+		}
+		SPI_freetuptable(table);
+		total += count;
+	}
+	SPI_cursor_close(portal);
+	SPI_freeplan(plan);
+	return total;
+}
+
+/* ---- ds_encoded_column ---- */
+
+/*
+ * Note what the column will hold.  For a walk over all rows, returns the key
+ * after which an interrupted one goes on.
+ */
+static ArrayType *
+begin_record(Job *job)
+{
+	static const Oid types[7] = {OIDOID, NAMEOID, INT4OID, INT4OID, TEXTOID, TEXTOID, TEXTOID};
+	DsCatalogScope scope;
+	Datum values[7];
+	ArrayType *key = NULL;
+	bool differs = false;
+
+	values[0] = ObjectIdGetDatum(job->relation);
+	values[1] = DirectFunctionCall1(namein, CStringGetDatum(job->target));
+	values[2] = Int32GetDatum(job->model->key.model);
+	values[3] = Int32GetDatum(job->model->key.version);
+	values[4] = CStringGetTextDatum(job->side_name);
+	values[5] = CStringGetTextDatum(job->source_argument);
+	values[6] = CStringGetTextDatum(job->options.all ? "all" : "missing");
+
+	ds_catalog_enter(&scope);
+	ds_catalog_run("DELETE FROM @.ds_encoded_column e"
+				   " WHERE NOT EXISTS (SELECT FROM pg_class c WHERE c.oid = e.relation)",
+				   0, NULL, NULL, NULL);
+	if (ds_catalog_run("SELECT (model, version, side, source) = ($3, $4, $5, $6),"
+					   " mode = $7 AND NOT finished, last_key FROM @.ds_encoded_column"
+					   " WHERE relation = $1 AND target = $2",
+					   7, types, values, NULL) == 1)
+	{
+		bool null;
+
+		differs = !DatumGetBool(ds_catalog_value(0, 1, &null));
+		if (!differs && job->options.all && !job->options.restart &&
+			DatumGetBool(ds_catalog_value(0, 2, &null)))
+		{
+			Datum last = ds_catalog_value(0, 3, &null);
+
+			if (!null)
+			{
+				MemoryContext caller = MemoryContextSwitchTo(job->context);
+
+				key = DatumGetArrayTypePCopy(last);
+				MemoryContextSwitchTo(caller);
+			}
+		}
+	}
+	if (key == NULL)
+		ds_catalog_run("INSERT INTO @.ds_encoded_column"
+					   " (relation, target, model, version, side, source, mode)"
+					   " VALUES ($1, $2, $3, $4, $5, $6, $7)"
+					   " ON CONFLICT (relation, target) DO UPDATE SET model = $3, version = $4,"
+					   " side = $5, source = $6, mode = $7, last_key = NULL, rows = 0,"
+					   " finished = false, changed = now()",
+					   7, types, values, NULL);
+	ds_catalog_leave(&scope);
+
+	/* a column that mixes versions answers wrongly without any error */
+	if (differs && !job->options.all)
+	{
+		int result = SPI_execute(psprintf("SELECT 1 FROM ONLY %s WHERE %s IS NOT NULL LIMIT 1",
+										  job->relation_sql, job->target_sql),
+								 true, 1);
+
+		if (result == SPI_OK_SELECT && SPI_processed > 0)
+			ereport(
+				WARNING,
+				(errmsg("column \"%s\" of %s has embeddings of another model, version or source",
+						job->target, job->relation_sql),
+				 errdetail("Distances between embeddings of different versions mean nothing."),
+				 errhint("Encode all rows again: options => '{\"all\": true}'.")));
+	}
+	if (key != NULL)
+		ereport(NOTICE, (errmsg("continuing with %s where an earlier call was stopped",
+								job->relation_sql)));
+	return key;
+}
+
+static void
+update_record(Job *job, ArrayType *key, uint64 rows, bool finished)
+{
+	static const Oid types[5] = {OIDOID, NAMEOID, TEXTARRAYOID, INT8OID, BOOLOID};
+	Datum values[5];
+	char nulls[5] = {' ', ' ', key == NULL ? 'n' : ' ', ' ', ' '};
+
+	values[0] = ObjectIdGetDatum(job->relation);
+	values[1] = DirectFunctionCall1(namein, CStringGetDatum(job->target));
+	values[2] = PointerGetDatum(key);
+	values[3] = Int64GetDatum((int64) rows);
+	values[4] = BoolGetDatum(finished);
+	ds_catalog_execute("UPDATE @.ds_encoded_column SET last_key = $3, rows = rows + $4,"
+					   " finished = $5, changed = now() WHERE relation = $1 AND target = $2",
+					   5, types, values, nulls);
+}
+
+/* ---- the two ways through a table ---- */
+
+static void
+table_size(Oid oid, BlockNumber *pages, double *tuples)
+{
+	Relation relation = table_open(oid, AccessShareLock);
+
+	*pages = RelationGetNumberOfBlocks(relation);
+	*tuples = relation->rd_rel->reltuples;
+	table_close(relation, AccessShareLock);
+}
+
+static uint64
+encode_missing_once(Job *job)
+{
+	BlockNumber pages;
+	BlockNumber begin = 0;
+	double tuples;
+	double window;
+	uint64 total = 0;
+
+	table_size(job->relation, &pages, &tuples);
+	window = tuples > 0 && pages > 0 ? job->options.batch_size / (tuples / pages) : 8;
+	while (begin < pages)
+	{
+		BlockNumber end;
+		uint64 count;
+
+		window = Min(Max(window, 1), WINDOW_MAX);
+		end = begin + (BlockNumber) Min(window, pages - begin);
+		count = encode_query(job,
+							 psprintf("SELECT ctid, %s::pg_catalog.text FROM ONLY %s"
+									  " WHERE ctid OPERATOR(pg_catalog.>=) '(%u,0)'::pg_catalog.tid"
+									  " AND ctid OPERATOR(pg_catalog.<) '(%u,0)'::pg_catalog.tid"
+									  " AND %s IS NULL AND %s IS NOT NULL FOR NO KEY UPDATE",
+									  job->source_sql, job->relation_sql, begin, end,
+									  job->target_sql, job->source_sql),
+							 NULL);
+		if (count > 0)
+			update_record(job, NULL, count, false);
+		commit_chunk(job);
+		total += count;
+		if (count < job->options.batch_size / 2)
+			window *= 2;
+		else
+			window *= (double) job->options.batch_size / (double) count;
+		begin = end;
+		/* updated rows move behind the end: they are done, but new ones may be there */
+		table_size(job->relation, &pages, &tuples);
+		notice_progress(job, (double) begin / Max(pages, 1));
+	}
+	return total;
+}
+
+static void
+encode_missing(Job *job)
+{
+	(void) begin_record(job);
+	commit_chunk(job);
+	for (int pass = 0; pass < PASSES_MAX; pass++)
+		if (encode_missing_once(job) == 0)
+			break;
+	update_record(job, NULL, 0, true);
+	commit_chunk(job);
+}
+
+/* (k1, k2) > ('...'::t1, '...'::t2) */
+static void
+append_after(StringInfo sql, Job *job, ArrayType *key)
+{
+	Datum *values;
+	int count;
+
+	deconstruct_array(key, TEXTOID, -1, false, TYPALIGN_INT, &values, NULL, &count);
+	if (count != job->key_count)
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("the primary key of %s has changed since the encoding was stopped",
+							   job->relation_sql),
+						errhint("Begin anew: options => '{\"all\": true, \"restart\": true}'.")));
+	appendStringInfoString(sql, " WHERE ROW(");
+	for (int i = 0; i < count; i++)
+		appendStringInfo(sql, "%s%s", i > 0 ? ", " : "", job->key_sql[i]);
+	appendStringInfoString(sql, ") > ROW(");
+	for (int i = 0; i < count; i++)
+		appendStringInfo(sql, "%s%s::%s", i > 0 ? ", " : "",
+						 quote_literal_cstr(TextDatumGetCString(values[i])), job->key_type[i]);
+	appendStringInfoChar(sql, ')');
+}
+
+static void
+encode_all(Job *job)
+{
+	ArrayType *key = begin_record(job);
+	BlockNumber pages;
+	double tuples;
+	uint64 done = 0;
+
+	commit_chunk(job);
+	table_size(job->relation, &pages, &tuples);
+	for (;;)
+	{
+		StringInfoData sql;
+		uint64 count;
+		ArrayType *last = key;
+
+		MemoryContextSwitchTo(job->context);
+		initStringInfo(&sql);
+		appendStringInfo(&sql, "SELECT ctid, %s::pg_catalog.text", job->source_sql);
+		for (int i = 0; i < job->key_count; i++)
+			appendStringInfo(&sql, ", %s::pg_catalog.text", job->key_sql[i]);
+		appendStringInfo(&sql, " FROM ONLY %s", job->relation_sql);
+		if (key != NULL)
+			append_after(&sql, job, key);
+		appendStringInfoString(&sql, " ORDER BY ");
+		for (int i = 0; i < job->key_count; i++)
+			appendStringInfo(&sql, "%s%s", i > 0 ? ", " : "", job->key_sql[i]);
+		appendStringInfo(&sql, " LIMIT %u FOR NO KEY UPDATE", job->options.batch_size);
+		count = encode_query(job, sql.data, &last);
+		pfree(sql.data);
+		if (count == 0)
+			break;
+		if (key != NULL)
+			pfree(key);
+		key = last;
+		done += count;
+		update_record(job, key, count, false);
+		commit_chunk(job);
+		notice_progress(job, tuples > 0 ? (double) done / tuples : 0.5);
+	}
+	update_record(job, NULL, 0, true);
+	commit_chunk(job);
+}
+
+/* ---- the procedure ---- */
+
+static void
+run(Job *job, Oid root)
+{
+	List *tables;
+	ListCell *cell;
+	double seconds;
+
+	/* children and partitions too; each is locked as it comes */
+	MemoryContextSwitchTo(job->context);
+	tables = find_all_inheritors(root, NoLock, NULL);
+	job->began = job->noticed = GetCurrentTimestamp();
+	foreach (cell, tables)
+	{
+		if (!enter_table(job, lfirst_oid(cell)))
+			continue;
+		if (job->options.all)
+			encode_all(job);
+		else
+			encode_missing(job);
+	}
+	seconds = (double) (GetCurrentTimestamp() - job->began) / USECS_PER_SEC;
+	ereport(NOTICE, (errmsg("encoded " INT64_FORMAT " rows in %.1f s (%.0f rows/s)", job->rows,
+							seconds, (double) job->rows / Max(seconds, 1e-6))));
+}
+
+static void
+refuse_null(FunctionCallInfo fcinfo, int n, const char *what)
+{
+	if (PG_ARGISNULL(n))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("%s must not be NULL", what)));
+}
+
+DS_FUNCTION(ds_sql_encode_table);
+Datum
+ds_sql_encode_table(PG_FUNCTION_ARGS)
+{
+	bool atomic = fcinfo->context == NULL || !IsA(fcinfo->context, CallContext) ||
+				  castNode(CallContext, fcinfo->context)->atomic;
+	Job *job;
+	char *model_name;
+	MemoryContextCallback *callback;
+
+	PreventCommandIfReadOnly("ds_encode_table()");
+	refuse_null(fcinfo, 0, "table");
+	refuse_null(fcinfo, 1, "source");
+	refuse_null(fcinfo, 2, "target");
+	refuse_null(fcinfo, 4, "side");
+	refuse_null(fcinfo, 5, "options");
+	SPI_connect_ext(atomic ? 0 : SPI_OPT_NONATOMIC);
+	job = palloc0(sizeof(Job));
+	job->context = CurrentMemoryContext;
+	job->chunk_context =
+		AllocSetContextCreate(job->context, "deepsearch encode chunk", ALLOCSET_DEFAULT_SIZES);
+	job->atomic = atomic;
+	job->source_argument = text_to_cstring(PG_GETARG_TEXT_PP(1));
+	job->target = pstrdup(NameStr(*PG_GETARG_NAME(2)));
+	model_name = PG_ARGISNULL(3) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(3));
+	job->side_name = text_to_cstring(PG_GETARG_TEXT_PP(4));
+	job->side = ds_side_from(job->side_name);
+	ds_encode_table_options_read(PG_GETARG_JSONB_P(5), &job->options);
+	callback = palloc(sizeof(MemoryContextCallback));
+	callback->func = unpin;
+	callback->arg = job;
+	MemoryContextRegisterResetCallback(job->context, callback);
+	job->model = ds_model_open(ds_model_resolve(model_name));
+	ds_model_pin(job->model);
+	run(job, PG_GETARG_OID(0));
+	SPI_finish();
+	PG_RETURN_VOID();
+}
