@@ -35,6 +35,15 @@
 /* the row's header and the columns before the vector, as far as one may guess */
 #define DS_LOOKAHEAD_HEADER 40
 
+/*
+ * Into the second-level cache: a first-level prefetch of some fifty lines
+ * waits for the few miss registers of that cache, this one does not.  The test
+ * looks at what is asked for.
+ */
+#ifndef DS_LOOKAHEAD_PREFETCH
+#define DS_LOOKAHEAD_PREFETCH(address) __builtin_prefetch((const void *) (address), 0, 2)
+#endif
+
 typedef struct DsLookahead
 {
 	uintptr_t last; /* the vector seen last */
@@ -46,15 +55,11 @@ typedef struct DsLookahead
 	int per_page; /* rows in the page before */
 } DsLookahead;
 
-/*
- * Into the second-level cache: a first-level prefetch of some fifty lines
- * waits for the few miss registers of that cache, this one does not.
- */
 static inline void
 ds_lookahead_fetch(uintptr_t vector, size_t size)
 {
 	for (uintptr_t p = vector - DS_LOOKAHEAD_HEADER; p < vector + size; p += 64)
-		__builtin_prefetch((const void *) p, 0, 2);
+		DS_LOOKAHEAD_PREFETCH(p);
 }
 
 /* The vector at x, of size bytes and in the page that begins at page, is read now. */
@@ -100,7 +105,7 @@ ds_lookahead(DsLookahead *state, const void *x, size_t size, const void *page)
 			}
 		}
 		/* the line pointers of the next page */
-		__builtin_prefetch((const char *) page + page_step);
+		DS_LOOKAHEAD_PREFETCH((uintptr_t) page + (uintptr_t) page_step);
 	}
 	state->last = now;
 
