@@ -69,7 +69,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "quant/query.h"
+#include "quant/scan.h"
 
 /*
  * How much of the error's scale the 1-bit bound allows, as in the paper,
@@ -81,9 +81,6 @@
 
 /* A placed vector longer than this is not encoded: 4 * (1e18)^2 is below FLT_MAX. */
 #define PLACE_LIMIT 1e18
-
-/* relative rounding of a double sum of up to 16,000 terms: 16,000 * 2^-53, and some */
-#define SUM_ERROR 4e-12
 
 DsCode
 ds_quantizer_init(DsQuantizer *quantizer, DsMetric metric, uint32_t dimension, uint64_t seed,
@@ -122,24 +119,20 @@ ds_quantizer_init(DsQuantizer *quantizer, DsMetric metric, uint32_t dimension, u
 DsPlace
 ds_quantizer_place(const DsQuantizer *quantizer, const float *x, float *y)
 {
+	const DsScanLoops *loops = ds_scan_loops();
 	size_t d = quantizer->dimension;
-	double square = 0.0;
+	DsVectorSums sums;
 
 	if (quantizer->metric == DS_METRIC_COSINE)
 	{
-		double scale;
-
 		/* neither overflows nor vanishes in double */
-		for (size_t i = 0; i < d; i++)
-			square += (double) x[i] * x[i];
-		if (square == 0.0 || !(square <= DBL_MAX))
+		loops->vector_sums(x, d, &sums);
+		if (sums.square == 0.0 || !(sums.square <= DBL_MAX))
 		{
 			memset(y, 0, d * sizeof(float));
-			return square == 0.0 ? DS_PLACE_ZERO : DS_PLACE_OUTSIDE;
+			return sums.square == 0.0 ? DS_PLACE_ZERO : DS_PLACE_OUTSIDE;
 		}
-		scale = 1.0 / sqrt(square);
-		for (size_t i = 0; i < d; i++)
-			y[i] = (float) (x[i] * scale);
+		loops->scale_vector(x, d, 1.0 / sqrt(sums.square), y);
 	}
 	else if (y != x)
 		memcpy(y, x, d * sizeof(float));
@@ -150,10 +143,8 @@ ds_quantizer_place(const DsQuantizer *quantizer, const float *x, float *y)
 
 	ds_rotate(&quantizer->rotation, y, y);
 
-	square = 0.0;
-	for (size_t i = 0; i < d; i++)
-		square += (double) y[i] * y[i];
-	if (!(square <= PLACE_LIMIT * PLACE_LIMIT))
+	loops->vector_sums(y, d, &sums);
+	if (!(sums.square <= PLACE_LIMIT * PLACE_LIMIT))
 	{
 		memset(y, 0, d * sizeof(float));
 		return DS_PLACE_OUTSIDE;
@@ -187,134 +178,66 @@ encode_nothing(size_t d, DsCoded *coded)
 	memset(coded->bytes, 0, d);
 }
 
-/* Step 2 and 3: signs and their factors */
+/* Stages 2 and 3: signs and their factors */
 static void
-encode_signs(const DsQuantizer *quantizer, const float *y, const float *centroid, DsCoded *coded)
+encode_signs(const DsQuantizer *quantizer, const DsResidualSums *sums, DsCoded *coded)
 {
 	size_t d = quantizer->dimension;
-	double square = 0.0; /* |r|^2 */
-	double sum = 0.0; /* <s, r> = sum of |r| */
-	double signs_centroid = 0.0; /* <s, c> */
-	double centroid_residual = 0.0; /* <c, r> */
-	double length;
+	double length = sqrt(sums->square);
 	double factor = 0.0;
 	double slack = 0.0;
 
-	memset(coded->signs, 0, ds_code_groups(d));
-	for (size_t i = 0; i < d; i++)
+	if (sums->magnitude > 0.0)
 	{
-		double c = centroid[i];
-		double r = (double) y[i] - c;
-		unsigned plus = r >= 0.0;
+		/* 1 - a^2 with a = <s, r> / (sqrt(d) |r|), at most 1 but for rounding */
+		double rest = 1.0 - sums->magnitude / (double) d * (sums->magnitude / sums->square);
 
-		square += r * r;
-		sum += fabs(r);
-		signs_centroid += plus ? c : -c;
-		centroid_residual += c * r;
-		coded->signs[i / 8] |= (uint8_t) (plus << (i % 8));
-	}
-	length = sqrt(square);
-	if (sum > 0.0)
-	{
-		/* 1 - a^2 with a = sum / (sqrt(d) |r|), at most 1 but for rounding */
-		double rest = fmax(0.0, 1.0 - sum / d * (sum / square));
-
-		factor = square / sum;
+		rest = fmax(0.0, rest);
+		factor = sums->square / sums->magnitude;
 		if (d > 1)
 			slack = DEVIATIONS * length * sqrt(rest / (1.0 - rest) / (double) (d - 1));
 	}
 
 	if (quantizer->metric == DS_METRIC_IP)
 	{
-		coded->sign.offset = (float) (factor * signs_centroid - centroid_residual);
+		coded->sign.offset = (float) (factor * sums->signs_centroid - sums->centroid_residual);
 		coded->sign.scale = (float) factor;
 		coded->sign.slack = (float) slack;
 	}
 	else
 	{
-		coded->sign.offset = (float) (square + 2.0 * factor * signs_centroid);
+		coded->sign.offset = (float) (sums->square + 2.0 * factor * sums->signs_centroid);
 		coded->sign.scale = (float) (2.0 * factor);
 		coded->sign.slack = (float) (2.0 * slack);
 	}
 	coded->radius = round_up(length * (1.0 + SUM_ERROR));
 }
 
-/* Step 4: bytes and their factors */
+/* Stage 4: bytes and their factors */
 static void
-encode_bytes(const DsQuantizer *quantizer, const float *y, const float *centroid, DsCoded *coded)
+encode_row(const DsQuantizer *quantizer, const DsScanLoops *loops, const float *y,
+		   const float *centroid, const DsResidualSums *residual, DsCoded *coded)
 {
 	size_t d = quantizer->dimension;
-	double low = INFINITY;
-	double high = -INFINITY;
-	double step;
-	double mid;
-	double inverse;
-	double error = 0.0; /* |e|^2 */
-	double rounding = 0.0; /* sum of squares of what computing e in double may miss */
-	double norm = 0.0;
-	double norm_terms = 0.0;
-	double cross = 0.0;
-	double cross_terms = 0.0;
-	double cross_rounding = 0.0;
 	DsRowFactors *row = &coded->row;
+	DsByteSums sums;
 
-	for (size_t i = 0; i < d; i++)
-	{
-		double r = (double) y[i] - centroid[i];
-
-		low = r < low ? r : low;
-		high = r > high ? r : high;
-	}
-	row->step = round_up((high - low) / 255.0);
-	row->mid = (float) (0.5 * (high + low) + 0.5 * row->step);
-	step = row->step;
-	mid = row->mid;
-	inverse = step > 0.0 ? 1.0 / step : 0.0;
-
-	for (size_t i = 0; i < d; i++)
-	{
-		double c = centroid[i];
-		double r = (double) y[i] - c;
-		double byte = nearbyint((r - mid) * inverse);
-		double coded_r;
-		double e;
-
-		byte = byte < -128.0 ? -128.0 : byte > 127.0 ? 127.0 : byte;
-		coded->bytes[i] = (int8_t) byte;
-		coded_r = mid + step * byte;
-		e = r - coded_r;
-		error += e * e;
-		/* r and coded_r are each rounded to 53 bits */
-		rounding += (fabs(r) + fabs(coded_r)) * (fabs(r) + fabs(coded_r));
-		if (quantizer->metric == DS_METRIC_IP)
-		{
-			norm += (double) y[i] * y[i];
-			cross += c * e;
-			cross_terms += fabs(c * e);
-			cross_rounding += fabs(c) * (fabs(r) + fabs(coded_r));
-		}
-		else
-		{
-			norm += coded_r * (2.0 * c + coded_r);
-			norm_terms += fabs(coded_r) * (2.0 * fabs(c) + fabs(coded_r));
-			cross += coded_r * e;
-			cross_terms += fabs(coded_r * e);
-			cross_rounding += fabs(coded_r) * (fabs(r) + fabs(coded_r));
-		}
-	}
-	/* two roundings of r' and r, 2^-53 each, and one to spare, are in e; the sums round too */
-	cross_rounding = SUM_ERROR * cross_terms + 0x1p-51 * cross_rounding;
-	row->error = round_up((sqrt(error) + 0x1p-51 * sqrt(rounding)) * (1.0 + SUM_ERROR));
-
+	row->step = round_up((residual->high - residual->low) / 255.0);
+	row->mid = (float) (0.5 * (residual->high + residual->low) + 0.5 * row->step);
+	loops->encode_bytes(y, centroid, d, row->mid, row->step, coded->bytes, &sums);
+	row->error = round_up(sums.error * (1.0 + SUM_ERROR));
 	if (quantizer->metric == DS_METRIC_IP)
 	{
-		row->norm = round_up(sqrt(norm) * (1.0 + SUM_ERROR));
-		row->cross = round_up(cross + cross_rounding);
+		DsVectorSums length;
+
+		loops->vector_sums(y, d, &length);
+		row->norm = round_up(sqrt(length.square) * (1.0 + SUM_ERROR));
+		row->cross = round_up(sums.centroid_error + sums.centroid_rounding);
 	}
 	else
 	{
-		row->norm = round_down(norm - SUM_ERROR * norm_terms);
-		row->cross = round_down(cross - cross_rounding);
+		row->norm = round_down(sums.norm - sums.norm_rounding);
+		row->cross = round_down(sums.coded_error - sums.coded_rounding);
 	}
 }
 
@@ -322,20 +245,31 @@ void
 ds_quantizer_encode(const DsQuantizer *quantizer, DsPlace place, const float *y,
 					const float *centroid, DsCoded *coded)
 {
+	const DsScanLoops *loops = ds_scan_loops();
+	size_t d = quantizer->dimension;
+	DsResidualSums sums;
+
 	if (place != DS_PLACE_OK)
 	{
-		encode_nothing(quantizer->dimension, coded);
+		encode_nothing(d, coded);
 		return;
 	}
-	encode_signs(quantizer, y, centroid, coded);
-	encode_bytes(quantizer, y, centroid, coded);
+	loops->residual_sums(y, centroid, d, &sums);
+	if (!(sums.square <= FLT_MAX) || !(fabs(sums.signs_centroid) <= FLT_MAX))
+	{
+		encode_nothing(d, coded);
+		return;
+	}
+	loops->signs(y, centroid, d, coded->signs);
+	encode_signs(quantizer, &sums, coded);
+	encode_row(quantizer, loops, y, centroid, &sums, coded);
 
 	/* only a centroid that is not one of placed rows can lead here */
 	if (!isfinite(coded->sign.offset) || !isfinite(coded->sign.scale) ||
 		!isfinite(coded->sign.slack) || !isfinite(coded->row.step) || !isfinite(coded->row.mid) ||
 		!isfinite(coded->row.norm) || !isfinite(coded->row.error) || !isfinite(coded->row.cross) ||
 		!isfinite(coded->radius))
-		encode_nothing(quantizer->dimension, coded);
+		encode_nothing(d, coded);
 }
 
 void

@@ -2,24 +2,21 @@
  * nearest.c
  *		The nearest of many centroids, for tiles of rows.
  *
- * One pass of BLAS over a tile makes rows * columns products; the search for
- * the least in each row of them keeps LANES candidates, so that a compiler
- * may vectorise it, and costs a tenth of the product at 128 dimensions.
+ * One pass of BLAS over a tile makes rows * columns products, then each row of
+ * them is searched for the least (scan.h).
  *
  * A tile is limited by memory and by TILE_WORK multiplications, about 10 ms,
  * since nothing can be cancelled inside of BLAS.
  */
 #include "quant/nearest.h"
 
-#include <math.h>
-
 #include "base/blas.h"
+#include "quant/scan.h"
 #include "vector/kernels.h"
 
 #define TILE_ROWS 256
 #define TILE_COLUMNS 1024
 #define TILE_WORK ((size_t) 1 << 28)
-#define LANES 16
 
 static size_t
 smaller(size_t a, size_t b)
@@ -61,55 +58,13 @@ ds_squared_norms(const float *rows, size_t n, size_t d, float *out)
 		out[i] = (float) kernels->squared_norm_wide(rows + i * d, d);
 }
 
-/* the least norms[j] - products[j] * 2 */
-static void
-least(const float *products, const float *norms, size_t k, uint32_t first, uint32_t *number,
-	  float *value)
-{
-	float best[LANES];
-	uint32_t where[LANES];
-	size_t start = 0;
-
-	for (int l = 0; l < LANES; l++)
-	{
-		best[l] = INFINITY;
-		where[l] = 0;
-	}
-	for (; start + LANES <= k; start += LANES)
-		for (size_t l = 0; l < LANES; l++)
-		{
-			float v = norms[start + l] - 2.0f * products[start + l];
-			uint32_t here = (uint32_t) (start + l);
-
-			where[l] = v < best[l] ? here : where[l];
-			best[l] = v < best[l] ? v : best[l];
-		}
-	for (size_t j = start; j < k; j++)
-	{
-		float v = norms[j] - 2.0f * products[j];
-		size_t l = j - start;
-
-		where[l] = v < best[l] ? (uint32_t) j : where[l];
-		best[l] = v < best[l] ? v : best[l];
-	}
-	for (int l = 1; l < LANES; l++)
-		if (best[l] < best[0] || (best[l] == best[0] && where[l] < where[0]))
-		{
-			best[0] = best[l];
-			where[0] = where[l];
-		}
-	if (best[0] < *value)
-	{
-		*value = best[0];
-		*number = first + where[0];
-	}
-}
-
 DsCode
 ds_nearest(const DsTile *tile, const float *rows, size_t m, size_t d, const float *centroids,
 		   const float *norms, size_t k, uint32_t first, const DsCancel *cancel, uint32_t *number,
 		   float *value)
 {
+	const DsScanLoops *loops = ds_scan_loops();
+
 	for (size_t start = 0; start < k; start += tile->columns)
 	{
 		size_t columns = smaller(tile->columns, k - start);
@@ -119,8 +74,17 @@ ds_nearest(const DsTile *tile, const float *rows, size_t m, size_t d, const floa
 		ds_gemm(0, 1, m, columns, d, 1.0f, rows, d, centroids + start * d, d, 0.0f, tile->products,
 				columns);
 		for (size_t i = 0; i < m; i++)
-			least(tile->products + i * columns, norms + start, columns, first + (uint32_t) start,
-				  number + i, value + i);
+		{
+			float here;
+			uint32_t where =
+				loops->least(tile->products + i * columns, norms + start, columns, &here);
+
+			if (here < value[i])
+			{
+				value[i] = here;
+				number[i] = first + (uint32_t) start + where;
+			}
+		}
 	}
 	return DS_OK;
 }

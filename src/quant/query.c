@@ -19,9 +19,9 @@
  *	   the smallest, in steps that make the largest range of all 255.  One
  *	   table serves all lists, since code.c put what depends on the centroid
  *	   into the row.  Each entry is off by at most half a step, by chance; what
- *	   the rounding errors add up to for a random row has mean and variance
- *	   that are computed here from the entries themselves: the mean goes into
- *	   table_offset, TABLE_DEVIATIONS deviations into table_error.
+ *	   the rounding errors add up to for a random row has a mean and a variance
+ *	   that come from the entries themselves: the mean goes into table_offset,
+ *	   TABLE_DEVIATIONS deviations into table_error.
  *	2. ds_query_probe(): the query as seen from one centroid, in double.
  *	3. ds_query_scan(): keys of 32 rows, see scan.h.  Integer sums and float
  *	   operations in a fixed order, so every CPU level gives the same bits.
@@ -82,9 +82,6 @@
 /* deviations of the table's rounding that a 1-bit bound allows */
 #define TABLE_DEVIATIONS 4.0
 
-/* relative rounding of a double sum of up to 16,000 terms and a little arithmetic after it */
-#define SUM_ERROR 4e-12
-
 /* placed queries are padded to whole vectors of the widest kind, times four */
 #define PLACED_PADDING 64
 
@@ -113,86 +110,47 @@ ds_query_new(const DsQuantizer *quantizer, DsArena *arena, DsStatus *status)
 
 /* the lookup table of query->placed; see stage 1 */
 static void
-make_table(DsQuery *query)
+make_table(DsQuery *query, double magnitude)
 {
 	size_t nibbles = 2 * ds_code_groups(query->quantizer->dimension);
 	float range = 0.0f; /* half of it */
-	float inverse;
-	double magnitude = 0.0;
-	double mean = 0.0;
-	double variance = 0.0;
+	float inverse = 0.0f;
+	double error;
+	double square;
 
 	for (size_t k = 0; k < nibbles; k++)
 	{
 		const float *q = query->placed + 4 * k;
-		float sum = fabsf(q[0]) + fabsf(q[1]) + fabsf(q[2]) + fabsf(q[3]);
+		float sum = (fabsf(q[0]) + fabsf(q[1])) + (fabsf(q[2]) + fabsf(q[3]));
 
-		magnitude += sum;
 		range = sum > range ? sum : range;
 	}
 	query->table_step = range / 127.5f;
-	inverse = 1.0f / query->table_step;
 	/* a query of zeros, or of subnormal numbers: all entries are zero */
-	if (!(query->table_step > 0.0f) || !(inverse <= FLT_MAX))
-	{
+	if (query->table_step >= FLT_MIN)
+		inverse = 1.0f / query->table_step;
+	else
 		query->table_step = 0.0f;
-		inverse = 0.0f;
-	}
 
-	for (size_t k = 0; k < nibbles; k++)
-	{
-		const float *q = query->placed + 4 * k;
-		uint8_t *entries = query->table + 16 * k;
-		float lowest = fabsf(q[0]) + fabsf(q[1]) + fabsf(q[2]) + fabsf(q[3]);
-		float a[4] = {-q[0] - q[1], q[0] - q[1], -q[0] + q[1], q[0] + q[1]};
-		float b[4] = {-q[2] - q[3], q[2] - q[3], -q[2] + q[3], q[2] + q[3]};
-		float sum = 0.0f;
-		float squares = 0.0f;
-
-		for (int n = 0; n < 16; n++)
-		{
-			/* in 0 .. 255 but for rounding, so that + 0.5 and truncation rounds */
-			float steps = (a[n & 3] + b[n >> 2] + lowest) * inverse;
-			int entry = (int) (steps + 0.5f);
-			float error;
-
-			entry = entry > 255 ? 255 : entry;
-			error = (float) entry - steps;
-			entries[n] = (uint8_t) entry;
-			sum += error;
-			squares += error * error;
-		}
-		mean += sum / 16.0f;
-		variance += squares / 16.0f - (sum / 16.0f) * (sum / 16.0f);
-	}
-	query->table_offset = (float) (-magnitude - mean * query->table_step);
-	query->table_error = (float) (TABLE_DEVIATIONS * sqrt(fmax(variance, 0.0)) * query->table_step);
+	query->loops->make_table(query->placed, nibbles, inverse, query->table, &error, &square);
+	query->table_offset = (float) (-magnitude - error * query->table_step);
+	query->table_error = (float) (TABLE_DEVIATIONS * sqrt(square) * query->table_step);
 }
 
 DsPlace
 ds_query_set(DsQuery *query, const float *q)
 {
 	const DsQuantizer *quantizer = query->quantizer;
-	size_t d = quantizer->dimension;
-	double square = 0.0;
-	double sum = 0.0;
-	double magnitude = 0.0;
+	DsVectorSums sums;
 
 	query->place = ds_quantizer_place(quantizer, q, query->placed);
-	for (size_t i = 0; i < d; i++)
-	{
-		double x = query->placed[i];
-
-		square += x * x;
-		sum += x;
-		magnitude += fabs(x);
-	}
-	query->norm = sqrt(square) * (1.0 + SUM_ERROR);
-	query->sum = sum;
-	query->sum_error = SUM_ERROR * magnitude;
+	query->loops->vector_sums(query->placed, quantizer->dimension, &sums);
+	query->norm = sqrt(sums.square) * (1.0 + SUM_ERROR);
+	query->sum = sums.sum;
+	query->sum_error = SUM_ERROR * sums.magnitude;
 	/* the query's own part, and what the row's part takes for certain */
 	query->rotation_slack = 2.0 * (quantizer->place_error * query->norm + quantizer->place_tiny);
-	make_table(query);
+	make_table(query, sums.magnitude);
 	return query->place;
 }
 

@@ -1,10 +1,10 @@
 /*
  * scan.c
- *		The inner loops of a query in plain C, and the choice of a level.
+ *		The inner loops of codes and queries in plain C, and the choice of a level.
  */
 #include "quant/scan.h"
 
-#include <string.h>
+#include "quant/code_loops.h"
 
 static void
 part(const uint8_t *table, const uint8_t *codes, size_t groups, uint32_t *sums)
@@ -77,12 +77,58 @@ dot(const float *q, const int8_t *bytes, size_t n)
 	return sum[0];
 }
 
+static uint32_t
+least(const float *products, const float *norms, size_t k, float *value)
+{
+	float best[16];
+	uint32_t where[16];
+	size_t start = 0;
+
+	for (int l = 0; l < 16; l++)
+	{
+		best[l] = INFINITY;
+		where[l] = 0;
+	}
+	for (; start < k; start += 16)
+		for (size_t l = 0; l < (k - start < 16 ? k - start : 16); l++)
+		{
+			float v = norms[start + l] - 2.0f * products[start + l];
+
+			where[l] = v < best[l] ? (uint32_t) (start + l) : where[l];
+			best[l] = v < best[l] ? v : best[l];
+		}
+	for (int l = 1; l < 16; l++)
+		if (best[l] < best[0] || (best[l] == best[0] && where[l] < where[0]))
+		{
+			best[0] = best[l];
+			where[0] = where[l];
+		}
+	*value = best[0];
+	return where[0];
+}
+
+static void
+signs(const float *y, const float *c, size_t d, uint8_t *out)
+{
+	for (size_t i = 0; i < d; i += 8)
+	{
+		unsigned bits = 0;
+
+		for (size_t b = 0; b < 8 && i + b < d; b++)
+			bits |= (unsigned) (y[i + b] >= c[i + b]) << b;
+		out[i / 8] = (uint8_t) bits;
+	}
+}
+
 const DsScanLoops ds_scan_loops_portable = {
 	.level = DS_CPU_PORTABLE,
 	.part = part,
 	.finish = finish,
 	.block = block,
 	.dot = dot,
+	.least = least,
+	.signs = signs,
+	CODE_LOOPS,
 };
 
 const DsScanLoops *

@@ -1,6 +1,7 @@
 /*
  * scan.h
- *		The inner loops of a query, one set a CPU level (private to this room).
+ *		The inner loops of codes and queries, one set a CPU level (private to
+ *		this room).
  */
 #ifndef DS_QUANT_SCAN_H
 #define DS_QUANT_SCAN_H
@@ -27,6 +28,39 @@ typedef struct DsScanScale
 	float table_error;
 } DsScanScale;
 
+/* relative rounding of a double sum of up to 16,000 terms (16,000 * 2^-53), and some */
+#define SUM_ERROR 4e-12
+
+/* of a residual r = y - c */
+typedef struct DsResidualSums
+{
+	double square; /* |r|^2 */
+	double magnitude; /* sum of |r[i]| */
+	double signs_centroid; /* <s, c>, s[i] = r[i] >= 0 ? 1 : -1 */
+	double centroid_residual; /* <c, r> */
+	double low; /* least r[i] */
+	double high; /* largest */
+} DsResidualSums;
+
+/* of the 8-bit code: coded = r', e = r - r'; *_rounding is what the sum may be off by */
+typedef struct DsByteSums
+{
+	double error; /* |e|, but for the rounding of the sum */
+	double norm; /* <r', 2 c + r'> */
+	double norm_rounding;
+	double coded_error; /* <r', e> */
+	double coded_rounding;
+	double centroid_error; /* <c, e> */
+	double centroid_rounding;
+} DsByteSums;
+
+typedef struct DsVectorSums
+{
+	double square;
+	double sum;
+	double magnitude;
+} DsVectorSums;
+
 struct DsScanLoops
 {
 	DsCpuLevel level;
@@ -52,6 +86,27 @@ struct DsScanLoops
 	 * at least 16 partial sums, added in a tree
 	 */
 	float (*dot)(const float *q, const int8_t *bytes, size_t n);
+
+	/* the first j with the least norms[j] - 2 products[j], which is put in *value; k > 0 */
+	uint32_t (*least)(const float *products, const float *norms, size_t k, float *value);
+
+	/* signs[(d + 7) / 8]: bit i % 8 of byte i / 8 is set where y[i] >= c[i] */
+	void (*signs)(const float *y, const float *c, size_t d, uint8_t *signs);
+
+	/* code_loops.h; in double, equal to the bit at every level */
+	void (*residual_sums)(const float *y, const float *c, size_t d, DsResidualSums *out);
+	void (*encode_bytes)(const float *y, const float *c, size_t d, double mid, double step,
+						 int8_t *bytes, DsByteSums *out);
+	void (*vector_sums)(const float *x, size_t d, DsVectorSums *out);
+	void (*scale_vector)(const float *x, size_t d, double scale, float *out); /* rounded once */
+
+	/*
+	 * table[nibbles][16] = q[4 k ..] with the signs of each nibble, less the
+	 * least, times inverse, rounded.  error and square: the mean over the 16
+	 * entries of what rounding adds, and of its square, summed over nibbles.
+	 */
+	void (*make_table)(const float *q, size_t nibbles, float inverse, uint8_t *table, double *error,
+					   double *square);
 };
 
 extern const DsScanLoops ds_scan_loops_portable;

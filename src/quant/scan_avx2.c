@@ -1,11 +1,13 @@
 /*
  * scan_avx2.c
- *		The inner loops of a query with AVX2.
+ *		The inner loops of codes and queries with AVX2.
  */
 #include "quant/scan.h"
 
 #if defined(__AVX2__) && defined(__FMA__)
 #include <immintrin.h>
+
+#include "quant/code_loops.h"
 
 /*
  * Sums of bytes in pairs.  A register of bytes is added as if it held 16-bit
@@ -158,12 +160,77 @@ dot(const float *q, const int8_t *bytes, size_t n)
 	return _mm_cvtss_f32(half) + tail;
 }
 
+static uint32_t
+least(const float *products, const float *norms, size_t k, float *value)
+{
+	const __m256i eight = _mm256_set1_epi32(8);
+	__m256i here = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+	__m256i where = _mm256_setzero_si256();
+	__m256 best = _mm256_set1_ps(INFINITY);
+	float lane_best[8];
+	uint32_t lane_where[8];
+	size_t i = 0;
+
+	for (; i + 8 <= k; i += 8)
+	{
+		__m256 product = _mm256_loadu_ps(products + i);
+		__m256 v = _mm256_sub_ps(_mm256_loadu_ps(norms + i), _mm256_add_ps(product, product));
+		__m256 less = _mm256_cmp_ps(v, best, _CMP_LT_OQ);
+
+		best = _mm256_blendv_ps(best, v, less);
+		where = _mm256_blendv_epi8(where, here, _mm256_castps_si256(less));
+		here = _mm256_add_epi32(here, eight);
+	}
+	_mm256_storeu_ps(lane_best, best);
+	_mm256_storeu_si256((__m256i *) lane_where, where);
+	for (; i < k; i++)
+	{
+		float v = norms[i] - 2.0f * products[i];
+
+		if (v < lane_best[i % 8])
+		{
+			lane_best[i % 8] = v;
+			lane_where[i % 8] = (uint32_t) i;
+		}
+	}
+	for (int l = 1; l < 8; l++)
+		if (lane_best[l] < lane_best[0] ||
+			(lane_best[l] == lane_best[0] && lane_where[l] < lane_where[0]))
+		{
+			lane_best[0] = lane_best[l];
+			lane_where[0] = lane_where[l];
+		}
+	*value = lane_best[0];
+	return lane_where[0];
+}
+
+static void
+signs(const float *y, const float *c, size_t d, uint8_t *out)
+{
+	size_t i = 0;
+
+	for (; i + 8 <= d; i += 8)
+		out[i / 8] = (uint8_t) _mm256_movemask_ps(
+			_mm256_cmp_ps(_mm256_loadu_ps(y + i), _mm256_loadu_ps(c + i), _CMP_GE_OQ));
+	if (i < d)
+	{
+		unsigned bits = 0;
+
+		for (size_t b = 0; i + b < d; b++)
+			bits |= (unsigned) (y[i + b] >= c[i + b]) << b;
+		out[i / 8] = (uint8_t) bits;
+	}
+}
+
 static const DsScanLoops loops = {
 	.level = DS_CPU_AVX2,
 	.part = part,
 	.finish = finish,
 	.block = block,
 	.dot = dot,
+	.least = least,
+	.signs = signs,
+	CODE_LOOPS,
 };
 const DsScanLoops *const ds_scan_loops_avx2 = &loops;
 #else

@@ -1,11 +1,13 @@
 /*
  * scan_avx512.c
- *		The inner loops of a query with AVX-512 (F, BW).
+ *		The inner loops of codes and queries with AVX-512 (F, BW).
  */
 #include "quant/scan.h"
 
 #if defined(__AVX512F__) && defined(__AVX512BW__) && defined(__AVX512DQ__)
 #include <immintrin.h>
+
+#include "quant/code_loops.h"
 
 /* as in scan_avx2.c, four nibbles of each row (two groups) at a time */
 static inline void
@@ -160,12 +162,60 @@ dot(const float *q, const int8_t *bytes, size_t n)
 	return _mm512_reduce_add_ps(sum[0]);
 }
 
+static uint32_t
+least(const float *products, const float *norms, size_t k, float *value)
+{
+	const __m512i sixteen = _mm512_set1_epi32(16);
+	__m512i here = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+	__m512i where = _mm512_setzero_si512();
+	__m512 best = _mm512_set1_ps(INFINITY);
+	float lane_best;
+	__mmask16 equal;
+
+	for (size_t i = 0; i < k; i += 16)
+	{
+		__mmask16 mask = (__mmask16) (k - i >= 16 ? 0xffff : (1u << (k - i)) - 1);
+		__m512 product = _mm512_maskz_loadu_ps(mask, products + i);
+		/* doubling is exact: this is norm - 2 * product however it is rounded */
+		__m512 v =
+			_mm512_sub_ps(_mm512_maskz_loadu_ps(mask, norms + i), _mm512_add_ps(product, product));
+		__mmask16 less = _mm512_mask_cmp_ps_mask(mask, v, best, _CMP_LT_OQ);
+
+		best = _mm512_mask_mov_ps(best, less, v);
+		where = _mm512_mask_mov_epi32(where, less, here);
+		here = _mm512_add_epi32(here, sixteen);
+	}
+	lane_best = _mm512_reduce_min_ps(best);
+	equal = _mm512_cmp_ps_mask(best, _mm512_set1_ps(lane_best), _CMP_EQ_OQ);
+	*value = lane_best;
+	return _mm512_mask_reduce_min_epu32(equal, where);
+}
+
+static void
+signs(const float *y, const float *c, size_t d, uint8_t *out)
+{
+	for (size_t i = 0; i < d; i += 16)
+	{
+		size_t left = d - i;
+		__mmask16 mask = (__mmask16) (left >= 16 ? 0xffff : (1u << left) - 1);
+		__mmask16 plus = _mm512_mask_cmp_ps_mask(mask, _mm512_maskz_loadu_ps(mask, y + i),
+												 _mm512_maskz_loadu_ps(mask, c + i), _CMP_GE_OQ);
+
+		out[i / 8] = (uint8_t) plus;
+		if (left > 8)
+			out[i / 8 + 1] = (uint8_t) (plus >> 8);
+	}
+}
+
 static const DsScanLoops loops = {
 	.level = DS_CPU_AVX512,
 	.part = part,
 	.finish = finish,
 	.block = block,
 	.dot = dot,
+	.least = least,
+	.signs = signs,
+	CODE_LOOPS,
 };
 const DsScanLoops *const ds_scan_loops_avx512 = &loops;
 #else
