@@ -2,70 +2,92 @@
  * code_loops.h
  *		Loops over the dimensions of one vector, compiled once a CPU level.
  *
- * Plain C with a fixed number of partial sums, which a compiler turns into
- * vectors of the level of the file that includes this (scan.c and its like).
- * The sums are the same at every level to the bit: same lanes, same tree, and
- * the room is built without fused operations.
+ * Written with the vector types that gcc and clang have, eight doubles wide,
+ * which become whatever vectors the level of the including file has (scan.c
+ * and its like).  The sums are the same at every level to the bit: the same
+ * lanes, the same tree, and the room is built without fused operations.
  */
 #ifndef DS_QUANT_CODE_LOOPS_H
 #define DS_QUANT_CODE_LOOPS_H
 
 #include <math.h>
+#include <string.h>
 
 #include "quant/scan.h"
 
 #define LANES 8
 
-/* 1.5 * 2^52: adding and subtracting it rounds a double to an integer, halves to even */
+typedef float Floats __attribute__((vector_size(4 * LANES)));
+typedef double Doubles __attribute__((vector_size(8 * LANES)));
+typedef int64_t Longs __attribute__((vector_size(8 * LANES)));
+typedef int8_t Bytes __attribute__((vector_size(LANES)));
+
+/*
+ * 1.5 * 2^52: adding and subtracting it rounds a double to an integer, halves
+ * to even; in between, the lowest byte is that integer's.
+ */
 #define ROUND_TO_INTEGER 0x1.8p52
 
-static inline double
-add_lanes(const double *sum)
+/* macros, not functions: vectors as arguments have no ABI at the lower levels */
+#define MAGNITUDE(v) ((Doubles) ((Longs) (v) &INT64_MAX))
+#define SELECT(mask, a, b) ((Doubles) (((mask) & (Longs) (a)) | (~(mask) & (Longs) (b))))
+#define SUM(v) ((((v)[0] + (v)[4]) + ((v)[2] + (v)[6])) + (((v)[1] + (v)[5]) + ((v)[3] + (v)[7])))
+
+/* v = n floats from p and zeros, as doubles */
+#define LOAD(v, p, n)                                  \
+	do                                                 \
+	{                                                  \
+		Floats floats_ = {0};                          \
+                                                       \
+		if ((n) == LANES)                              \
+			memcpy(&floats_, p, sizeof(Floats));       \
+		else                                           \
+			memcpy(&floats_, p, 4 * (n));              \
+		v = __builtin_convertvector(floats_, Doubles); \
+	} while (0)
+
+static inline size_t
+lanes_left(size_t n)
 {
-	return ((sum[0] + sum[4]) + (sum[2] + sum[6])) + ((sum[1] + sum[5]) + (sum[3] + sum[7]));
+	return n < LANES ? n : LANES;
 }
 
 static void
 residual_sums(const float *y, const float *centroid, size_t d, DsResidualSums *out)
 {
-	double square[LANES] = {0};
-	double magnitude[LANES] = {0};
-	double signs_centroid[LANES] = {0};
-	double centroid_residual[LANES] = {0};
-	double low[LANES];
-	double high[LANES];
+	Doubles square = {0};
+	Doubles magnitude = {0};
+	Doubles signs_centroid = {0};
+	Doubles centroid_residual = {0};
+	Doubles low = {0};
+	Doubles high = {0};
 
-	for (int l = 0; l < LANES; l++)
+	low += INFINITY;
+	high -= INFINITY;
+	for (size_t i = 0; i < d; i += LANES)
 	{
-		low[l] = INFINITY;
-		high[l] = -INFINITY;
+		size_t n = lanes_left(d - i);
+		Doubles c;
+		Doubles r;
+
+		LOAD(r, y + i, n);
+		LOAD(c, centroid + i, n);
+		r -= c;
+		square += r * r;
+		magnitude += MAGNITUDE(r);
+		signs_centroid += SELECT(r >= 0.0, c, -c);
+		centroid_residual += c * r;
+		/* the zeros beyond the end are not among the residuals */
+		for (size_t l = n; l < LANES; l++)
+			r[l] = r[0];
+		low = SELECT(r < low, r, low);
+		high = SELECT(r > high, r, high);
 	}
 
-#define STEP(i, l)                              \
-	do                                          \
-	{                                           \
-		double c = centroid[i];                 \
-		double r = (double) y[i] - c;           \
-                                                \
-		square[l] += r * r;                     \
-		magnitude[l] += fabs(r);                \
-		signs_centroid[l] += r >= 0.0 ? c : -c; \
-		centroid_residual[l] += c * r;          \
-		low[l] = r < low[l] ? r : low[l];       \
-		high[l] = r > high[l] ? r : high[l];    \
-	} while (0)
-
-	for (size_t i = 0; i < d / LANES * LANES; i += LANES)
-		for (int l = 0; l < LANES; l++)
-			STEP(i + (size_t) l, l);
-	for (size_t i = d / LANES * LANES; i < d; i++)
-		STEP(i, i % LANES);
-#undef STEP
-
-	out->square = add_lanes(square);
-	out->magnitude = add_lanes(magnitude);
-	out->signs_centroid = add_lanes(signs_centroid);
-	out->centroid_residual = add_lanes(centroid_residual);
+	out->square = SUM(square);
+	out->magnitude = SUM(magnitude);
+	out->signs_centroid = SUM(signs_centroid);
+	out->centroid_residual = SUM(centroid_residual);
 	out->low = low[0];
 	out->high = high[0];
 	for (int l = 1; l < LANES; l++)
@@ -80,85 +102,86 @@ encode_bytes(const float *y, const float *centroid, size_t d, double mid, double
 			 int8_t *bytes, DsByteSums *out)
 {
 	double inverse = step > 0.0 ? 1.0 / step : 0.0;
-	double error[LANES] = {0};
-	double rounding[LANES] = {0};
-	double norm[LANES] = {0};
-	double norm_terms[LANES] = {0};
-	double coded_error[LANES] = {0};
-	double coded_terms[LANES] = {0};
-	double centroid_error[LANES] = {0};
-	double centroid_terms[LANES] = {0};
+	Doubles least = {0};
+	Doubles largest = {0};
+	Doubles error = {0};
+	Doubles rounding = {0};
+	Doubles norm = {0};
+	Doubles norm_terms = {0};
+	Doubles coded_error = {0};
+	Doubles coded_terms = {0};
+	Doubles centroid_error = {0};
+	Doubles centroid_terms = {0};
 
-#define STEP(i, l)                                                                 \
-	do                                                                             \
-	{                                                                              \
-		double c = centroid[i];                                                    \
-		double r = (double) y[i] - c;                                              \
-		double byte = ((r - mid) * inverse + ROUND_TO_INTEGER) - ROUND_TO_INTEGER; \
-		double coded;                                                              \
-		double e;                                                                  \
-		double size;                                                               \
-                                                                                   \
-		byte = byte < -128.0 ? -128.0 : byte;                                      \
-		byte = byte > 127.0 ? 127.0 : byte;                                        \
-		bytes[i] = (int8_t) (int) byte;                                            \
-		coded = mid + step * byte;                                                 \
-		e = r - coded;                                                             \
-		/* what r, coded and e may be off by is 2^-53 of this each */              \
-		size = fabs(r) + fabs(coded);                                              \
-		error[l] += e * e;                                                         \
-		rounding[l] += size * size;                                                \
-		norm[l] += coded * (2.0 * c + coded);                                      \
-		norm_terms[l] += fabs(coded) * (2.0 * fabs(c) + fabs(coded));              \
-		coded_error[l] += coded * e;                                               \
-		coded_terms[l] += fabs(coded) * (SUM_ERROR * fabs(e) + 0x1p-51 * size);    \
-		centroid_error[l] += c * e;                                                \
-		centroid_terms[l] += fabs(c) * (SUM_ERROR * fabs(e) + 0x1p-51 * size);     \
-	} while (0)
+	least -= 128.0;
+	largest += 127.0;
+	for (size_t i = 0; i < d; i += LANES)
+	{
+		size_t n = lanes_left(d - i);
+		Doubles c;
+		Doubles r;
+		Doubles code;
+		Doubles coded;
+		Doubles e;
+		Doubles size;
+		Doubles off;
+		Bytes packed;
 
-	for (size_t i = 0; i < d / LANES * LANES; i += LANES)
-		for (int l = 0; l < LANES; l++)
-			STEP(i + (size_t) l, l);
-	for (size_t i = d / LANES * LANES; i < d; i++)
-		STEP(i, i % LANES);
-#undef STEP
+		LOAD(r, y + i, n);
+		LOAD(c, centroid + i, n);
+		r -= c;
+		code = (r - mid) * inverse;
+		code = SELECT(code < least, least, code);
+		code = SELECT(code > largest, largest, code);
+		code += ROUND_TO_INTEGER;
+		packed = __builtin_convertvector((Longs) code, Bytes);
+		code -= ROUND_TO_INTEGER;
+		memcpy(bytes + i, &packed, n);
+		coded = mid + step * code;
+		e = r - coded;
+		/* what r, coded and e may be off by is 2^-53 of this each */
+		size = MAGNITUDE(r) + MAGNITUDE(coded);
+		for (size_t l = n; l < LANES; l++)
+			coded[l] = e[l] = size[l] = 0.0;
+		off = SUM_ERROR * MAGNITUDE(e) + 0x1p-51 * size;
+		error += e * e;
+		rounding += size * size;
+		norm += coded * (2.0 * c + coded);
+		norm_terms += MAGNITUDE(coded) * (2.0 * MAGNITUDE(c) + MAGNITUDE(coded));
+		coded_error += coded * e;
+		coded_terms += MAGNITUDE(coded) * off;
+		centroid_error += c * e;
+		centroid_terms += MAGNITUDE(c) * off;
+	}
 
-	out->error = sqrt(add_lanes(error)) + 0x1p-51 * sqrt(add_lanes(rounding));
-	out->norm = add_lanes(norm);
-	out->norm_rounding = SUM_ERROR * add_lanes(norm_terms);
-	out->coded_error = add_lanes(coded_error);
-	out->coded_rounding = add_lanes(coded_terms);
-	out->centroid_error = add_lanes(centroid_error);
-	out->centroid_rounding = add_lanes(centroid_terms);
+	out->error = sqrt(SUM(error)) + 0x1p-51 * sqrt(SUM(rounding));
+	out->norm = SUM(norm);
+	out->norm_rounding = SUM_ERROR * SUM(norm_terms);
+	out->coded_error = SUM(coded_error);
+	out->coded_rounding = SUM(coded_terms);
+	out->centroid_error = SUM(centroid_error);
+	out->centroid_rounding = SUM(centroid_terms);
 }
 
 static void
 vector_sums(const float *x, size_t d, DsVectorSums *out)
 {
-	double square[LANES] = {0};
-	double sum[LANES] = {0};
-	double magnitude[LANES] = {0};
+	Doubles square = {0};
+	Doubles sum = {0};
+	Doubles magnitude = {0};
 
-#define STEP(i, l)               \
-	do                           \
-	{                            \
-		double v = x[i];         \
-                                 \
-		square[l] += v * v;      \
-		sum[l] += v;             \
-		magnitude[l] += fabs(v); \
-	} while (0)
+	for (size_t i = 0; i < d; i += LANES)
+	{
+		Doubles v;
 
-	for (size_t i = 0; i < d / LANES * LANES; i += LANES)
-		for (int l = 0; l < LANES; l++)
-			STEP(i + (size_t) l, l);
-	for (size_t i = d / LANES * LANES; i < d; i++)
-		STEP(i, i % LANES);
-#undef STEP
-
-	out->square = add_lanes(square);
-	out->sum = add_lanes(sum);
-	out->magnitude = add_lanes(magnitude);
+		LOAD(v, x + i, lanes_left(d - i));
+		square += v * v;
+		sum += v;
+		magnitude += MAGNITUDE(v);
+	}
+	out->square = SUM(square);
+	out->sum = SUM(sum);
+	out->magnitude = SUM(magnitude);
 }
 
 static void

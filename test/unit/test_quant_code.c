@@ -473,6 +473,99 @@ test_levels(void)
 	CHECK(dots == 0, "the product of floats and bytes, whole and cut");
 }
 
+/* so are codes, tables and the choice of a list; and the least value is the first of the least */
+static void
+test_loop_levels(void)
+{
+	int unequal = 0;
+	int wrong = 0;
+	int levels = 0;
+	DsRandom random;
+
+	ds_random_init(&random, 6, 6);
+	for (uint32_t d = 1; d < 400; d = d * 5 / 4 + 1)
+	{
+		DsArenaMark mark = ds_arena_mark(&arena);
+		float *y = (float *) take(4 * ((d + 3) / 4) + 1, sizeof(float)) + 1;
+		float *c = (float *) take(d + 1, sizeof(float)) + 1;
+		float *scaled = take(d, sizeof(float));
+		float *first_scaled = take(d, sizeof(float));
+		int8_t *bytes = take(d, 1);
+		int8_t *first_bytes = take(d, 1);
+		uint8_t *signs = take(ds_code_groups(d), 1);
+		uint8_t *first_signs = take(ds_code_groups(d), 1);
+		size_t nibbles = (d + 3) / 4;
+		uint8_t *table = take(nibbles, 16);
+		uint8_t *first_table = take(nibbles, 16);
+		DsResidualSums first_residual;
+		DsByteSums first_byte;
+		DsVectorSums first_vector;
+		double first_error = 0.0;
+		double first_square = 0.0;
+		uint32_t least = 0;
+
+		random_vector(&random, y, d);
+		random_vector(&random, c, d);
+		for (uint32_t i = 0; i < d; i += 3)
+			c[i] = y[i]; /* zeros have a sign too */
+		for (uint32_t i = 0; i < d; i++)
+		{
+			if (d > 20)
+				y[i] = rintf(2 * y[i]); /* equal values for least() */
+			if (c[i] - 2.0f * y[i] < c[least] - 2.0f * y[least])
+				least = i;
+		}
+
+		levels = 0;
+		for (int level = DS_CPU_PORTABLE; level <= DS_CPU_AVX512; level++)
+		{
+			const DsScanLoops *loops = ds_scan_loops_at((DsCpuLevel) level);
+			DsResidualSums residual;
+			DsByteSums byte;
+			DsVectorSums vector;
+			double error;
+			double square;
+			float value;
+
+			if (loops == NULL)
+				continue;
+			levels++;
+			loops->residual_sums(y, c, d, &residual);
+			loops->encode_bytes(y, c, d, 0.1, 0.02, bytes, &byte);
+			loops->vector_sums(y, d, &vector);
+			loops->scale_vector(y, d, 1.0 / 3.0, scaled);
+			loops->signs(y, c, d, signs);
+			loops->make_table(y, nibbles, 11.0f, table, &error, &square);
+			wrong += loops->least(y, c, d, &value) != least || value != c[least] - 2.0f * y[least];
+			for (uint32_t i = 0; i < d; i++)
+				wrong += (signs[i / 8] >> (i % 8) & 1) != (y[i] >= c[i]);
+			if (level == DS_CPU_PORTABLE)
+			{
+				first_residual = residual;
+				first_byte = byte;
+				first_vector = vector;
+				first_error = error;
+				first_square = square;
+				memcpy(first_bytes, bytes, d);
+				memcpy(first_signs, signs, ds_code_groups(d));
+				memcpy(first_table, table, 16 * nibbles);
+				memcpy(first_scaled, scaled, d * sizeof(float));
+			}
+			unequal += memcmp(&residual, &first_residual, sizeof(residual)) != 0 ||
+					   memcmp(&byte, &first_byte, sizeof(byte)) != 0 ||
+					   memcmp(&vector, &first_vector, sizeof(vector)) != 0 ||
+					   error != first_error || square != first_square ||
+					   memcmp(bytes, first_bytes, d) != 0 ||
+					   memcmp(signs, first_signs, ds_code_groups(d)) != 0 ||
+					   memcmp(table, first_table, 16 * nibbles) != 0 ||
+					   memcmp(scaled, first_scaled, d * sizeof(float)) != 0;
+		}
+		ds_arena_rewind(&arena, mark);
+	}
+	CHECK(unequal == 0 && levels > 0, "encoding and tables: equal to the bit at %d levels", levels);
+	CHECK(wrong == 0, "signs and the least value are right");
+}
+
 static void
 test_outside(void)
 {
@@ -534,6 +627,7 @@ main(void)
 		test_estimator((DsMetric) metric, 768, true);
 	}
 	test_levels();
+	test_loop_levels();
 	test_outside();
 	ds_arena_free(&arena);
 	return unit_done();
