@@ -505,7 +505,7 @@ write_meta(Build *build)
 {
 	Buffer buffer = ds_meta_lock(build->index);
 
-	memcpy(DsPageGetMeta(BufferGetPage(buffer)), &build->meta, sizeof(DsMeta));
+	memcpy(ds_page_meta(BufferGetPage(buffer)), &build->meta, sizeof(DsMeta));
 	MarkBufferDirty(buffer);
 	UnlockReleaseBuffer(buffer);
 }

@@ -260,7 +260,7 @@ ds_tids_insert_direct(Build *build, int chain, ItemPointer tid)
 	{
 		buffer = ds_page_read(index, *tail, DS_PAGE_TIDS, BUFFER_LOCK_EXCLUSIVE);
 		page = BufferGetPage(buffer);
-		ordinal = DsPageGetOpaque(page)->ordinal + 1;
+		ordinal = ds_page_opaque(page)->ordinal + 1;
 	}
 	if (page == NULL || ds_page_used(page) / sizeof(ItemPointerData) == DS_TIDS_PER_PAGE)
 	{
@@ -270,7 +270,7 @@ ds_tids_insert_direct(Build *build, int chain, ItemPointer tid)
 			build->meta.tids_head[chain] = BufferGetBlockNumber(fresh);
 		else
 		{
-			DsPageGetOpaque(page)->next = BufferGetBlockNumber(fresh);
+			ds_page_opaque(page)->next = BufferGetBlockNumber(fresh);
 			MarkBufferDirty(buffer);
 			UnlockReleaseBuffer(buffer);
 		}
@@ -279,7 +279,7 @@ ds_tids_insert_direct(Build *build, int chain, ItemPointer tid)
 		ds_page_init(page, DS_PAGE_TIDS, chain, 0, ordinal);
 		*tail = build->meta.tids_insert[chain] = BufferGetBlockNumber(buffer);
 	}
-	DsPageGetTids(page)[ds_page_used(page) / sizeof(ItemPointerData)] = *tid;
+	ds_page_tids(page)[ds_page_used(page) / sizeof(ItemPointerData)] = *tid;
 	((PageHeader) page)->pd_lower += sizeof(ItemPointerData);
 	MarkBufferDirty(buffer);
 	UnlockReleaseBuffer(buffer);

@@ -130,7 +130,7 @@ create_first_list(Relation index, const float *x, uint32 dimension)
 		((PageHeader) page)->pd_lower = MAXALIGN(SizeOfPageHeaderData) + sizeof(DsListEntry);
 		meta.lists = 1;
 	}
-	stored = DsPageGetMeta(ds_log_page(&log, ds_meta_lock(index), false));
+	stored = ds_page_meta(ds_log_page(&log, ds_meta_lock(index), false));
 	stored->dimension = meta.dimension;
 	stored->flags = meta.flags;
 	stored->lists = meta.lists;
@@ -184,7 +184,7 @@ change_entry(Insertion *insertion, uint32 list, DsListEntry *entry)
 	page = ds_log_page(&log, buffer, false);
 	stored = ds_directory_entry(index, buffer, page, list);
 	*stored = *entry;
-	DsPageGetMeta(ds_log_page(&log, ds_meta_lock(index), false))->directory_version++;
+	ds_page_meta(ds_log_page(&log, ds_meta_lock(index), false))->directory_version++;
 	ds_log_end(&log);
 }
 
@@ -289,7 +289,7 @@ insert_into(Insertion *insertion, uint32 list, uint32 *grown)
 		if (!ds_page_is_list(index, buffer, DS_PAGE_BLOCKS, list, entry.generation))
 			ds_page_corrupted(index, number, "blocks of another list");
 		page = BufferGetPage(buffer);
-		opaque = DsPageGetOpaque(page);
+		opaque = ds_page_opaque(page);
 		blocks = ds_page_blocks_checked(layout, index, buffer);
 		new_block = true;
 		for (at = 0; at < blocks; at++)
@@ -337,7 +337,7 @@ insert_into(Insertion *insertion, uint32 list, uint32 *grown)
 	last_number = number;
 	if (new_page)
 	{
-		uint32 ordinal = DsPageGetOpaque(page)->ordinal + 1;
+		uint32 ordinal = ds_page_opaque(page)->ordinal + 1;
 
 		fresh = ds_page_allocate(index, false);
 		last_number = BufferGetBlockNumber(fresh);
@@ -350,7 +350,7 @@ insert_into(Insertion *insertion, uint32 list, uint32 *grown)
 	if (new_block)
 		((PageHeader) page)->pd_lower += layout->block_size;
 	if (new_page)
-		DsPageGetOpaque(ds_log_page(&log, buffer, false))->next = last_number;
+		ds_page_opaque(ds_log_page(&log, buffer, false))->next = last_number;
 	ds_log_end(&log);
 
 	if (new_block || last_number != entry.insert)

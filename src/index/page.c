@@ -103,7 +103,7 @@ ds_page_init(Page page, DsPageKind kind, uint32 list, uint32 generation, uint32 
 
 	PageInit(page, BLCKSZ, sizeof(DsPageOpaque));
 	((PageHeader) page)->pd_lower = MAXALIGN(SizeOfPageHeaderData);
-	opaque = DsPageGetOpaque(page);
+	opaque = ds_page_opaque(page);
 	memset(opaque, 0, sizeof(*opaque));
 	opaque->list = list;
 	opaque->generation = generation;
@@ -183,7 +183,7 @@ ds_page_check(Relation index, Buffer buffer)
 				 header->pd_lower < MAXALIGN(SizeOfPageHeaderData) ||
 				 header->pd_lower > header->pd_special))
 		ds_page_corrupted(index, BufferGetBlockNumber(buffer), "bad page header");
-	opaque = DsPageGetOpaque(page);
+	opaque = ds_page_opaque(page);
 	if (unlikely(opaque->page_id != DS_PAGE_ID || opaque->kind < DS_PAGE_META ||
 				 opaque->kind > DS_PAGE_FREE))
 		ds_page_corrupted(index, BufferGetBlockNumber(buffer), "not a page of this kind of index");
@@ -236,7 +236,7 @@ meta_check(Relation index, Buffer buffer)
 	if (ds_page_check(index, buffer)->kind != DS_PAGE_META ||
 		ds_page_used(page) < offsetof(DsMeta, version) + sizeof(uint32))
 		ds_page_corrupted(index, DS_META_BLOCK, "not a metapage");
-	meta = DsPageGetMeta(page);
+	meta = ds_page_meta(page);
 	if (meta->magic != DS_META_MAGIC)
 		ds_page_corrupted(index, DS_META_BLOCK, "not a metapage");
 	if (meta->version != DS_INDEX_VERSION)
@@ -257,7 +257,7 @@ ds_meta_read(Relation index, DsMeta *meta)
 
 	LockBuffer(buffer, BUFFER_LOCK_SHARE);
 	meta_check(index, buffer);
-	memcpy(meta, DsPageGetMeta(BufferGetPage(buffer)), sizeof(DsMeta));
+	memcpy(meta, ds_page_meta(BufferGetPage(buffer)), sizeof(DsMeta));
 	UnlockReleaseBuffer(buffer);
 }
 
@@ -309,7 +309,7 @@ ds_meta_create(Relation index, ForkNumber fork, const DsMeta *meta)
 	page = BufferGetPage(buffer);
 	START_CRIT_SECTION();
 	ds_page_init(page, DS_PAGE_META, 0, 0, 0);
-	memcpy(DsPageGetMeta(page), meta, sizeof(DsMeta));
+	memcpy(ds_page_meta(page), meta, sizeof(DsMeta));
 	((PageHeader) page)->pd_lower += sizeof(DsMeta);
 	MarkBufferDirty(buffer);
 
@@ -341,7 +341,7 @@ chain_extend(Relation index, bool direct, DsPageKind kind, BlockNumber *head, Bl
 		DsPageOpaque *opaque;
 
 		previous = ds_page_read(index, *tail, kind, BUFFER_LOCK_EXCLUSIVE);
-		opaque = DsPageGetOpaque(BufferGetPage(previous));
+		opaque = ds_page_opaque(BufferGetPage(previous));
 		if (BlockNumberIsValid(opaque->next))
 		{
 			*tail = opaque->next;
@@ -355,7 +355,7 @@ chain_extend(Relation index, bool direct, DsPageKind kind, BlockNumber *head, Bl
 	ds_log_begin(&log, index, direct);
 	ds_page_init(ds_log_page(&log, buffer, true), kind, 0, 0, ordinal);
 	if (BufferIsValid(previous))
-		DsPageGetOpaque(ds_log_page(&log, previous, false))->next = block;
+		ds_page_opaque(ds_log_page(&log, previous, false))->next = block;
 	else
 		*head = block;
 	ds_log_end(&log);
@@ -419,13 +419,13 @@ ds_vectors_read(Relation index, const DsMeta *meta, DsVectorCursor *cursor, uint
 
 		/* the page behind a full one may not exist yet: move on when it is needed */
 		if (offset == 0 && cursor->position > 0 &&
-			DsPageGetOpaque(page)->ordinal + 1 == cursor->position / DS_PAGE_SPACE)
+			ds_page_opaque(page)->ordinal + 1 == cursor->position / DS_PAGE_SPACE)
 		{
-			cursor->block = DsPageGetOpaque(page)->next;
+			cursor->block = ds_page_opaque(page)->next;
 			UnlockReleaseBuffer(buffer);
 			continue;
 		}
-		if (DsPageGetOpaque(page)->ordinal != cursor->position / DS_PAGE_SPACE ||
+		if (ds_page_opaque(page)->ordinal != cursor->position / DS_PAGE_SPACE ||
 			ds_page_used(page) < offset + part)
 			ds_page_corrupted(index, cursor->block, "the chain of centroids is broken");
 		memcpy(data, PageGetContents(page) + offset, part);
@@ -451,7 +451,7 @@ ds_directory_entry(Relation index, Buffer buffer, Page page, uint32 list)
 {
 	uint32 i = list % DS_ENTRIES_PER_PAGE;
 
-	if (DsPageGetOpaque(page)->ordinal != list / DS_ENTRIES_PER_PAGE ||
+	if (ds_page_opaque(page)->ordinal != list / DS_ENTRIES_PER_PAGE ||
 		ds_page_used(page) < (i + 1) * sizeof(DsListEntry))
 		ds_page_corrupted(index, BufferGetBlockNumber(buffer), "the directory is broken");
 	return (DsListEntry *) PageGetContents(page) + i;
@@ -476,7 +476,7 @@ ds_tids_insert(Relation index, int chain, ItemPointer tid)
 	{
 		Buffer first = ds_page_allocate(index, false);
 		Buffer lock = ds_meta_lock(index);
-		DsMeta *now = DsPageGetMeta(BufferGetPage(lock));
+		DsMeta *now = ds_page_meta(BufferGetPage(lock));
 
 		if (BlockNumberIsValid(now->tids_head[chain]))
 		{
@@ -492,7 +492,7 @@ ds_tids_insert(Relation index, int chain, ItemPointer tid)
 			block = BufferGetBlockNumber(first);
 			ds_log_begin(&log, index, false);
 			ds_page_init(ds_log_page(&log, first, true), DS_PAGE_TIDS, chain, 0, 0);
-			now = DsPageGetMeta(ds_log_page(&log, lock, false));
+			now = ds_page_meta(ds_log_page(&log, lock, false));
 			now->tids_head[chain] = now->tids_insert[chain] = block;
 			ds_log_end(&log);
 		}
@@ -506,14 +506,14 @@ ds_tids_insert(Relation index, int chain, ItemPointer tid)
 		CHECK_FOR_INTERRUPTS();
 		buffer = ds_page_read(index, block, DS_PAGE_TIDS, BUFFER_LOCK_EXCLUSIVE);
 		page = BufferGetPage(buffer);
-		opaque = DsPageGetOpaque(page);
+		opaque = ds_page_opaque(page);
 		if (opaque->list != (uint32) chain)
 			ds_page_corrupted(index, block, "row ids of another kind");
 		if (ds_page_used(page) / sizeof(ItemPointerData) < DS_TIDS_PER_PAGE)
 		{
 			ds_log_begin(&log, index, false);
 			page = ds_log_page(&log, buffer, false);
-			DsPageGetTids(page)[ds_page_used(page) / sizeof(ItemPointerData)] = *tid;
+			ds_page_tids(page)[ds_page_used(page) / sizeof(ItemPointerData)] = *tid;
 			((PageHeader) page)->pd_lower += sizeof(ItemPointerData);
 			ds_log_end(&log);
 			break;
@@ -527,7 +527,7 @@ ds_tids_insert(Relation index, int chain, ItemPointer tid)
 			next = BufferGetBlockNumber(fresh);
 			ds_log_begin(&log, index, false);
 			ds_page_init(ds_log_page(&log, fresh, true), DS_PAGE_TIDS, chain, 0, ordinal);
-			DsPageGetOpaque(ds_log_page(&log, buffer, false))->next = next;
+			ds_page_opaque(ds_log_page(&log, buffer, false))->next = next;
 			ds_log_end(&log);
 		}
 		else
@@ -540,7 +540,7 @@ ds_tids_insert(Relation index, int chain, ItemPointer tid)
 		Buffer lock = ds_meta_lock(index);
 
 		ds_log_begin(&log, index, false);
-		DsPageGetMeta(ds_log_page(&log, lock, false))->tids_insert[chain] = block;
+		ds_page_meta(ds_log_page(&log, lock, false))->tids_insert[chain] = block;
 		ds_log_end(&log);
 	}
 }

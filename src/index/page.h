@@ -104,7 +104,12 @@ typedef struct DsPageOpaque
 	uint16 page_id; /* DS_PAGE_ID */
 } DsPageOpaque;
 
-#define DsPageGetOpaque(page) ((DsPageOpaque *) PageGetSpecialPointer(page))
+/* functions, because the server's macros look at their argument more than once */
+static inline DsPageOpaque *
+ds_page_opaque(Page page)
+{
+	return (DsPageOpaque *) PageGetSpecialPointer(page);
+}
 
 /* Bytes of a page for us */
 #define DS_PAGE_SPACE (BLCKSZ - MAXALIGN(SizeOfPageHeaderData) - MAXALIGN(sizeof(DsPageOpaque)))
@@ -150,7 +155,11 @@ typedef struct DsMeta
 	uint64 reserved[16];
 } DsMeta;
 
-#define DsPageGetMeta(page) ((DsMeta *) PageGetContents(page))
+static inline DsMeta *
+ds_page_meta(Page page)
+{
+	return (DsMeta *) PageGetContents(page);
+}
 
 #define DS_TIDS_NULL 0
 #define DS_TIDS_ZERO 1
@@ -240,6 +249,10 @@ ds_page_blocks(const DsLayout *layout, Page page)
 /* Row ids on a page */
 #define DS_TIDS_PER_PAGE (DS_PAGE_SPACE / sizeof(ItemPointerData))
 
-#define DsPageGetTids(page) ((ItemPointer) PageGetContents(page))
+static inline ItemPointer
+ds_page_tids(Page page)
+{
+	return (ItemPointer) PageGetContents(page);
+}
 
 #endif /* DS_INDEX_PAGE_H */

@@ -269,7 +269,7 @@ read_pages(Relation index, DsScan *scan, const DsView *view, uint32 list, ReadMo
 			return false;
 		}
 		page = BufferGetPage(buffer);
-		if (DsPageGetOpaque(page)->ordinal != ordinal++)
+		if (ds_page_opaque(page)->ordinal != ordinal++)
 			ds_page_corrupted(index, number, "the chain of a list is broken");
 		blocks = ds_page_blocks_checked(layout, index, buffer);
 		for (uint32 i = 0; i < blocks && whole; i++)
@@ -299,7 +299,7 @@ read_pages(Relation index, DsScan *scan, const DsView *view, uint32 list, ReadMo
 			whole = read_block(index, scan, block, &probe, scan->probes - 1, list,
 							   entry->generation, mode);
 		}
-		number = DsPageGetOpaque(page)->next;
+		number = ds_page_opaque(page)->next;
 		UnlockReleaseBuffer(buffer);
 		if (!whole)
 			return false;
@@ -380,13 +380,13 @@ ds_scan_read_tids(Relation index, DsScan *scan)
 		return false;
 	buffer = ds_page_read(index, scan->tid_page, DS_PAGE_TIDS, BUFFER_LOCK_SHARE);
 	page = BufferGetPage(buffer);
-	opaque = DsPageGetOpaque(page);
+	opaque = ds_page_opaque(page);
 	if (opaque->list != (uint32) scan->chain || opaque->ordinal != scan->tid_ordinal++)
 		ds_page_corrupted(index, scan->tid_page, "the chain of row ids is broken");
 	scan->tids = ds_page_used(page) / sizeof(ItemPointerData);
 	scan->tid_next = 0;
 	scan->tid = ds_scan_grow(scan, scan->tid, &scan->tid_room, scan->tids, sizeof(ItemPointerData));
-	memcpy(scan->tid, DsPageGetTids(page), scan->tids * sizeof(ItemPointerData));
+	memcpy(scan->tid, ds_page_tids(page), scan->tids * sizeof(ItemPointerData));
 	scan->tid_page = opaque->next;
 	UnlockReleaseBuffer(buffer);
 	return true;

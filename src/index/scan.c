@@ -49,7 +49,7 @@ DsScanCounts ds_last_scan;
  * The executor takes a few rows more than it returns, because it must see a
  * bound beyond the last one's distance; those should not cost a round.
  */
-static const uint64 round_rows[DS_CURVE_ROWS] = {16, 130, 1200};
+static const uint64 round_rows[DS_CURVE_ROWS] = {24, 130, 1200};
 
 /* Candidates that are put in order at first; most queries refine fewer. */
 #define NEAR_CANDIDATES 512

@@ -68,7 +68,7 @@ collect(Rewrite *rewrite)
 		buffer = ReadBuffer(index, number);
 		LockBuffer(buffer, BUFFER_LOCK_SHARE);
 		if (!ds_page_is_list(index, buffer, DS_PAGE_BLOCKS, rewrite->list, entry->generation) ||
-			DsPageGetOpaque(BufferGetPage(buffer))->ordinal != ordinal++)
+			ds_page_opaque(BufferGetPage(buffer))->ordinal != ordinal++)
 			ds_page_corrupted(index, number, "the chain of a list is broken");
 		blocks = ds_page_blocks_checked(layout, index, buffer);
 		memcpy(copy, BufferGetPage(buffer), BLCKSZ);
@@ -124,7 +124,7 @@ collect(Rewrite *rewrite)
 				to->row.bytes = (int8 *) signs + layout->groups;
 			}
 		}
-		number = DsPageGetOpaque(page)->next;
+		number = ds_page_opaque(page)->next;
 	}
 	pfree(area);
 	pfree(copy);
@@ -242,7 +242,7 @@ take_generations(Relation index, uint32 count)
 	uint32 first;
 
 	ds_log_begin(&log, index, false);
-	meta = DsPageGetMeta(ds_log_page(&log, ds_meta_lock(index), false));
+	meta = ds_page_meta(ds_log_page(&log, ds_meta_lock(index), false));
 	first = meta->next_generation;
 	if (first > PG_UINT32_MAX - count)
 		ereport(ERROR,
@@ -301,7 +301,7 @@ flip(Rewrite *rewrite, DsMeta *meta, const DsListEntry *entry, int parts)
 		((DsListEntry *) PageGetContents(page))[meta->lists % DS_ENTRIES_PER_PAGE] = entry[1];
 		meta->lists++;
 	}
-	stored = DsPageGetMeta(ds_log_page(&log, ds_meta_lock(index), false));
+	stored = ds_page_meta(ds_log_page(&log, ds_meta_lock(index), false));
 	stored->lists = meta->lists;
 	stored->vectors = meta->vectors;
 	stored->vectors_head = meta->vectors_head;

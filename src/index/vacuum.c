@@ -50,7 +50,7 @@ static bool
 left_behind(Pass *pass, Buffer buffer)
 {
 	Relation index = pass->info->index;
-	DsPageOpaque *opaque = DsPageGetOpaque(BufferGetPage(buffer));
+	DsPageOpaque *opaque = ds_page_opaque(BufferGetPage(buffer));
 	BlockNumber block = BufferGetBlockNumber(buffer);
 	DsLog log;
 
@@ -60,7 +60,7 @@ left_behind(Pass *pass, Buffer buffer)
 	if (opaque->stale == 0)
 	{
 		ds_log_begin(&log, index, false);
-		DsPageGetOpaque(ds_log_page(&log, buffer, false))->stale =
+		ds_page_opaque(ds_log_page(&log, buffer, false))->stale =
 			U64FromFullTransactionId(ReadNextFullTransactionId());
 		ds_log_end(&log);
 		pass->stale++;
@@ -91,7 +91,7 @@ pass_blocks(Pass *pass, Buffer buffer)
 	Relation index = pass->info->index;
 	const DsLayout *layout = &pass->view->layout;
 	Page page = BufferGetPage(buffer);
-	DsPageOpaque *opaque = DsPageGetOpaque(page);
+	DsPageOpaque *opaque = ds_page_opaque(page);
 	ListCount *list = &pass->list[opaque->list];
 	uint32 centroid = pass->view->entry[opaque->list].centroid;
 	uint32 blocks = ds_page_blocks_checked(layout, index, buffer);
@@ -147,7 +147,7 @@ pass_tids(Pass *pass, Buffer buffer)
 {
 	Relation index = pass->info->index;
 	Page page = BufferGetPage(buffer);
-	DsPageOpaque *opaque = DsPageGetOpaque(page);
+	DsPageOpaque *opaque = ds_page_opaque(page);
 	ItemPointerData *kept = palloc(DS_TIDS_PER_PAGE * sizeof(ItemPointerData));
 	uint32 count = ds_page_used(page) / sizeof(ItemPointerData);
 	uint32 left = 0;
@@ -156,8 +156,8 @@ pass_tids(Pass *pass, Buffer buffer)
 	if (chain > DS_TIDS_ZERO || count > DS_TIDS_PER_PAGE)
 		ds_page_corrupted(index, BufferGetBlockNumber(buffer), "impossible row ids");
 	for (uint32 i = 0; i < count; i++)
-		if (pass->callback == NULL || !pass->callback(&DsPageGetTids(page)[i], pass->state))
-			kept[left++] = DsPageGetTids(page)[i];
+		if (pass->callback == NULL || !pass->callback(&ds_page_tids(page)[i], pass->state))
+			kept[left++] = ds_page_tids(page)[i];
 	pass->stats->num_index_tuples += left;
 	pass->stats->tuples_removed += count - left;
 	if (left < DS_TIDS_PER_PAGE && opaque->ordinal <= pass->tids_ordinal[chain])
@@ -171,7 +171,7 @@ pass_tids(Pass *pass, Buffer buffer)
 
 		ds_log_begin(&log, index, false);
 		page = ds_log_page(&log, buffer, false);
-		memcpy(DsPageGetTids(page), kept, left * sizeof(ItemPointerData));
+		memcpy(ds_page_tids(page), kept, left * sizeof(ItemPointerData));
 		((PageHeader) page)->pd_lower =
 			MAXALIGN(SizeOfPageHeaderData) + left * sizeof(ItemPointerData);
 		ds_log_end(&log);
@@ -264,7 +264,7 @@ update_meta(Pass *pass, uint32 rewrites)
 {
 	Relation index = pass->info->index;
 	Buffer buffer = ds_meta_lock(index);
-	DsMeta *now = DsPageGetMeta(BufferGetPage(buffer));
+	DsMeta *now = ds_page_meta(BufferGetPage(buffer));
 	bool cleaned = pass->stale == 0 && now->cleaned != rewrites;
 	bool change = cleaned;
 	DsLog log;
@@ -278,7 +278,7 @@ update_meta(Pass *pass, uint32 rewrites)
 		return;
 	}
 	ds_log_begin(&log, index, false);
-	now = DsPageGetMeta(ds_log_page(&log, buffer, false));
+	now = ds_page_meta(ds_log_page(&log, buffer, false));
 	if (cleaned)
 		now->cleaned = rewrites;
 	for (int i = 0; i < 2; i++)

@@ -172,7 +172,7 @@ refresh(Relation index, DsView *view, const DsMeta *meta)
 			   ds_directory_entry(index, buffer, page, first + count - 1) - (count - 1),
 			   count * sizeof(DsListEntry));
 		view->directory_page[i] = block;
-		block = DsPageGetOpaque(page)->next;
+		block = ds_page_opaque(page)->next;
 		UnlockReleaseBuffer(buffer);
 	}
 	for (uint32 i = 0; i < meta->lists; i++)

@@ -222,7 +222,7 @@ start_page(DsListWriter *writer)
 
 	ds_page_init(image, DS_PAGE_BLOCKS, writer->list, writer->generation, writer->page);
 	if (writer->page + 1 < writer->pages)
-		DsPageGetOpaque(image)->next = writer->page_number[writer->page + 1];
+		ds_page_opaque(image)->next = writer->page_number[writer->page + 1];
 }
 
 void
