@@ -88,6 +88,13 @@
 #define DS_COUNT_INDEX_SCAN(scan) pgstat_count_index_scan((scan)->indexRelation)
 #endif
 
+/* a path that must not be chosen: an infinite cost alone does not do it since 18 */
+#if PG_VERSION_NUM >= 180000
+#define DS_DISABLE_PATH(node) ((node)->path.disabled_nodes = 2)
+#else
+#define DS_DISABLE_PATH(node) ((void) (node))
+#endif
+
 #if PG_VERSION_NUM >= 180000
 #define DS_VACUUM_DELAY_POINT() vacuum_delay_point(false)
 #else

@@ -9,6 +9,7 @@
 #include "access/relation.h"
 #include "optimizer/cost.h"
 #include "optimizer/optimizer.h"
+#include "utils/float.h"
 #include "utils/selfuncs.h"
 #include "utils/spccache.h"
 
@@ -68,6 +69,25 @@ ds_probes_for(const DsMeta *meta, int stage, double recall)
 }
 
 /*
+ * The order in which lists are opened, least first.  key is the square of
+ * |q - c|, or <q, c>.  A list with a row that could not be encoded comes first,
+ * for it may be anywhere.  For inner products, lists that reach far may have
+ * more to give than their centroids: of the rows of a list, the best one
+ * exceeds the centroid by a few deviations of |q| |r| / sqrt(d).
+ */
+double
+ds_list_key(const DsMeta *meta, double query_norm, float key, float radius)
+{
+	double result = key;
+
+	if (isinf(radius) || isnan(radius))
+		return -INFINITY;
+	if (meta->metric == DS_METRIC_IP)
+		result = -result - query_norm * radius * Min(1, 2 / sqrt(meta->dimension));
+	return isnan(result) ? INFINITY : result;
+}
+
+/*
  * A scan pays for the first round before it returns a row: routing over all
  * centroids, the blocks of the lists that it opens, and the codes of the rows
  * that it refines.  After that a row costs about what a row of any index does.
@@ -110,6 +130,13 @@ ds_index_cost(PlannerInfo *root, IndexPath *path, double loop_count, Cost *start
 	*pages = costs.numIndexPages;
 	*total = costs.indexTotalCost;
 	*startup = 0;
+	if (path->path.pathtype == T_IndexOnlyScan)
+	{
+		/* count(*) needs no column; but no page stays pinned that would keep VACUUM out */
+		DS_DISABLE_PATH(path);
+		*startup = *total = get_float8_infinity();
+		return;
+	}
 	if (path->indexorderbys == NIL || meta.dimension == 0 || meta.lists == 0)
 		return;
 

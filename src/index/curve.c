@@ -205,13 +205,14 @@ ds_curve_finish(Build *build)
 	for (uint32 q = 0; q < curve->queries; q++)
 	{
 		Neighbour *neighbour = curve->neighbour + (Size) q * curve->keep;
+		double norm = ds_norm(curve->query + (Size) q * d, d);
 
 		CHECK_FOR_INTERRUPTS();
 		(ip ? ds_kernels()->inner_product_many : ds_kernels()->l2_squared_many)(
 			curve->query + (Size) q * d, build->centroid, d, build->lists, d, key);
 		for (uint32 i = 0; i < build->lists; i++)
 		{
-			order[i].key = ip ? -key[i] : key[i];
+			order[i].key = (float) ds_list_key(&build->meta, norm, key[i], build->list[i].radius);
 			order[i].list = i;
 		}
 		qsort(order, build->lists, sizeof(Neighbour), compare_neighbours);

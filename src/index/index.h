@@ -234,6 +234,7 @@ extern void ds_index_rescan(IndexScanDesc scan, ScanKey keys, int nkeys, ScanKey
 extern bool ds_index_next(IndexScanDesc scan, ScanDirection direction);
 extern void ds_index_end(IndexScanDesc scan);
 extern uint32 ds_probes_for(const DsMeta *meta, int stage, double recall);
+extern double ds_list_key(const DsMeta *meta, double query_norm, float key, float radius);
 
 extern IndexBulkDeleteResult *ds_index_bulk_delete(IndexVacuumInfo *info,
 												   IndexBulkDeleteResult *stats,

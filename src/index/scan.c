@@ -188,11 +188,10 @@ rank_lists(DsScan *state)
 		}
 		for (uint32 i = 0; i < lists; i++)
 		{
-			double here = key[view->entry[i].centroid];
+			const DsListEntry *entry = &view->entry[i];
 
-			if (ip)
-				here = -here;
-			waiting[i].key = here == here ? here : INFINITY;
+			waiting[i].key =
+				ds_list_key(&view->meta, query->norm, key[entry->centroid], entry->radius);
 			waiting[i].list = i;
 		}
 		pfree(key);
@@ -447,6 +446,10 @@ start(IndexScanDesc scan)
 	if (!IsMVCCSnapshot(scan->xs_snapshot))
 		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 						errmsg("access method \"deepsearch\" needs an MVCC snapshot")));
+
+	if (scan->xs_want_itup)
+		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+						errmsg("access method \"deepsearch\" has no index-only scans")));
 
 	DS_COUNT_INDEX_SCAN(scan);
 	state->started = true;
