@@ -244,9 +244,9 @@ wrong_value(const char *what, const char *path, const Field *field)
 								(int64) field->min, (int64) field->max);
 			break;
 		case FIELD_REAL:
-			expected = psprintf("a number %s %s and %s %s", field->above_min ? "above" : "from",
-								number_text(field->min), field->below_max ? "below" : "up to",
-								number_text(field->max));
+			expected = psprintf("a number %s %s and %s %s",
+								field->above_min ? ">" : ">=", number_text(field->min),
+								field->below_max ? "<" : "<=", number_text(field->max));
 			break;
 		case FIELD_CHOICE:
 			for (int i = 0; field->choices[i] != NULL; i++)
@@ -412,11 +412,11 @@ read_object(JsonbContainer *object, const char *what, const char *path, const Fi
 }
 
 static void
-read_root(Jsonb *json, const char *what, const Field *fields, void *base)
+read_root(Jsonb *json, const char *whole, const char *what, const Field *fields, void *base)
 {
 	if (!JB_ROOT_IS_OBJECT(json))
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("%s must be a JSON object", what)));
+						errmsg("%s must be a JSON object", whole)));
 	read_object(&json->root, what, "", fields, base);
 }
 
@@ -488,7 +488,7 @@ ds_config_read(Jsonb *json, DsModelConfig *config)
 	root.tower.tower = ds_dual_encoder_defaults.tower[0];
 	root.score = ds_dual_encoder_defaults.score;
 	/* normalize follows score unless it is given */
-	read_root(json, "config key", root_fields, &root);
+	read_root(json, "config", "config key", root_fields, &root);
 	{
 		JsonbValue place;
 
@@ -529,7 +529,7 @@ ds_run_options_read(Jsonb *json, DsRunOptions *options)
 {
 	options->from_scratch = false;
 	options->keep_versions = 2;
-	read_root(json, "option", run_fields, options);
+	read_root(json, "options", "option", run_fields, options);
 	check_training(&options->training);
 }
 
@@ -537,7 +537,7 @@ void
 ds_clean_options_read(Jsonb *json, DsCleanOptions *options)
 {
 	*options = ds_clean_defaults;
-	read_root(json, "option", clean_fields, options);
+	read_root(json, "options", "option", clean_fields, options);
 }
 
 void
@@ -546,7 +546,7 @@ ds_encode_table_options_read(Jsonb *json, DsEncodeTableOptions *options)
 	options->all = false;
 	options->restart = false;
 	options->batch_size = 1000;
-	read_root(json, "option", encode_table_fields, options);
+	read_root(json, "options", "option", encode_table_fields, options);
 }
 
 /* ---- writing ---- */

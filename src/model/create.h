@@ -12,5 +12,6 @@
  * Errors: 42602 (name), 42710 (there is one), what the config's checks say.
  */
 extern int32 ds_model_create(const char *name, const DsModelConfig *config);
+extern void ds_model_check_name(const char *name);
 
 #endif /* DS_MODEL_CREATE_H */

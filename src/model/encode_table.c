@@ -100,6 +100,20 @@ unpin(void *argument)
 
 /* ---- the arguments ---- */
 
+/* A syntax error is in the source, not in the statement that has it as an argument. */
+static void
+show_source(void *source)
+{
+	int position = geterrposition();
+
+	if (position > 0)
+	{
+		errposition(0);
+		internalerrposition(position);
+		internalerrquery(source);
+	}
+}
+
 /*
  * The source as SQL over a row of the table: a column of this name, else an
  * expression.  Parsing it alone makes sure that it is one expression and ends
@@ -110,10 +124,16 @@ source_expression(Oid relation, const char *source)
 {
 	List *parsed;
 	SelectStmt *select;
+	ErrorContextCallback callback;
 
 	if (get_attnum(relation, source) > 0)
 		return pstrdup(quote_identifier(source));
+	callback.callback = show_source;
+	callback.arg = unconstify(char *, source);
+	callback.previous = error_context_stack;
+	error_context_stack = &callback;
 	parsed = raw_parser(source, RAW_PARSE_PLPGSQL_EXPR);
+	error_context_stack = callback.previous;
 	select = (SelectStmt *) linitial_node(RawStmt, parsed)->stmt;
 	if (!IsA(select, SelectStmt) || list_length(select->targetList) != 1 ||
 		select->fromClause != NIL || select->whereClause != NULL || select->groupClause != NIL ||
@@ -152,14 +172,10 @@ check_target(Relation relation, const char *target, int dims)
 						errmsg("column \"%s\" has type %s, not embedding", target,
 							   format_type_be(column->atttypid))));
 	if (typmod >= 0 && typmod != dims)
-		ereport(ERROR,
-				(errcode(ERRCODE_DATATYPE_MISMATCH),
-				 errmsg("column \"%s\" is embedding(%d), but the model gives %d dimensions", target,
-						typmod, dims),
-				 errhint("ALTER TABLE %s ALTER %s TYPE embedding(%d) after setting it to NULL, "
-						 "or add another column.",
-						 quote_identifier(RelationGetRelationName(relation)),
-						 quote_identifier(target), dims)));
+		ereport(ERROR, (errcode(ERRCODE_DATATYPE_MISMATCH),
+						errmsg("column \"%s\" is embedding(%d), but the model gives %d dimensions",
+							   target, typmod, dims),
+						errhint("Use a column of type embedding(%d).", dims)));
 }
 
 /* The columns of the primary key, for the walk over all rows */
@@ -214,9 +230,9 @@ enter_table(Job *job, Oid oid)
 		job->source_sql = source_expression(oid, job->source_argument);
 		job->target_sql = pstrdup(quote_identifier(job->target));
 		/* what is wrong with the expression should show before anything is written */
-		plan = SPI_prepare(
-			psprintf("SELECT %s::pg_catalog.text FROM ONLY %s", job->source_sql, job->relation_sql),
-			0, NULL);
+		plan = SPI_prepare(psprintf("SELECT %s::pg_catalog.text FROM ONLY %s WHERE %s IS NOT NULL",
+									job->source_sql, job->relation_sql, job->source_sql),
+						   0, NULL);
 		if (plan == NULL)
 			elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));
 		SPI_freeplan(plan);
@@ -577,9 +593,10 @@ encode_all(Job *job)
 
 		MemoryContextSwitchTo(job->context);
 		initStringInfo(&sql);
-		appendStringInfo(&sql, "SELECT ctid, %s::pg_catalog.text", job->source_sql);
+		appendStringInfo(&sql, "SELECT ctid, %s::pg_catalog.text AS \"ds text\"", job->source_sql);
+		/* ORDER BY prefers names of the result: these must not hide the columns */
 		for (int i = 0; i < job->key_count; i++)
-			appendStringInfo(&sql, ", %s::pg_catalog.text", job->key_sql[i]);
+			appendStringInfo(&sql, ", %s::pg_catalog.text AS \"ds key %d\"", job->key_sql[i], i);
 		appendStringInfo(&sql, " FROM ONLY %s", job->relation_sql);
 		if (key != NULL)
 			append_after(&sql, job, key);

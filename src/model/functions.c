@@ -20,6 +20,14 @@ name_argument(FunctionCallInfo fcinfo, int n)
 	return text_to_cstring(PG_GETARG_TEXT_PP(n));
 }
 
+void
+ds_model_check_name(const char *name)
+{
+	if (name[0] == '\0' || strlen(name) > 200)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_NAME),
+						errmsg("the name of a model must have from 1 to 200 bytes")));
+}
+
 int32
 ds_model_create(const char *name, const DsModelConfig *config)
 {
@@ -32,9 +40,7 @@ ds_model_create(const char *name, const DsModelConfig *config)
 	DsDualEncoder *encoder = palloc(sizeof(DsDualEncoder));
 	DsStatus status;
 
-	if (name[0] == '\0' || strlen(name) > 200)
-		ereport(ERROR, (errcode(ERRCODE_INVALID_NAME),
-						errmsg("the name of a model must have from 1 to 200 bytes")));
+	ds_model_check_name(name);
 	ds_check(ds_dual_encoder_plan(&encoder_config, encoder, &status), &status);
 	values[0] = CStringGetTextDatum(name);
 	values[1] = DirectFunctionCall1(namein, CStringGetDatum(GetUserNameFromId(GetUserId(), false)));

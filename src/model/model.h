@@ -86,6 +86,9 @@ extern bool ds_model_find(const char *name, DsModelRow *row);
 /* The same for owners only: errors 42704, 42501 */
 extern void ds_model_find_owned(const char *name, DsModelRow *row);
 
+/* The name of the model with a number, for messages; in the current context */
+extern char *ds_model_name(int32 id);
+
 /*
  * One training, creation or drop of a model of this name at a time: an
  * exclusive lock, for the transaction, or for the session (until

@@ -296,6 +296,29 @@ ds_model_find_owned(const char *name, DsModelRow *row)
 						errmsg("must be owner of model \"%s\"", name)));
 }
 
+char *
+ds_model_name(int32 id)
+{
+	Relation relation = table_open(ds_catalog()->model, AccessShareLock);
+	Snapshot snapshot = RegisterSnapshot(GetActiveSnapshot());
+	SysScanDesc scan = systable_beginscan(relation, InvalidOid, false, snapshot, 0, NULL);
+	HeapTuple tuple;
+	char *name = NULL;
+
+	while (name == NULL && HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		DsModelRow row;
+
+		read_row(tuple, RelationGetDescr(relation), &row);
+		if (row.id == id)
+			name = row.name;
+	}
+	systable_endscan(scan);
+	UnregisterSnapshot(snapshot);
+	table_close(relation, AccessShareLock);
+	return name != NULL ? name : psprintf("number %d", id);
+}
+
 /* ---- answers ---- */
 
 static void

@@ -85,8 +85,8 @@ static void
 damaged(const DsModel *model, const char *name, const char *what)
 {
 	ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED),
-					errmsg("tensor \"%s\" of model %d version %d %s", name, model->key.model,
-						   model->key.version, what)));
+					errmsg("tensor \"%s\" of model \"%s\" version %d %s", name,
+						   ds_model_name(model->key.model), model->key.version, what)));
 }
 
 /* Shape and size of a tensor, from its first chunk; takes the memory. */

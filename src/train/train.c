@@ -239,7 +239,7 @@ read_pairs(Training *t)
 								t->pairs->skipped, t->pairs->rows)));
 	if (t->pairs->count < 2)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("the training source gives %u usable rows", t->pairs->count),
+						errmsg("the training source gives too few pairs: %u", t->pairs->count),
 						errdetail("Training compares pairs with each other, so it needs two.")));
 }
 
@@ -448,6 +448,7 @@ write_version(Training *t)
 static void
 train(Training *t, Jsonb *options)
 {
+	ds_model_check_name(t->name);
 	begin_segment(t);
 	ds_model_lock(t->name, !t->atomic);
 	find_or_plan(t, options);
