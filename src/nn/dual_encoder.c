@@ -42,6 +42,9 @@ const DsDualEncoderConfig ds_dual_encoder_defaults = {
 	.score = DS_SCORE_COSINE,
 };
 
+/* how far a square layer is from the identity at the beginning: this share of the usual weights */
+#define SQUARE_NOISE 0.1
+
 /* texts between two questions whether to stop */
 #define INFER_CHUNK 256
 
@@ -202,6 +205,11 @@ ds_dual_encoder_init(DsDualEncoder *encoder, uint64_t seed, double temperature)
 
 			fill_uniform(parameter->value, parameter->count, sqrt(6.0 / (double) (ins + outs)),
 						 &random);
+			/* a square layer begins as almost nothing, so that the table learns from the first step */
+			for (size_t k = 0; ins == outs && k < parameter->count; k++)
+				parameter->value[k] *= (ds_real) SQUARE_NOISE;
+			for (size_t k = 0; ins == outs && k < ins; k++)
+				parameter->value[k * outs + k] += 1;
 		}
 		else
 			memset(parameter->value, 0, parameter->count * sizeof(ds_real));

@@ -100,7 +100,7 @@ extern DsCode ds_dual_encoder_allocate(DsDualEncoder *encoder, DsArena *arena, D
 /*
  * Random values before training: tables normal with deviation 1 /
  * sqrt(embedding_dims); weights uniform (Glorot & Bengio, AISTATS 2010),
- * a square first layer near the identity; biases 0; log_scale from temperature.
+ * square layers near the identity; biases 0; log_scale from temperature.
  * The same seed gives the same values on every machine.
  */
 extern void ds_dual_encoder_init(DsDualEncoder *encoder, uint64_t seed, double temperature);

@@ -33,15 +33,14 @@
 #define MINUS_INFINITY (-HUGE_VALF)
 #endif
 
-/* Set the masked columns of row i to value; returns how many they are */
-static size_t
+/* Set the masked columns of row i to value */
+static void
 mask_row(ds_real *row, size_t i, size_t columns, size_t own, const DsLossMask *mask, ds_real value)
 {
-	size_t masked = 0;
 	ds_real kept = row[own];
 
 	if (mask == NULL)
-		return 0;
+		return;
 	if (mask->row_document != NULL && mask->column_document != NULL)
 	{
 		uint64_t key = mask->row_document[i];
@@ -58,9 +57,6 @@ mask_row(ds_real *row, size_t i, size_t columns, size_t own, const DsLossMask *m
 			row[j] = mask->column_query[j] == key ? value : row[j];
 	}
 	row[own] = kept;
-	for (size_t j = 0; j < columns; j++)
-		masked += row[j] == value;
-	return masked - (kept == value);
 }
 
 double
@@ -110,11 +106,15 @@ ds_contrastive_loss(ds_real *distances, size_t rows, size_t columns, size_t targ
 		ds_real *row = distances + i * columns;
 		double own = (double) row[target + i];
 		/* an infinite distance is no negative: nothing pulls it further away */
-		size_t masked = mask_row(row, i, columns, target + i, mask, -MINUS_INFINITY);
-		size_t negatives = columns - 1 - masked;
-		double share = negatives > 0 ? 1.0 / (double) negatives : 0;
+		size_t near = 0;
+		double share;
 		int first = 1;
 
+		mask_row(row, i, columns, target + i, mask, -MINUS_INFINITY);
+		/* the mean is over those that have a loss, so that the many far ones do not drown them */
+		for (size_t j = 0; j < columns; j++)
+			near += j != target + i && (double) row[j] < margin * margin;
+		share = near > 0 ? 1.0 / (double) near : 0;
 		loss += 0.5 * own;
 		for (size_t j = 0; j < columns; j++)
 		{

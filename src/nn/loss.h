@@ -57,8 +57,9 @@ extern double ds_softmax_loss(ds_real *scores, size_t rows, size_t columns, size
 /*
  * Contrastive, over squared Euclidean distances d_ij^2 between the vectors:
  *
- *     loss = weight * sum over i of  1/2 d_it^2 + mean over unmasked j of 1/2 max(0, margin - d_ij)^2
+ *     loss = weight * sum over i of  1/2 d_it^2 + mean over j of 1/2 (margin - d_ij)^2
  *
+ * where j runs over the unmasked other columns nearer than the margin.
  * distances [rows, columns] hold d_ij^2 (not negative) and become
  * d loss / d (d_ij^2).
  */

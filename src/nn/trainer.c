@@ -48,7 +48,7 @@ const DsTrainConfig ds_train_defaults = {
 	.symmetric = false,
 	.temperature = 0.05,
 	.learn_temperature = false,
-	.margin = 0.5,
+	.margin = 1,
 	.feature_dropout = 0,
 	.schedule = {.initial = 0.002, .decay = 0.5, .decay_steps = 1000, .minimum = 1e-5},
 	.adam = {.beta1 = 0.9, .beta2 = 0.999, .epsilon = 1e-8, .weight_decay = 0},

@@ -137,7 +137,8 @@ word_features(Output *output, size_t begin, size_t end)
 			hash = extend(hash, at == 0			   ? MARK_BEGIN
 								: at == padded - 1 ? MARK_END
 												   : c[begin + at - 1]);
-			if (whole ? config->words : n < config->word_min)
+			/* (a mark alone says nothing) */
+			if ((whole ? config->words : n < config->word_min) || (i == 0 && n == 1))
 				continue;
 			if (!add(output, hash, i == 0 ? begin : begin + i - 1,
 					 at == padded - 1 ? end : begin + at))

@@ -45,6 +45,7 @@ typedef struct Settings
 	DsTrainConfig train;
 	size_t batch;
 	size_t epochs;
+	size_t pairs; /* of the file, at most */
 	int title;
 	int verbose;
 } Settings;
@@ -256,6 +257,8 @@ set(Settings *s, const char *name, const char *value)
 		s->batch = n;
 	else if (strcmp(name, "epochs") == 0)
 		s->epochs = n;
+	else if (strcmp(name, "pairs") == 0)
+		s->pairs = n;
 	else if (strcmp(name, "title") == 0)
 		s->title = x != 0;
 	else if (strcmp(name, "verbose") == 0)
@@ -342,6 +345,7 @@ main(int argc, char **argv)
 		.train = ds_train_defaults,
 		.batch = DS_TRAIN_BATCH_DEFAULT,
 		.epochs = DS_TRAIN_EPOCHS_DEFAULT,
+		.pairs = SIZE_MAX,
 	};
 	DsArena arena;
 	DsStatus status;
@@ -420,7 +424,7 @@ main(int argc, char **argv)
 	file = open_data(argv[1], "pairs.train.tsv.gz", "gzip -dc");
 	for (bool header = true; getline(&line, &line_room, file) > 0; header = false)
 	{
-		if (header || split(line, f, 3) < 3)
+		if (header || pair_count >= s.pairs || split(line, f, 3) < 3)
 			continue;
 		if (pair_count == pair_room)
 		{

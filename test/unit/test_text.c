@@ -262,6 +262,9 @@ test_features(void)
 	has_features(&c, "a red", "a|re|red|red|red|ed",
 				 "words off: the whole word comes as an n-gram");
 	c.words = true;
+	c.word_min = 1;
+	c.word_max = 2;
+	has_features(&c, "red", "red|r|r|re|e|ed|d|d", "orders 1 and 2: no mark alone");
 	c.word_min = c.word_max = 0;
 	has_features(&c, "red T恤", "red|t|恤", "no n-grams in words");
 	c.cjk_min = 2;
