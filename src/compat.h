@@ -68,6 +68,11 @@
 #define ds_analyze_delay_point() vacuum_delay_point()
 #endif
 
+/* stands before a declaration since 18, and took the place of what stood behind it */
+#if PG_VERSION_NUM < 180000
+#define pg_noreturn __attribute__((noreturn))
+#endif
+
 /* the number of this process's transaction: a field of its own struct since 17 */
 #if PG_VERSION_NUM >= 170000
 #define DS_MYPROC_LXID (MyProc->vxid.lxid)

@@ -27,7 +27,7 @@ bytea *
 ds_index_options(Datum reloptions, bool validate)
 {
 	static const relopt_parse_elt options[] = {
-		{"lists", RELOPT_TYPE_INT, offsetof(DsOptions, lists)},
+		{.optname = "lists", .opttype = RELOPT_TYPE_INT, .offset = offsetof(DsOptions, lists)},
 	};
 
 	return (bytea *) build_reloptions(reloptions, validate, option_kind, sizeof(DsOptions), options,

@@ -72,8 +72,7 @@ extern void ds_page_init(Page page, DsPageKind kind, uint32 list, uint32 generat
 extern Buffer ds_page_allocate(Relation index, bool direct);
 
 /* Raise XX001 for a page of ours that cannot be right. */
-extern void ds_page_corrupted(Relation index, BlockNumber block, const char *what)
-	pg_attribute_noreturn();
+pg_noreturn extern void ds_page_corrupted(Relation index, BlockNumber block, const char *what);
 
 /* Read and lock a page and check that it is one of ours, of this kind. */
 extern Buffer ds_page_read(Relation index, BlockNumber block, DsPageKind kind, int lockmode);
