@@ -22,45 +22,41 @@ ds_shard_scale(const DsTrainer *trainer)
 	return exp((double) trainer->encoder->parameter[trainer->encoder->scale_parameter].value[0]);
 }
 
-/*
- * (0 + 1) + (2 + 3), where two absent parts make an absent sum.  The columns
- * are taken in blocks so that the second sum needs little room.
- */
+/* out[n] = a + b, where one of them may be absent, or both: 0 */
+static void
+sum_two(const DsNnKernels *kernels, const ds_real *a, const ds_real *b, size_t n, ds_real *out)
+{
+	const ds_real *first = a != NULL ? a : b;
+
+	if (first == NULL)
+		memset(out, 0, n * sizeof(ds_real));
+	else if (first != out)
+		memcpy(out, first, n * sizeof(ds_real));
+	if (a != NULL && b != NULL)
+		kernels->add(out, b, n);
+}
+
+/* In blocks, so that the sum of the second two needs little room */
 void
 ds_shard_sum(const ds_real *const part[DS_SHARDS], size_t n, ds_real *out)
 {
 	const DsNnKernels *kernels = ds_nn_kernels();
 	ds_real second[256];
 	const size_t block = sizeof(second) / sizeof(second[0]);
+	bool right = part[2] != NULL || part[3] != NULL;
 
 	for (size_t at = 0; at < n; at += block)
 	{
 		size_t m = n - at < block ? n - at : block;
-		size_t bytes = m * sizeof(ds_real);
-		bool left = part[0] != NULL || part[1] != NULL;
-		bool right = part[2] != NULL || part[3] != NULL;
+		const ds_real *p[DS_SHARDS];
 
+		for (size_t s = 0; s < DS_SHARDS; s++)
+			p[s] = part[s] != NULL ? part[s] + at : NULL;
 		if (right)
-		{
-			memcpy(second, (part[2] != NULL ? part[2] : part[3]) + at, bytes);
-			if (part[2] != NULL && part[3] != NULL)
-				kernels->add(second, part[3] + at, m);
-		}
-		if (left)
-		{
-			const ds_real *first = (part[0] != NULL ? part[0] : part[1]) + at;
-
-			if (out + at != first)
-				memcpy(out + at, first, bytes);
-			if (part[0] != NULL && part[1] != NULL)
-				kernels->add(out + at, part[1] + at, m);
-			if (right)
-				kernels->add(out + at, second, m);
-		}
-		else if (right)
-			memcpy(out + at, second, bytes);
-		else
-			memset(out + at, 0, bytes);
+			sum_two(kernels, p[2], p[3], m, second);
+		sum_two(kernels, p[0], p[1], m, out + at);
+		if (right)
+			kernels->add(out + at, second, m);
 	}
 }
 

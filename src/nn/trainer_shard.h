@@ -98,8 +98,7 @@ trainer_towers(const DsTrainer *trainer)
 /* multiplier of the scores: 1 / temperature */
 extern double ds_shard_scale(const DsTrainer *trainer);
 
-/* out[n] = (part 0 + part 1) + (part 2 + part 3), a NULL part counting as 0; out may be no part but
- * the first that is not NULL */
+/* out[n] = (part 0 + part 1) + (part 2 + part 3), a NULL part counting as 0; out is none of them */
 extern void ds_shard_sum(const ds_real *const part[DS_SHARDS], size_t n, ds_real *out);
 
 #endif /* DS_NN_TRAINER_SHARD_H */
