@@ -78,11 +78,12 @@ extern DsCode ds_router_group(DsRouter *router, const float *centroids, uint32_t
  * The nearest list of each of rows [n, d]: list[n], and the squared distance
  * to it in distance[n] (may be NULL; float32 rounding of |y|^2 + |c|^2 - 2<y, c>).
  * effort is how many coarse clusters are searched for each row; 0 means all
- * (the exact answer); DS_ROUTER_EFFORT finds it for more than 99 in 100 rows.
+ * (the exact answer); DS_ROUTER_EFFORT finds it for about 99 in 100 rows, and for
+ * the others one that is hardly farther.
  * Scratch memory comes from the arena and is released; at most memory bytes of
  * it (0 means 64 MB), tile by tile, so n may be anything.
  */
-#define DS_ROUTER_EFFORT 8
+#define DS_ROUTER_EFFORT 16
 
 extern DsCode ds_router_assign(const DsRouter *router, const float *rows, size_t n, uint32_t effort,
 							   size_t memory, const DsCancel *cancel, DsArena *arena,

@@ -6,8 +6,8 @@
  * rows of 128 dimensions and 4,096 lists take 11 s of BLAS at 100 GFLOP/s.  So
  * the centroids are themselves clustered, about sqrt(k) coarse ones; a row
  * is compared with those, and with the lists of the `effort' nearest.  With
- * 64 coarse centroids and an effort of 8 that is 64 + 8 * 64 products instead
- * of 4,096, a seventh.
+ * 64 coarse centroids and an effort of 16 that is 64 + 16 * 64 products instead
+ * of 4,096, a quarter.
  *
  * A product of a few rows with a few centroids is slow in BLAS, so rows are
  * handled by the chunk:
@@ -19,8 +19,8 @@
  *	3. For each coarse centroid: gather those rows into a tile, multiply with
  *	   its lists, keep the best of each row.
  *
- * Example: a chunk of 8,192 rows, 64 coarse, effort 8: 1,024 rows meet each
- * coarse centroid on average, four tiles of 256 rows by 64 lists.
+ * Example: a chunk of 8,192 rows, 64 coarse, effort 16: 2,048 rows meet each
+ * coarse centroid on average, eight tiles of 256 rows by 64 lists.
  */
 #include "quant/kmeans.h"
 
