@@ -56,8 +56,9 @@ const DsTokenizerConfig ds_tokenizer_defaults = {
 
 /* the counting table begins with so many slots, and never has more than so many */
 #define LEARN_SLOTS_MIN ((size_t) 1 << 14)
-#define LEARN_SLOTS_MAX ((size_t) 1 << 30)
-#define LEARN_MEMORY_MIN ((size_t) 1 << 20)
+#define LEARN_SLOTS_MAX ((size_t) 1 << 26)
+/* counts below this are told apart when the features that get a row are chosen */
+#define COUNT_KINDS 4096
 
 typedef struct Counter
 {
@@ -137,10 +138,6 @@ ds_tokenizer_learn_begin(const DsTokenizerConfig *config, DsArena *arena,
 
 	if (code != DS_OK)
 		return code;
-	if (config->learn_memory < LEARN_MEMORY_MIN)
-		return ds_fail(status, DS_INVALID,
-					   "learn_memory of the tokenizer must be at least %zu bytes",
-					   LEARN_MEMORY_MIN);
 	result = ds_arena_zero(arena, 1, sizeof(*result));
 	if (result == NULL)
 		return ds_fail(status, DS_OUT_OF_MEMORY, "out of memory");
@@ -266,6 +263,29 @@ ds_tokenizer_learn_add(DsTokenizerLearner *learner, const char *text, size_t len
 	return DS_OK;
 }
 
+/*
+ * The count that a feature needs to be among the "rows" most frequent (ties
+ * may make them more): sorting the rest, which is most of them, would be in
+ * vain.
+ */
+static uint32_t
+lowest_count(const DsTokenizerLearner *learner, uint32_t rows)
+{
+	uint32_t kinds[COUNT_KINDS] = {0};
+	uint32_t least = learner->config.min_count;
+	size_t found = 0;
+
+	for (size_t i = 0; i < learner->slots; i++)
+		kinds[learner->table[i].count < COUNT_KINDS ? learner->table[i].count : COUNT_KINDS - 1]++;
+	for (uint32_t count = COUNT_KINDS - 1; count > least; count--)
+	{
+		found += kinds[count];
+		if (found >= rows)
+			return count;
+	}
+	return least;
+}
+
 static int
 by_count_then_feature(const void *a, const void *b)
 {
@@ -315,6 +335,7 @@ ds_tokenizer_learn_finish(DsTokenizerLearner *learner, DsArena *arena, void **bl
 	const DsTokenizerConfig *config = &learner->config;
 	Counter *table = learner->table;
 	size_t candidates = 0;
+	uint32_t lowest;
 	uint32_t rows = config->vocabulary - config->buckets;
 	uint32_t learned;
 	uint32_t slots;
@@ -323,8 +344,9 @@ ds_tokenizer_learn_finish(DsTokenizerLearner *learner, DsArena *arena, void **bl
 	unsigned char *slot_bytes;
 
 	/* the table is of no further use: gather at its front what may get a row */
+	lowest = lowest_count(learner, rows);
 	for (size_t i = 0; i < learner->slots; i++)
-		if (table[i].count >= config->min_count)
+		if (table[i].count >= lowest)
 			table[candidates++] = table[i];
 	qsort(table, candidates, sizeof(Counter), by_count_then_feature);
 	learned = candidates < rows ? (uint32_t) candidates : rows;

@@ -44,7 +44,7 @@ typedef struct DsTokenizerConfig
 	uint32_t cjk_min; /* orders of the n-grams in scripts without spaces (Chinese, Japanese, */
 	uint32_t cjk_max; /* Korean, Thai ...); both 0: none */
 	uint32_t max_tokens; /* the features after this many are dropped */
-	size_t learn_memory; /* bytes that learning may use for counting; not part of the blob */
+	size_t learn_memory; /* bytes for counting, but 1 MB at least; not part of the blob */
 } DsTokenizerConfig;
 
 extern const DsTokenizerConfig ds_tokenizer_defaults;
