@@ -528,6 +528,41 @@ test_damage(void)
 	ds_arena_free(&l.arena);
 }
 
+/*
+ * A blob of format version 1 as it was first written: every later version
+ * opens it and gives the same ids, and this one still writes it, on every
+ * machine.
+ */
+static void
+test_fixture(void)
+{
+	static const uint32_t expected[] = {22, 20, 22, 21, 21, 22, 22, 8,	20, 21, 22, 20, 19,
+										22, 23, 5,	21, 22, 21, 9,	12, 21, 23, 10, 21};
+	const char *path = "test/data/tokenizer_ngram_v1.bin";
+	const char *text = "Red 连衣裙 dress";
+	DsTokenizerConfig c = ds_tokenizer_defaults;
+	Learned l;
+	DsStatus status;
+	DsTokenizer t;
+	unsigned char bytes[4096];
+	FILE *file = fopen(path, "rb");
+	size_t size = file != NULL ? fread(bytes, 1, sizeof(bytes), file) : 0;
+	size_t n = 0;
+
+	if (file != NULL)
+		fclose(file);
+	c.buckets = 4;
+	c.vocabulary = 24;
+	learn(&l, &c, corpus, CORPUS, &status);
+	CHECK(size == l.size && memcmp(bytes, l.blob, size) == 0, "%s is written as ever", path);
+	if (CHECK(ds_tokenizer_open(&t, bytes, size, &status) == DS_OK, "and opens"))
+		n = ds_tokenizer_encode(&t, &l.scratch, text, strlen(text));
+	CHECK(n == sizeof(expected) / sizeof(expected[0]) &&
+			  memcmp(l.scratch.ids, expected, sizeof(expected)) == 0,
+		  "its ids are those of then");
+	ds_arena_free(&l.arena);
+}
+
 static void
 test_config(void)
 {
@@ -574,6 +609,7 @@ main(void)
 	test_vocabulary();
 	test_bounded();
 	test_damage();
+	test_fixture();
 	test_config();
 	return unit_done();
 }
