@@ -33,7 +33,8 @@
  * (InvalidBlockNumber).  Two neighbouring blocks of a list may share a page,
  * two lists never do.
  *
- * What holds, so that readers need one page lock at a time:
+ * What holds, so that readers need one page lock at a time (more than one would
+ * be wrong: recovery locks a record's pages in the order of the record):
  *
  * - A row exists when its bit in DsBlock.live is set.  All its other bytes are
  *	 written in the same WAL record or in earlier ones.  A cleared bit frees the

@@ -179,7 +179,7 @@ candidates_of_block(DsScan *scan, const DsBlock *block, const float *bound, uint
 	scan->ref_count++;
 }
 
-/* The rows of a block whose page is locked; false when a page has become another's. */
+/* The rows of a block; false when a page has become another's. */
 static bool
 read_block(Relation index, DsScan *scan, DsBlock *block, const DsProbe *probe, uint32 probe_number,
 		   uint32 list, uint32 generation, ReadMode mode)
@@ -253,6 +253,13 @@ read_pages(Relation index, DsScan *scan, const DsView *view, uint32 list, ReadMo
 	uint32 coded_for = PG_UINT32_MAX;
 	DsProbe probe = {0};
 
+	/*
+	 * Never two page locks at a time: recovery takes a record's pages in the
+	 * order in which the record names them, codes before blocks.  So where
+	 * codes are read along with the blocks, it is from a copy of these.
+	 */
+	bool copy = mode == READ_REFINED || (mode == READ_CANDIDATES && layout->rows_at > 0);
+
 	while (BlockNumberIsValid(number))
 	{
 		Buffer buffer;
@@ -272,6 +279,12 @@ read_pages(Relation index, DsScan *scan, const DsView *view, uint32 list, ReadMo
 		if (ds_page_opaque(page)->ordinal != ordinal++)
 			ds_page_corrupted(index, number, "the chain of a list is broken");
 		blocks = ds_page_blocks_checked(layout, index, buffer);
+		if (copy)
+		{
+			memcpy(scan->page, page, BLCKSZ);
+			page = scan->page;
+			UnlockReleaseBuffer(buffer);
+		}
 		for (uint32 i = 0; i < blocks && whole; i++)
 		{
 			DsBlock *block = ds_page_block(layout, page, i);
@@ -300,7 +313,8 @@ read_pages(Relation index, DsScan *scan, const DsView *view, uint32 list, ReadMo
 							   entry->generation, mode);
 		}
 		number = ds_page_opaque(page)->next;
-		UnlockReleaseBuffer(buffer);
+		if (!copy)
+			UnlockReleaseBuffer(buffer);
 		if (!whole)
 			return false;
 	}

@@ -491,6 +491,7 @@ start(IndexScanDesc scan)
 	state->exact = ds_setting_target_recall >= 1 && ds_setting_probes == 0;
 	state->ref_size =
 		MAXALIGN(offsetof(BlockRef, page) + view->layout.code_pages * sizeof(BlockNumber));
+	state->page = MemoryContextAlloc(state->context, BLCKSZ);
 	if (view->layout.rows_at > 0)
 		state->spill = MemoryContextAlloc(state->context, view->layout.rows_at);
 	rank_lists(state);

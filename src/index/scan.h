@@ -108,6 +108,7 @@ typedef struct DsScan
 	int chain; /* -1: lists; DS_TIDS_ZERO, DS_TIDS_NULL, then 2: at the end */
 
 	char *spill; /* [layout.rows_at] sign bytes outside of the record */
+	char *page; /* [BLCKSZ] copy of a page of blocks */
 } DsScan;
 
 /* Room for `count` elements in a scan's array; keeps what is there. */
