@@ -105,6 +105,7 @@ ds_index_cost(PlannerInfo *root, IndexPath *path, double loop_count, Cost *start
 	double probes;
 	double dimension;
 	double list_pages;
+	double code_pages;
 	double open_pages;
 	double start;
 	double share;
@@ -150,8 +151,9 @@ ds_index_cost(PlannerInfo *root, IndexPath *path, double loop_count, Cost *start
 	share = probes / lists;
 	list_pages = Max(ceil(rows / DS_BLOCK_ROWS / layout.blocks_per_page), lists);
 
-	/* blocks, plus the codes of some fifty rows, most of them in a few pages */
-	open_pages = Min(share * list_pages + Min(50, rows / DS_BLOCK_ROWS + 1), info->pages);
+	/* blocks, plus the codes of some fifty rows, which are somewhere in the open lists */
+	code_pages = share * rows * layout.row_bytes / DS_PAGE_SPACE + 1;
+	open_pages = Min(share * list_pages + Min(50, code_pages), info->pages);
 	start = open_pages * random_page_cost_here +
 			(lists * dimension / 64 + share * rows * dimension / 256) * cpu_operator_cost;
 	*startup = start;
