@@ -431,8 +431,8 @@ sub generate {
 	seed($seed // 1);
 	my @products = make_products($n_products // 6000);
 	my @held_out = make_held_out(\@products);
-	my @pairs = make_pairs(\@products, \@held_out, $n_pairs // 30000);
 	my @queries = make_queries(\@held_out);
+	my @pairs = make_pairs(\@products, \@held_out, $n_pairs // 100000);
 	write_rows("$folder/products.tsv",
 		map { my $p = $_; [map { $p->{$_} } qw(id title department category season colour material gender brand price)] } @products);
 	write_rows("$folder/pairs.tsv", @pairs);

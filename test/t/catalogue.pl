@@ -16,8 +16,8 @@ binmode $_, ':encoding(UTF-8)' for Test::More->builder->output, Test::More->buil
 
 my %checksums = (
 	'products.tsv' => 'd8d0c0618832365fbdda145290f239731a0688f40d18f328a18817e28acc0c3c',
-	'pairs.tsv' => '476bb66e691faac4e6832728ce0322cde14f5216951b7593d865294be87534e6',
-	'queries.tsv' => '9bdb41a273c33735299fb1f5ab1f754b78887b01a26d520c1f525f7f1d1026bf');
+	'pairs.tsv' => '9528b405712e8e380c72cc922a14594cab9c5ef4332a809035b6c32fd46a72c7',
+	'queries.tsv' => 'be4466992e3ca96e2aa9d2823866dd8bfa52e20ea2ad2a9d756ba97f6a583e95');
 
 sub generate {
 	my ($hash_seed, @arguments) = @_;
