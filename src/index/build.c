@@ -248,8 +248,12 @@ cluster(Build *build, double rows)
 	options.cancel = ds_server_cancel;
 	if (build->samples > 0)
 	{
-		ds_check(ds_kmeans(build->sample, build->samples, d, &options, &scratch, build->centroid,
-						   &build->lists, &status),
+		/* rows that centroids were made of are nearer to them than others: queries are not among them */
+		uint64 queries = ds_curve_begin(build);
+		uint64 held = queries <= build->samples / 4 ? queries : 0;
+
+		ds_check(ds_kmeans(build->sample + held * d, build->samples - held, d, &options, &scratch,
+						   build->centroid, &build->lists, &status),
 				 &status);
 	}
 	else
@@ -555,7 +559,6 @@ ds_index_build(Relation heap, Relation index, IndexInfo *info)
 	{
 		cluster(build, rows);
 		begin_assign(build);
-		ds_curve_begin(build);
 		pfree(build->sample);
 		build->sample = NULL;
 	}

@@ -75,10 +75,11 @@ extern void ds_build_place_sample(Build *build);
 extern void ds_tids_insert_direct(Build *build, int chain, ItemPointer tid);
 
 /*
- * The recall curve: choose queries from the placed sample; compare them with
- * each batch of rows; at the end, put the curve into build->meta.
+ * The recall curve: choose queries from the placed sample, where they become
+ * the first rows, and return how many; compare them with each batch of rows;
+ * at the end, put the curve into build->meta.
  */
-extern void ds_curve_begin(Build *build);
+extern uint64 ds_curve_begin(Build *build);
 extern void ds_curve_rows_seen(Build *build, uint32 rows);
 extern void ds_curve_finish(Build *build);
 

@@ -74,14 +74,14 @@ ds_build_place_sample(Build *build)
 	build->samples = kept;
 }
 
-void
+uint64
 ds_curve_begin(Build *build)
 {
 	uint32 d = build->meta.dimension;
 	Curve *curve;
 
 	if (build->samples < 2)
-		return;
+		return 0;
 	curve = build->curve = palloc0(sizeof(Curve));
 	curve->queries = (uint32) Min(build->samples, CURVE_QUERIES);
 	curve->keep = ds_curve_rows[DS_CURVE_ROWS - 1];
@@ -90,9 +90,8 @@ ds_curve_begin(Build *build)
 	curve->threshold = palloc(sizeof(float) * curve->queries);
 	curve->kept = palloc0(sizeof(uint32) * curve->queries);
 	curve->neighbour = palloc(sizeof(Neighbour) * curve->keep * curve->queries);
-	curve->dot = palloc(sizeof(float) * build->batch_room * curve->queries);
 
-	/* a random choice: the first of a shuffle that stops there */
+	/* a random choice: the first of a shuffle that stops there; they stay in front */
 	for (uint32 i = 0; i < curve->queries; i++)
 	{
 		uint64 from = i + ds_random_below(&build->random, build->samples - i);
@@ -100,10 +99,12 @@ ds_curve_begin(Build *build)
 
 		memcpy(curve->query + (Size) i * d, build->sample + from * d, sizeof(float) * d);
 		memcpy(build->sample + from * d, build->sample + (uint64) i * d, sizeof(float) * d);
+		memcpy(build->sample + (uint64) i * d, curve->query + (Size) i * d, sizeof(float) * d);
 		build->sample_tid[from] = build->sample_tid[i];
-		curve->tid[i] = tid;
+		curve->tid[i] = build->sample_tid[i] = tid;
 		curve->threshold[i] = INFINITY;
 	}
+	return curve->queries;
 }
 
 /* Keep a neighbour of query q: the heap's farthest gives way when it is full. */
@@ -154,6 +155,9 @@ ds_curve_rows_seen(Build *build, uint32 rows)
 
 	if (curve == NULL)
 		return;
+	if (curve->dot == NULL)
+		curve->dot =
+			MemoryContextAlloc(build->context, sizeof(float) * build->batch_room * curve->queries);
 	ds_gemm(0, 1, rows, curve->queries, d, ip ? -1.0f : -2.0f, build->batch, d, curve->query, d,
 			0.0f, curve->dot, curve->queries);
 	for (uint32 i = 0; i < rows; i++)
