@@ -18,7 +18,8 @@ BASE = $(wildcard src/base/*.c)
 PURE = $(BASE) $(wildcard src/vector/kernels*.c src/quant/*.c src/text/*.c src/nn/*.c src/eval/metrics*.c)
 SERVER = $(wildcard src/*.c) $(filter-out $(PURE),$(wildcard src/vector/*.c src/index/*.c \
 	src/model/*.c src/train/*.c src/eval/*.c))
-HEADERS = $(wildcard src/*.h src/*/*.h)
+# (HEADERS would mean "install these" to PGXS)
+SOURCE_HEADERS = $(wildcard src/*.h src/*/*.h)
 OBJS = $(patsubst %.c,%.o,$(PURE) $(SERVER))
 
 # The script's parts, in the order in which they depend on each other.
@@ -55,7 +56,7 @@ endif
 all: $(SCRIPT)
 endif
 
-$(OBJS): $(HEADERS)
+$(OBJS): $(SOURCE_HEADERS)
 
 # One package serves every machine: only these files use newer instructions,
 # and nothing in them runs before ds_cpu_level() has said that it may.
