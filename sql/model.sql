@@ -2,6 +2,9 @@
 --
 -- The tables are closed to PUBLIC; the functions below check who may do what.
 -- They are marked for pg_dump, so that a dump of the database has the models.
+-- There are no foreign keys among them: a parallel pg_restore loads the tables
+-- of an extension at once, in any order, and would fail.  The functions delete
+-- what belongs together.
 
 CREATE SEQUENCE ds_model_id_seq AS integer;
 
@@ -18,7 +21,7 @@ CREATE TABLE ds_model (
 ALTER SEQUENCE ds_model_id_seq OWNED BY ds_model.id;
 
 CREATE TABLE ds_model_version (
-	model integer REFERENCES ds_model (id) ON DELETE CASCADE,
+	model integer,
 	version integer CHECK (version > 0),
 	config jsonb NOT NULL,
 	dims integer NOT NULL,
@@ -41,8 +44,7 @@ CREATE TABLE ds_tensor (
 	dtype text NOT NULL,
 	shape bigint[] NOT NULL,
 	data bytea NOT NULL CHECK (octet_length(data) <= 1048576),
-	PRIMARY KEY (model, version, name, chunk),
-	FOREIGN KEY (model, version) REFERENCES ds_model_version (model, version) ON DELETE CASCADE
+	PRIMARY KEY (model, version, name, chunk)
 );
 ALTER TABLE ds_tensor ALTER COLUMN data SET STORAGE EXTERNAL;
 

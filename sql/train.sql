@@ -25,7 +25,7 @@ ALTER SEQUENCE ds_training_run_id_seq OWNED BY ds_training_run.id;
 CREATE INDEX ds_training_run_model_idx ON ds_training_run (model);
 
 CREATE TABLE ds_training_step (
-	run integer REFERENCES ds_training_run (id) ON DELETE CASCADE,
+	run integer,
 	step bigint,
 	epoch integer NOT NULL,
 	loss double precision NOT NULL,

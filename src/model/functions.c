@@ -89,7 +89,12 @@ ds_sql_drop_model(PG_FUNCTION_ARGS)
 	ds_catalog_enter(&scope);
 	values[0] = Int32GetDatum(row.id);
 	ds_catalog_run("DELETE FROM @.ds_model WHERE id = $1", 1, int4_types, values, NULL);
+	ds_catalog_run("DELETE FROM @.ds_model_version WHERE model = $1", 1, int4_types, values, NULL);
+	ds_catalog_run("DELETE FROM @.ds_tensor WHERE model = $1", 1, int4_types, values, NULL);
 	values[0] = CStringGetTextDatum(row.name);
+	ds_catalog_run("DELETE FROM @.ds_training_step WHERE run IN"
+				   " (SELECT r.id FROM @.ds_training_run r WHERE r.model = $1)",
+				   1, text_types, values, NULL);
 	ds_catalog_run("DELETE FROM @.ds_training_run WHERE model = $1", 1, text_types, values, NULL);
 	ds_catalog_leave(&scope);
 	SPI_finish();

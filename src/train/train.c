@@ -440,6 +440,9 @@ write_version(Training *t)
 				   " (SELECT k.version FROM @.ds_model_version k WHERE k.model = $1"
 				   " ORDER BY k.version DESC LIMIT $2)",
 				   2, types, values, NULL);
+	ds_catalog_run("DELETE FROM @.ds_tensor WHERE model = $1 AND version NOT IN"
+				   " (SELECT k.version FROM @.ds_model_version k WHERE k.model = $1)",
+				   1, types, values, NULL);
 	ds_catalog_leave(&scope);
 	ds_catalog_model_changed();
 	t->version = key.version;
