@@ -109,7 +109,7 @@ for my $round (1 .. 4)
 	sql($primary, 'VACUUM grown; VACUUM built;') if $round > 1;
 	$primary->stop('immediate');
 	$_->{run}->finish for @inserters;
-	like(${ $_->{err} }, qr/^(?!.*ERROR).*(terminat|closed|shut)/s, "round $round: the crash was the inserter's only error")
+	like(${ $_->{err} }, qr/^(?!.*ERROR).*(terminat|closed|shut|lost)/s, "round $round: the crash was the inserter's only error")
 	  for @inserters;
 	$primary->start;
 	my $rows = sql($primary, 'SELECT count(*) FROM grown');
