@@ -35,8 +35,10 @@
 #include "nodes/parsenodes.h"
 #include "parser/parser.h"
 #include "storage/bufmgr.h"
+#include "utils/acl.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
@@ -70,7 +72,7 @@ typedef struct Job
 	char *target_sql;
 	int key_count;
 	char **key_sql; /* quoted names of the primary key's columns, */
-	char **key_type; /* and their types */
+	Oid *key_type; /* and their types */
 
 	/* progress */
 	int64 rows;
@@ -143,7 +145,8 @@ source_expression(Oid relation, const char *source)
 		select->op != SETOP_NONE)
 		ereport(ERROR, (errcode(ERRCODE_SYNTAX_ERROR),
 						errmsg("source must be a column or one expression: %s", source)));
-	return psprintf("(%s)", source);
+	/* it may end in a comment */
+	return psprintf(strstr(source, "--") != NULL ? "(%s\n)" : "(%s)", source);
 }
 
 static void
@@ -178,6 +181,22 @@ check_target(Relation relation, const char *target, int dims)
 						errhint("Use a column of type embedding(%d).", dims)));
 }
 
+/*
+ * What is wrong with the rights should show before anything is written: the
+ * record of a column is for those who may write that column.
+ */
+static void
+check_rights(Relation relation, const char *target)
+{
+	Oid oid = RelationGetRelid(relation);
+	AclResult result = pg_class_aclcheck(oid, GetUserId(), ACL_UPDATE);
+
+	if (result != ACLCHECK_OK)
+		result = pg_attribute_aclcheck(oid, get_attnum(oid, target), GetUserId(), ACL_UPDATE);
+	if (result != ACLCHECK_OK)
+		aclcheck_error(result, OBJECT_TABLE, RelationGetRelationName(relation));
+}
+
 /* The columns of the primary key, for the walk over all rows */
 static void
 find_key(Job *job, Relation relation)
@@ -195,16 +214,14 @@ find_key(Job *job, Relation relation)
 	index = index_open(relation->rd_pkindex, AccessShareLock);
 	job->key_count = IndexRelationGetNumberOfKeyAttributes(index);
 	job->key_sql = palloc(sizeof(char *) * job->key_count);
-	job->key_type = palloc(sizeof(char *) * job->key_count);
+	job->key_type = palloc(sizeof(Oid) * job->key_count);
 	for (int i = 0; i < job->key_count; i++)
 	{
 		Form_pg_attribute column =
 			TupleDescAttr(RelationGetDescr(relation), index->rd_index->indkey.values[i] - 1);
 
 		job->key_sql[i] = pstrdup(quote_identifier(NameStr(column->attname)));
-		job->key_type[i] =
-			format_type_extended(column->atttypid, column->atttypmod,
-								 FORMAT_TYPE_TYPEMOD_GIVEN | FORMAT_TYPE_FORCE_QUALIFY);
+		job->key_type[i] = column->atttypid;
 	}
 	index_close(index, AccessShareLock);
 }
@@ -224,6 +241,7 @@ enter_table(Job *job, Oid oid)
 	check_target(relation, job->target, job->model->dims);
 	if (rows)
 	{
+		check_rights(relation, job->target);
 		job->relation = oid;
 		job->relation_sql = quote_qualified_identifier(
 			get_namespace_name(RelationGetNamespace(relation)), RelationGetRelationName(relation));
@@ -345,19 +363,94 @@ write_rows(Job *job, SPITupleTable *table, uint64 count)
 }
 
 /*
+ * Keys are stored as text, which must mean the same value to every session,
+ * and to the last digit.  Returns what AtEOXact_GUC() takes to end this.
+ */
+static int
+exact_text_begin(void)
+{
+	static const char *const settings[][2] = {{"datestyle", "ISO"},
+											  {"intervalstyle", "postgres"},
+											  {"extra_float_digits", "3"},
+											  {"search_path", "pg_catalog, pg_temp"}};
+	int level = NewGUCNestLevel();
+
+	for (size_t i = 0; i < lengthof(settings); i++)
+		(void) set_config_option(settings[i][0], settings[i][1], PGC_USERSET, PGC_S_SESSION,
+								 GUC_ACTION_SAVE, true, 0, false);
+	return level;
+}
+
+/* The key of a row of the walk over all rows, in job's context */
+static ArrayType *
+row_key(Job *job, SPITupleTable *table, uint64 row)
+{
+	int level = exact_text_begin();
+	Datum *texts = palloc(sizeof(Datum) * job->key_count);
+	ArrayType *key;
+	MemoryContext caller;
+
+	for (int i = 0; i < job->key_count; i++)
+	{
+		Oid output;
+		bool is_varlena;
+		bool null;
+		Datum value = SPI_getbinval(table->vals[row], table->tupdesc, 3 + i, &null);
+
+		getTypeOutputInfo(job->key_type[i], &output, &is_varlena);
+		texts[i] = CStringGetTextDatum(OidOutputFunctionCall(output, value));
+	}
+	caller = MemoryContextSwitchTo(job->context);
+	key = construct_array(texts, job->key_count, TEXTOID, -1, false, TYPALIGN_INT);
+	MemoryContextSwitchTo(caller);
+	AtEOXact_GUC(true, level);
+	return key;
+}
+
+/* The values of a key, in the current context */
+static Datum *
+key_values(Job *job, ArrayType *key)
+{
+	int level;
+	Datum *values;
+	int count;
+
+	deconstruct_array(key, TEXTOID, -1, false, TYPALIGN_INT, &values, NULL, &count);
+	if (count != job->key_count)
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("the primary key of %s has changed since the encoding was stopped",
+							   job->relation_sql),
+						errhint("Begin anew: options => '{\"all\": true, \"restart\": true}'.")));
+	level = exact_text_begin();
+	for (int i = 0; i < count; i++)
+	{
+		Oid input;
+		Oid parameter;
+
+		getTypeInputInfo(job->key_type[i], &input, &parameter);
+		values[i] = OidInputFunctionCall(input, TextDatumGetCString(values[i]), parameter, -1);
+	}
+	AtEOXact_GUC(true, level);
+	return values;
+}
+
+/*
  * Encode all rows of a query, batch_size at a time; returns their number.
- * With keys, *last gets the key of the last row.
+ * For a walk by key, *key is where it begins (parameters of the query), or
+ * NULL, and gets the key of the last row.
  */
 static uint64
-encode_query(Job *job, const char *sql, ArrayType **last)
+encode_query(Job *job, const char *sql, ArrayType **key)
 {
-	SPIPlanPtr plan = SPI_prepare(sql, 0, NULL);
+	bool begins = key != NULL && *key != NULL;
+	Datum *values = begins ? key_values(job, *key) : NULL;
+	SPIPlanPtr plan = SPI_prepare(sql, begins ? job->key_count : 0, job->key_type);
 	Portal portal;
 	uint64 total = 0;
 
 	if (plan == NULL)
 		elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));
-	portal = SPI_cursor_open(NULL, plan, NULL, NULL, false);
+	portal = SPI_cursor_open(NULL, plan, values, NULL, false);
 	for (;;)
 	{
 		SPITupleTable *table;
@@ -370,15 +463,11 @@ encode_query(Job *job, const char *sql, ArrayType **last)
 		if (count == 0)
 			break;
 		write_rows(job, table, count);
-		if (last != NULL)
+		if (key != NULL)
 		{
-			Datum *keys = palloc(sizeof(Datum) * job->key_count);
-			MemoryContext caller = MemoryContextSwitchTo(job->context);
-			bool null;
+			MemoryContext caller = MemoryContextSwitchTo(job->chunk_context);
 
-			for (int i = 0; i < job->key_count; i++)
-				keys[i] = SPI_getbinval(table->vals[count - 1], table->tupdesc, 3 + i, &null);
-			*last = construct_array(keys, job->key_count, TEXTOID, -1, false, TYPALIGN_INT);
+			*key = row_key(job, table, count - 1);
 			MemoryContextSwitchTo(caller);
 		}
 		SPI_freetuptable(table);
@@ -552,26 +641,16 @@ encode_missing(Job *job)
 	commit_chunk(job);
 }
 
-/* (k1, k2) > ('...'::t1, '...'::t2) */
+/* (k1, k2) > ($1, $2) */
 static void
-append_after(StringInfo sql, Job *job, ArrayType *key)
+append_after(StringInfo sql, Job *job)
 {
-	Datum *values;
-	int count;
-
-	deconstruct_array(key, TEXTOID, -1, false, TYPALIGN_INT, &values, NULL, &count);
-	if (count != job->key_count)
-		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-						errmsg("the primary key of %s has changed since the encoding was stopped",
-							   job->relation_sql),
-						errhint("Begin anew: options => '{\"all\": true, \"restart\": true}'.")));
 	appendStringInfoString(sql, " WHERE ROW(");
-	for (int i = 0; i < count; i++)
+	for (int i = 0; i < job->key_count; i++)
 		appendStringInfo(sql, "%s%s", i > 0 ? ", " : "", job->key_sql[i]);
 	appendStringInfoString(sql, ") > ROW(");
-	for (int i = 0; i < count; i++)
-		appendStringInfo(sql, "%s%s::%s", i > 0 ? ", " : "",
-						 quote_literal_cstr(TextDatumGetCString(values[i])), job->key_type[i]);
+	for (int i = 0; i < job->key_count; i++)
+		appendStringInfo(sql, "%s$%d", i > 0 ? ", " : "", i + 1);
 	appendStringInfoChar(sql, ')');
 }
 
@@ -596,10 +675,10 @@ encode_all(Job *job)
 		appendStringInfo(&sql, "SELECT ctid, %s::pg_catalog.text AS \"ds text\"", job->source_sql);
 		/* ORDER BY prefers names of the result: these must not hide the columns */
 		for (int i = 0; i < job->key_count; i++)
-			appendStringInfo(&sql, ", %s::pg_catalog.text AS \"ds key %d\"", job->key_sql[i], i);
+			appendStringInfo(&sql, ", %s AS \"ds key %d\"", job->key_sql[i], i);
 		appendStringInfo(&sql, " FROM ONLY %s", job->relation_sql);
 		if (key != NULL)
-			append_after(&sql, job, key);
+			append_after(&sql, job);
 		appendStringInfoString(&sql, " ORDER BY ");
 		for (int i = 0; i < job->key_count; i++)
 			appendStringInfo(&sql, "%s%s", i > 0 ? ", " : "", job->key_sql[i]);
