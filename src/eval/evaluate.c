@@ -41,11 +41,22 @@ typedef struct Measures
 	double hit_rate;
 } Measures;
 
+#define NO_QUERY SIZE_MAX
+
+/* Queries that a third column of query_sql names alike: a list in their order */
+typedef struct QueryGroup
+{
+	const char *name;
+	size_t first;
+	size_t last;
+} QueryGroup;
+
 typedef struct EvalQuery
 {
 	char *id;
 	Datum query;
 	int group; /* -1 without a third column */
+	size_t next; /* of the group; NO_QUERY: the last */
 	double *ideal; /* grades of its relevant documents */
 	uint32 relevant;
 	uint32 capacity;
@@ -68,13 +79,15 @@ typedef struct Evaluation
 	size_t n_queries;
 	size_t capacity;
 	Oid query_type;
-	char **groups;
+	QueryGroup *groups;
 	int n_groups;
+	int group_capacity;
 	struct queries_hash *by_id;
+	struct queries_hash *groups_by_name;
 	struct documents_hash *documents;
 } Evaluation;
 
-/* query id -> index in queries */
+/* query id -> index in queries, or name -> index in groups */
 typedef struct QueryEntry
 {
 	const char *id;
@@ -198,35 +211,59 @@ static void
 read_rows(Evaluation *eval, SPIPlanPtr plan, RowCallback add)
 {
 	Portal portal = SPI_cursor_open(NULL, plan, NULL, NULL, true);
-	MemoryContext caller = MemoryContextSwitchTo(eval->scratch);
 
 	do
 	{
+		MemoryContext caller;
+
 		SPI_cursor_fetch(portal, true, FETCH_ROWS);
+		/* SPI has made its own context current, which lives until SPI_finish() */
+		caller = MemoryContextSwitchTo(eval->scratch);
 		for (uint64 i = 0; i < SPI_processed; i++)
+		{
+			CHECK_FOR_INTERRUPTS();
 			add(eval, SPI_tuptable->vals[i], SPI_tuptable->tupdesc);
+		}
+		MemoryContextSwitchTo(caller);
 		SPI_freetuptable(SPI_tuptable);
 		MemoryContextReset(eval->scratch);
 	} while (SPI_processed > 0);
-	MemoryContextSwitchTo(caller);
 	SPI_cursor_close(portal);
 	SPI_freeplan(plan);
 }
 
-static int
-find_group(Evaluation *eval, const char *name)
+/* Put a query, the newest one, into the group of this name. */
+static void
+add_to_group(Evaluation *eval, const char *name, size_t index)
 {
-	for (int i = 0; i < eval->n_groups; i++)
+	bool found;
+	QueryEntry *entry = queries_lookup(eval->groups_by_name, name);
+	QueryGroup *group;
+
+	if (entry == NULL)
 	{
-		if (strcmp(eval->groups[i], name) == 0)
-			return i;
+		if (eval->n_groups == eval->group_capacity)
+		{
+			eval->group_capacity = Max(8, 2 * eval->group_capacity);
+			eval->groups =
+				eval->groups
+					? repalloc_huge(eval->groups, sizeof(QueryGroup) * (Size) eval->group_capacity)
+					: MemoryContextAlloc(eval->context,
+										 sizeof(QueryGroup) * (Size) eval->group_capacity);
+		}
+		group = &eval->groups[eval->n_groups];
+		group->name = MemoryContextStrdup(eval->context, name);
+		group->first = group->last = index;
+		entry = queries_insert(eval->groups_by_name, group->name, &found);
+		entry->index = (size_t) eval->n_groups++;
 	}
-	if (eval->groups == NULL)
-		eval->groups = MemoryContextAlloc(eval->context, sizeof(char *) * 8);
-	else if (eval->n_groups >= 8 && (eval->n_groups & (eval->n_groups - 1)) == 0)
-		eval->groups = repalloc(eval->groups, sizeof(char *) * 2 * (size_t) eval->n_groups);
-	eval->groups[eval->n_groups] = MemoryContextStrdup(eval->context, name);
-	return eval->n_groups++;
+	else
+	{
+		group = &eval->groups[entry->index];
+		eval->queries[group->last].next = index;
+		group->last = index;
+	}
+	eval->queries[index].group = (int) entry->index;
 }
 
 static void
@@ -264,6 +301,7 @@ add_query(Evaluation *eval, HeapTuple tuple, TupleDesc desc)
 						errmsg("query_sql returned query id %s twice", id)));
 	entry->index = eval->n_queries++;
 	query->group = -1;
+	query->next = NO_QUERY;
 	query->ms = -1;
 
 	get_typlenbyval(eval->query_type, &length, &by_value);
@@ -282,7 +320,7 @@ add_query(Evaluation *eval, HeapTuple tuple, TupleDesc desc)
 							errmsg("query_sql returned a null group for query id %s", id),
 							errhint("The row without a group is the mean of all queries; "
 									"use coalesce() to name a group.")));
-		query->group = find_group(eval, group);
+		add_to_group(eval, group, eval->n_queries - 1);
 	}
 }
 
@@ -392,6 +430,7 @@ search(Evaluation *eval, size_t index, SPIPlanPtr plan)
 	instr_time end;
 	size_t n;
 	double *grade;
+	MemoryContext caller;
 	int result;
 
 	INSTR_TIME_SET_CURRENT(start);
@@ -403,6 +442,7 @@ search(Evaluation *eval, size_t index, SPIPlanPtr plan)
 	query->ms = INSTR_TIME_GET_MILLISEC(end);
 
 	n = (size_t) SPI_processed;
+	caller = MemoryContextSwitchTo(eval->scratch);
 	grade = MemoryContextAllocHuge(eval->scratch, sizeof(double) * Max(n, 1));
 	for (size_t i = 0; i < n; i++)
 	{
@@ -410,11 +450,13 @@ search(Evaluation *eval, size_t index, SPIPlanPtr plan)
 		DocumentEntry *entry =
 			id ? documents_lookup(eval->documents, (DocumentKey){index, id}) : NULL;
 
+		CHECK_FOR_INTERRUPTS();
 		/* a document that comes again takes a place and earns nothing */
 		grade[i] = entry && !entry->seen ? entry->grade : 0;
 		if (entry)
 			entry->seen = true;
 	}
+	MemoryContextSwitchTo(caller);
 	SPI_freetuptable(SPI_tuptable);
 
 	query->retrieved = (uint32) n;
@@ -436,7 +478,6 @@ search_all(Evaluation *eval)
 	Oid types[2] = {eval->query_type, INT4OID};
 	SPIPlanPtr plan = prepare("search_sql", eval->search_sql, 2, types, 1, 0,
 							  "document ids in its first column", &desc);
-	MemoryContext caller = MemoryContextSwitchTo(eval->scratch);
 	size_t done = 0;
 
 	for (size_t i = 0; i < eval->n_queries; i++)
@@ -449,7 +490,6 @@ search_all(Evaluation *eval)
 			eval->queries[i].ms = -1;
 		MemoryContextReset(eval->scratch);
 	}
-	MemoryContextSwitchTo(caller);
 	if (done == 0)
 		ereport(WARNING,
 				(errmsg("no query has a relevant document, so there is nothing to measure"),
@@ -469,6 +509,7 @@ evaluate(Evaluation *eval)
 	int guc_level;
 
 	eval->by_id = queries_create(eval->context, 256, NULL);
+	eval->groups_by_name = queries_create(eval->context, 16, NULL);
 	eval->documents = documents_create(eval->context, 1024, NULL);
 
 	/* functions that the statements call must not write either */
@@ -558,12 +599,11 @@ put_group(Evaluation *eval, int group, double *ms, Tuplestorestate *store, Tuple
 	size_t left_out = 0;
 	size_t n_ms = 0;
 
-	for (size_t i = 0; i < eval->n_queries; i++)
+	for (size_t i = group >= 0 ? eval->groups[group].first : 0; i < eval->n_queries;
+		 i = group >= 0 ? eval->queries[i].next : i + 1)
 	{
 		const EvalQuery *query = &eval->queries[i];
 
-		if (group >= 0 && query->group != group)
-			continue;
 		if (query->relevant == 0)
 		{
 			left_out++;
@@ -589,7 +629,7 @@ put_group(Evaluation *eval, int group, double *ms, Tuplestorestate *store, Tuple
 		sum.hit_rate /= (double) n;
 	}
 	if (group >= 0)
-		values[0] = CStringGetTextDatum(eval->groups[group]);
+		values[0] = CStringGetTextDatum(eval->groups[group].name);
 	else
 		nulls[0] = true;
 	values[1] = Int64GetDatum((int64) n);
@@ -619,7 +659,10 @@ ds_evaluate(PG_FUNCTION_ARGS)
 	evaluate_arguments(fcinfo, &eval);
 	ms = MemoryContextAllocHuge(eval.context, sizeof(double) * Max(eval.n_queries, 1));
 	for (int group = 0; group < eval.n_groups; group++)
+	{
+		CHECK_FOR_INTERRUPTS();
 		put_group(&eval, group, ms, store, desc);
+	}
 	put_group(&eval, -1, ms, store, desc);
 	MemoryContextDelete(eval.context);
 	return (Datum) 0;
@@ -643,7 +686,7 @@ ds_evaluate_queries(PG_FUNCTION_ARGS)
 		values[0] = CStringGetTextDatum(query->id);
 		nulls[1] = query->group < 0;
 		if (query->group >= 0)
-			values[1] = CStringGetTextDatum(eval.groups[query->group]);
+			values[1] = CStringGetTextDatum(eval.groups[query->group].name);
 		values[2] = Int32GetDatum((int32) query->retrieved);
 		nulls[2] = query->relevant == 0;
 		values[3] = Int32GetDatum((int32) query->relevant);

@@ -138,3 +138,22 @@ RESET ROLE;
 DROP ROLE regress_eval_nobody;
 DROP TABLE lists, items, queries, judgements;
 DROP FUNCTION remember(float8);
+
+-- memory does not grow with the number of rows that are read
+CREATE FUNCTION spi_bytes(document int) RETURNS boolean LANGUAGE plpgsql AS $$
+DECLARE bytes bigint := (SELECT max(total_bytes) FROM pg_backend_memory_contexts WHERE name = 'SPI Proc');
+BEGIN
+	IF bytes > 2000000 THEN RAISE 'too much memory: % bytes', bytes; END IF;
+	RETURN true;
+END $$;
+SELECT queries, round("precision"::numeric, 3) AS p FROM ds_evaluate('SELECT i, i FROM generate_series(1, 20) i',
+	'SELECT id FROM generate_series(1, 5000) id WHERE $1 > 0 AND (id % 5000 > 0 OR spi_bytes(id))',
+	'SELECT q, d FROM generate_series(1, 20) q, generate_series(1, 5000) d', 5000);
+DROP FUNCTION spi_bytes;
+-- a group for each query takes no longer than one for all, and can be cancelled
+CREATE TEMP TABLE many_groups AS SELECT i AS id FROM generate_series(1, 60000) i;
+SET statement_timeout = '20s';
+SELECT count(*), min(queries), max(queries) FROM ds_evaluate('SELECT id, id, ''g'' || id FROM many_groups',
+	'SELECT $1', 'SELECT id, id FROM many_groups');
+RESET statement_timeout;
+DROP TABLE many_groups;
