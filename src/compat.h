@@ -100,6 +100,18 @@
 #define DS_DISABLE_PATH(node) ((void) (node))
 #endif
 
+/*
+ * Pin a page in the buffer where it was, if it still is there (include
+ * storage/bufmgr.h).  The server does not count it among the relation's reads.
+ */
+#if PG_VERSION_NUM >= 160000
+#define DS_READ_RECENT_BUFFER(index, block, buffer) \
+	ReadRecentBuffer((index)->rd_locator, MAIN_FORKNUM, block, buffer)
+#else
+#define DS_READ_RECENT_BUFFER(index, block, buffer) \
+	ReadRecentBuffer((index)->rd_node, MAIN_FORKNUM, block, buffer)
+#endif
+
 #if PG_VERSION_NUM >= 180000
 #define DS_VACUUM_DELAY_POINT() vacuum_delay_point(false)
 #else

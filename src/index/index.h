@@ -152,6 +152,10 @@ typedef struct DsView
 	DsListEntry *entry; /* [meta.lists] */
 	BlockNumber *directory_page; /* of each DS_ENTRIES_PER_PAGE entries */
 	uint32 centroid_room, entry_room, directory_room; /* sizes of the arrays */
+	struct DsRoute *route; /* route.c */
+	Buffer *recent; /* [recent_mask + 1]: where pages were last; NULL: not remembered */
+	uint32 recent_mask;
+	uint32 reads;
 } DsView;
 
 static inline const float *
@@ -172,6 +176,20 @@ extern uint32 ds_view_nearest(DsView *view, const float *y);
 
 /* Raise 22000: a vector does not have the index's dimension. */
 extern void ds_view_check_dimension(const DsView *view, int dimension);
+
+/* ---- route.c: which lists are near a query ---- */
+
+/* Bring the codes of centroids up to date with the directory. */
+extern void ds_route_refresh(DsView *view);
+
+/* A multiple of 32, at least the number of lists */
+extern uint32 ds_route_places(const DsView *view);
+
+/*
+ * A lower bound of ds_list_key() for each list, as good as 1-bit bounds are;
+ * never NaN or infinity, which stands in all places behind the lists.
+ */
+extern void ds_route(const DsView *view, const DsQuery *query, float *bound);
 
 /* ---- write.c: whole lists ---- */
 

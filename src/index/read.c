@@ -4,9 +4,11 @@
  */
 #include "index/scan.h"
 
+#include <float.h>
 #include <math.h>
 
 #include "miscadmin.h"
+#include "pgstat.h"
 #include "port/pg_bitutils.h"
 #include "utils/memutils.h"
 
@@ -21,7 +23,7 @@ ds_scan_grow(DsScan *scan, void *array, uint64 *room, uint64 count, Size size)
 		ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 						errmsg("an index scan found too many rows to order")));
 	if (array == NULL)
-		return MemoryContextAllocHuge(scan->context, count * size);
+		return MemoryContextAllocHuge(scan->arrays, count * size);
 	return repalloc_huge(array, count * size);
 }
 
@@ -36,7 +38,8 @@ typedef struct Mark
 {
 	uint32 probes;
 	uint32 refs;
-	uint64 candidates;
+	uint64 rows;
+	uint64 rows_left;
 	uint64 tids;
 	int64 codes;
 	int64 refined;
@@ -45,7 +48,7 @@ typedef struct Mark
 static Mark
 mark(const DsScan *scan)
 {
-	return (Mark){scan->probes, scan->ref_count,	scan->candidates,
+	return (Mark){scan->probes, scan->ref_count,	scan->rows.count,	 scan->rows.left,
 				  scan->tids,	scan->counts.codes, scan->counts.refined};
 }
 
@@ -54,11 +57,97 @@ back_to(DsScan *scan, const Mark *m)
 {
 	scan->probes = m->probes;
 	scan->ref_count = m->refs;
-	scan->candidates = m->candidates;
+	scan->rows.count = m->rows;
+	scan->rows.left = m->rows_left;
 	scan->tids = m->tids;
 	scan->counts.codes = m->codes;
 	scan->counts.refined = m->refined;
 	scan->batches = 0;
+}
+
+/*
+ * A page of the index, pinned.  Finding a page's buffer in the server's table
+ * takes longer than what is done with the page, so the view remembers where
+ * pages were, and the server only has to confirm it.  Now and then a page is
+ * looked up all the same, which is how the server sees that it is in use.
+ */
+#define LOOK_UP_EVERY 32
+
+static inline Buffer
+read_page(Relation index, DsView *view, BlockNumber block)
+{
+	Buffer *recent;
+	Buffer buffer;
+
+	if (view->recent == NULL)
+		return ReadBuffer(index, block);
+	recent = &view->recent[block & view->recent_mask];
+	if (*recent != InvalidBuffer && ++view->reads % LOOK_UP_EVERY != 0 &&
+		DS_READ_RECENT_BUFFER(index, block, *recent))
+	{
+		pgstat_count_buffer_read(index);
+		pgstat_count_buffer_hit(index);
+		return *recent;
+	}
+	buffer = ReadBuffer(index, block);
+	*recent = BufferIsLocal(buffer) ? InvalidBuffer : buffer;
+	return buffer;
+}
+
+/*
+ * Load a part of a page, its header and its end into the processor's cache, if
+ * the page is where it was.  Nothing is read, so no pin is needed.
+ */
+static inline void
+touch_page(const DsView *view, BlockNumber block, Size at, Size size)
+{
+	const char *page;
+	Buffer buffer;
+
+	if (view->recent == NULL || (buffer = view->recent[block & view->recent_mask]) == InvalidBuffer)
+		return;
+	page = (const char *) BufferGetBlock(buffer);
+	__builtin_prefetch(page);
+	__builtin_prefetch(page + BLCKSZ - MAXALIGN(sizeof(DsPageOpaque)));
+	page += MAXALIGN(SizeOfPageHeaderData) + at;
+	for (Size i = 0; i < size; i += 64)
+		__builtin_prefetch(page + i);
+}
+
+void
+ds_scan_touch(const DsScan *scan, uint32 list)
+{
+	BlockNumber head = scan->view->entry[list].head;
+
+	if (BlockNumberIsValid(head))
+	{
+		touch_page(scan->view, head, 0, 4096);
+		if (scan->view->entry[list].run > 1)
+			touch_page(scan->view, head + 1, 0, 512);
+	}
+}
+
+/* The true bound of a row whose codes are whole on a locked page */
+static inline void
+refine_whole(Relation index, DsScan *scan, Page page, BlockNumber block, Size at,
+			 const DsProbe *probe, double *bound)
+{
+	const DsLayout *layout = &scan->view->layout;
+	const char *from = PageGetContents(page) + at;
+	DsRowFactors factors;
+	DsRefined refined;
+
+	if (unlikely(ds_page_used(page) < at + layout->row_bytes))
+		ds_page_corrupted(index, block, "a row without codes");
+	memcpy(&factors, from, sizeof(factors));
+	ds_query_refine(
+		scan->query, probe, &factors,
+		ds_query_dot(scan->query, 0, (const int8 *) from + sizeof(factors), layout->dimension),
+		&refined);
+
+	/* not a number: damaged factors; no bound is always true */
+	*bound = refined.bound >= scan->least ? refined.bound : scan->least;
+	scan->counts.refined++;
 }
 
 /*
@@ -87,7 +176,7 @@ refine_at(Relation index, DsScan *scan, const BlockNumber *pages, Size position,
 
 		if (unlikely(i >= layout->code_pages || !BlockNumberIsValid(pages[i])))
 			ds_page_corrupted(index, pages[0], "a row without codes");
-		buffer = ReadBuffer(index, pages[i]);
+		buffer = read_page(index, scan->view, pages[i]);
 		LockBuffer(buffer, BUFFER_LOCK_SHARE);
 		if (unlikely(!ds_page_is_list(index, buffer, DS_PAGE_CODES, list, generation)))
 		{
@@ -121,38 +210,103 @@ refine_at(Relation index, DsScan *scan, const BlockNumber *pages, Size position,
 	return true;
 }
 
-double
-ds_scan_refine(Relation index, DsScan *scan, const Candidate *candidate)
+/* Where a candidate's codes begin, counted from the beginning of the first page of its area */
+static inline Size
+row_position(const DsLayout *layout, const BlockRef *ref, const Candidate *candidate)
 {
-	const DsLayout *layout = &scan->view->layout;
-	const BlockRef *ref = ref_at(scan, candidate->place / DS_BLOCK_ROWS);
-	double bound;
-
-	/* on a standby the page may be gone: then the executor decides alone */
-	if (!refine_at(index, scan, ref->page,
-				   ref->code_start + layout->rows_at +
-					   (candidate->place % DS_BLOCK_ROWS) * layout->row_bytes,
-				   ref->list, ref->generation, &scan->probe[ref->probe], &bound))
-		return scan->least;
-	return bound;
+	return ref->code_start + layout->rows_at +
+		   (candidate->place % DS_BLOCK_ROWS) * layout->row_bytes;
 }
 
-static void
-candidates_of_block(DsScan *scan, const DsBlock *block, const float *bound, uint32 probe,
-					uint32 list, uint32 generation)
+static int
+compare_places(const void *a, const void *b)
+{
+	uint32 x = ((const Candidate *) a)->place;
+	uint32 y = ((const Candidate *) b)->place;
+
+	return x < y ? -1 : x > y;
+}
+
+void
+ds_scan_refine(Relation index, DsScan *scan, Candidate *candidate, uint32 count)
 {
 	const DsLayout *layout = &scan->view->layout;
-	uint64 room = scan->ref_room;
-	BlockRef *ref;
-	Candidate *to;
-	uint32 live = block->live;
+	Refined *to;
+	Buffer buffer = InvalidBuffer;
+	BlockNumber held = InvalidBlockNumber; /* page of buffer, locked, checked */
 
-	scan->refs =
-		ds_scan_grow(scan, scan->refs, &room, (uint64) scan->ref_count + 1, scan->ref_size);
-	scan->ref_room = (uint32) Min(room, PG_UINT32_MAX / DS_BLOCK_ROWS);
-	if (scan->ref_count >= scan->ref_room)
+	scan->refined = ds_scan_grow(scan, scan->refined, &scan->refined_room, scan->refineds + count,
+								 sizeof(Refined));
+	to = scan->refined + scan->refineds;
+	qsort(candidate, count, sizeof(Candidate), compare_places);
+	for (uint32 i = 0; i < count; i++)
+	{
+		const BlockRef *ref = ref_at(scan, candidate[i].place / DS_BLOCK_ROWS);
+		Size position = row_position(layout, ref, &candidate[i]);
+		Size page = position / DS_PAGE_SPACE;
+
+		if (page < layout->code_pages && BlockNumberIsValid(ref->page[page]))
+			touch_page(scan->view, ref->page[page], position % DS_PAGE_SPACE, layout->row_bytes);
+	}
+	for (uint32 i = 0; i < count; i++, to++)
+	{
+		const BlockRef *ref = ref_at(scan, candidate[i].place / DS_BLOCK_ROWS);
+		const DsProbe *probe = &scan->probe[ref->probe];
+		Size position = row_position(layout, ref, &candidate[i]);
+		Size page = position / DS_PAGE_SPACE;
+		Size at = position % DS_PAGE_SPACE;
+		BlockNumber block;
+
+		to->tid = scan->row_tid[candidate[i].place];
+		to->bound = scan->least;
+		if (unlikely(page >= layout->code_pages || !BlockNumberIsValid(ref->page[page])))
+			ds_page_corrupted(index, ref->page[0], "a row without codes");
+		block = ref->page[page];
+		if (BlockNumberIsValid(held) && (block != held || at + layout->row_bytes > DS_PAGE_SPACE))
+		{
+			UnlockReleaseBuffer(buffer);
+			held = InvalidBlockNumber;
+		}
+		/* on a standby the page may be gone: then the executor decides alone */
+		if (at + layout->row_bytes > DS_PAGE_SPACE)
+		{
+			/* cut at the page's end */
+			if (!refine_at(index, scan, ref->page, position, ref->list, ref->generation, probe,
+						   &to->bound))
+				to->bound = scan->least;
+			continue;
+		}
+		if (block != held)
+		{
+			buffer = read_page(index, scan->view, block);
+			LockBuffer(buffer, BUFFER_LOCK_SHARE);
+			if (unlikely(
+					!ds_page_is_list(index, buffer, DS_PAGE_CODES, ref->list, ref->generation)))
+			{
+				UnlockReleaseBuffer(buffer);
+				continue;
+			}
+			held = block;
+		}
+		refine_whole(index, scan, BufferGetPage(buffer), block, at, probe, &to->bound);
+	}
+	if (BlockNumberIsValid(held))
+		UnlockReleaseBuffer(buffer);
+}
+
+/* A block's place among the scan's rows: room for its bounds */
+static float *
+block_begin(DsScan *scan, const DsBlock *block, uint32 probe, uint32 list, uint32 generation)
+{
+	const DsLayout *layout = &scan->view->layout;
+	uint64 rows = (uint64) scan->ref_count * DS_BLOCK_ROWS;
+	BlockRef *ref;
+
+	if (scan->ref_count >= PG_UINT32_MAX / DS_BLOCK_ROWS)
 		ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 						errmsg("an index scan found too many rows to order")));
+	scan->refs = ds_scan_grow(scan, scan->refs, &scan->ref_room,
+							  ((uint64) scan->ref_count + 1) * scan->ref_size, 1);
 	ref = ref_at(scan, scan->ref_count);
 	ref->probe = probe;
 	ref->list = list;
@@ -161,22 +315,28 @@ candidates_of_block(DsScan *scan, const DsBlock *block, const float *bound, uint
 	memcpy(ref->page, (const char *) block + layout->pages_at,
 		   layout->code_pages * sizeof(BlockNumber));
 
-	scan->candidate = ds_scan_grow(scan, scan->candidate, &scan->candidate_room,
-								   scan->candidates + DS_BLOCK_ROWS, sizeof(Candidate));
-	to = scan->candidate + scan->candidates;
-	while (live != 0)
-	{
-		int row = pg_rightmost_one_pos32(live);
+	scan->rows.bound =
+		ds_scan_grow(scan, scan->rows.bound, &scan->rows.room, rows + DS_BLOCK_ROWS, sizeof(float));
+	scan->row_tid = ds_scan_grow(scan, scan->row_tid, &scan->row_tid_room, rows + DS_BLOCK_ROWS,
+								 sizeof(ItemPointerData));
+	memcpy(scan->row_tid + rows, block->tid, sizeof(block->tid));
+	return scan->rows.bound + rows;
+}
 
-		live &= live - 1;
-		/* comparisons must have an answer */
-		to->bound = bound[row] == bound[row] ? bound[row] : -INFINITY;
-		to->place = scan->ref_count * DS_BLOCK_ROWS + row;
-		to->tid = block->tid[row];
-		to++;
-	}
-	scan->candidates = to - scan->candidate;
+/* Its bounds are known: the block joins the others. */
+static void
+block_end(DsScan *scan, uint32 live, float *bound)
+{
+	/* comparisons must have an answer, and infinity means that there is no row */
+	for (int i = 0; i < DS_BLOCK_ROWS; i++)
+		bound[i] = bound[i] <= FLT_MAX ? bound[i] : bound[i] > FLT_MAX ? FLT_MAX : -INFINITY;
+	if (live != PG_UINT32_MAX)
+		for (int i = 0; i < DS_BLOCK_ROWS; i++)
+			if ((live >> i & 1) == 0)
+				bound[i] = INFINITY;
 	scan->ref_count++;
+	scan->rows.count = (uint64) scan->ref_count * DS_BLOCK_ROWS;
+	scan->rows.left += pg_popcount32(live);
 }
 
 /* The rows of a block; false when a page has become another's. */
@@ -186,13 +346,13 @@ read_block(Relation index, DsScan *scan, DsBlock *block, const DsProbe *probe, u
 {
 	const DsLayout *layout = &scan->view->layout;
 	float estimate[DS_BLOCK_ROWS];
-	float bound[DS_BLOCK_ROWS];
 	uint32 live = block->live;
 
 	if (mode == READ_CANDIDATES)
 	{
 		const uint8 *signs = ds_block_signs(layout, block);
 		const DsBlockFactors *factors = ds_block_factors(layout, block);
+		float *bound = block_begin(scan, block, probe_number, list, generation);
 
 		if (likely(layout->rows_at == 0))
 			ds_query_scan(scan->query, probe, signs, factors, estimate, bound);
@@ -209,7 +369,7 @@ read_block(Relation index, DsScan *scan, DsBlock *block, const DsProbe *probe, u
 			ds_query_scan_finish(scan->query, probe, sums, factors, estimate, bound);
 		}
 		scan->counts.codes += pg_popcount32(live);
-		candidates_of_block(scan, block, bound, probe_number, list, generation);
+		block_end(scan, live, bound);
 		return true;
 	}
 
@@ -268,7 +428,7 @@ read_pages(Relation index, DsScan *scan, const DsView *view, uint32 list, ReadMo
 		bool whole = true;
 
 		CHECK_FOR_INTERRUPTS();
-		buffer = ReadBuffer(index, number);
+		buffer = read_page(index, scan->view, number);
 		LockBuffer(buffer, BUFFER_LOCK_SHARE);
 		if (!ds_page_is_list(index, buffer, DS_PAGE_BLOCKS, list, entry->generation))
 		{
@@ -299,11 +459,8 @@ read_pages(Relation index, DsScan *scan, const DsView *view, uint32 list, ReadMo
 				ds_query_probe(scan->query, ds_view_centroid(view, coded_for), &probe);
 				if (mode == READ_CANDIDATES)
 				{
-					uint64 room = scan->probe_room;
-
-					scan->probe = ds_scan_grow(scan, scan->probe, &room, (uint64) scan->probes + 1,
-											   sizeof(DsProbe));
-					scan->probe_room = (uint32) Min(room, PG_UINT32_MAX);
+					scan->probe = ds_scan_grow(scan, scan->probe, &scan->probe_room,
+											   (uint64) scan->probes + 1, sizeof(DsProbe));
 					scan->probe[scan->probes++] = probe;
 				}
 			}

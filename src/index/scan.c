@@ -29,6 +29,7 @@
  */
 #include "index/scan.h"
 
+#include <float.h>
 #include <math.h>
 
 #include "access/relscan.h"
@@ -51,8 +52,12 @@ DsScanCounts ds_last_scan;
  */
 static const uint64 round_rows[DS_CURVE_ROWS] = {24, 130, 1200};
 
-/* Candidates that are put in order at first; most queries refine fewer. */
-#define NEAR_CANDIDATES 512
+/* Rows that are put in order at first; most queries refine fewer. */
+#define NEAR_ROWS 512
+
+/* Rows refined at a time: at first, and what part of those refined so far */
+#define REFINE_FIRST 32
+#define REFINE_PART 4
 
 /* ---- heaps: the least on top; not every kind is used in every way ---- */
 
@@ -89,8 +94,76 @@ static const uint64 round_rows[DS_CURVE_ROWS] = {24, 130, 1200};
 	}
 
 HEAP(Waiting, waiting, key)
-HEAP(Candidate, candidate, bound)
+HEAP(Candidate, near, bound)
 HEAP(Refined, refined, bound)
+
+/* ---- memory ---- */
+
+/*
+ * The arrays of a scan are large for what the C library gives back to the
+ * operating system, and to get them anew, page by page, would take as long as
+ * the scan.  So those of the last scan are kept for the next one.
+ */
+#define KEPT_MOST (8 * 1024 * 1024)
+
+static DsScan kept; /* arrays and their rooms only; free while kept.arrays is not NULL */
+
+#define FOR_ARRAYS(DO)              \
+	DO(waiting, waiting_room)       \
+	DO(lists.bound, lists.room)     \
+	DO(lists.near, lists.near_room) \
+	DO(probe, probe_room)           \
+	DO(refs, ref_room)              \
+	DO(rows.bound, rows.room)       \
+	DO(rows.near, rows.near_room)   \
+	DO(row_tid, row_tid_room)       \
+	DO(refined, refined_room)       \
+	DO(batch, batch_room)           \
+	DO(tid, tid_room)               \
+	DO(spill, spill_room)           \
+	DO(page, page_room)
+
+/* The end of state->context, however it comes */
+static void
+leave_arrays(void *pointer)
+{
+	DsScan *state = pointer;
+
+	if (kept.arrays != NULL || MemoryContextMemAllocated(state->arrays, false) > KEPT_MOST)
+		MemoryContextDelete(state->arrays);
+	else
+	{
+#define LEAVE(array, room_)    \
+	kept.array = state->array; \
+	kept.room_ = state->room_;
+		FOR_ARRAYS(LEAVE)
+		kept.arrays = state->arrays;
+	}
+	state->arrays = NULL;
+}
+
+static void
+take_arrays(DsScan *state)
+{
+	MemoryContextCallback *callback =
+		MemoryContextAllocZero(state->context, sizeof(MemoryContextCallback));
+
+	if (kept.arrays != NULL)
+	{
+#define TAKE(array, room_)     \
+	state->array = kept.array; \
+	state->room_ = kept.room_;
+		FOR_ARRAYS(TAKE)
+		state->arrays = kept.arrays;
+		kept.arrays = NULL;
+	}
+	else
+		state->arrays = AllocSetContextCreate(CacheMemoryContext, "deepsearch scan arrays",
+											  ALLOCSET_SMALL_SIZES);
+	callback->func = leave_arrays;
+	callback->arg = state;
+	MemoryContextRegisterResetCallback(state->context, callback);
+}
 
 /* ---- begin, end ---- */
 
@@ -142,24 +215,122 @@ ds_index_end(IndexScanDesc scan)
 	scan->opaque = NULL;
 }
 
+/* ---- pools ---- */
+
+/*
+ * Take about `wanted` of the least bounds into the heap.  The limit is a guess
+ * from a sample: it only has to be right within a factor.
+ */
+static void
+pool_order(DsScan *state, Pool *pool, uint64 wanted)
+{
+	float limit = FLT_MAX;
+	float *bound = pool->bound;
+
+	if (pool->count > 4 * wanted)
+	{
+		float sample[64];
+		uint64 step = pool->count / lengthof(sample);
+
+		for (int i = 0; i < (int) lengthof(sample); i++)
+		{
+			float here = bound[i * step];
+			int at = i;
+
+			for (; at > 0 && sample[at - 1] > here; at--)
+				sample[at] = sample[at - 1];
+			sample[at] = here;
+		}
+		limit = Min(limit, sample[Min(Max(wanted / step, 2), lengthof(sample) - 1)]);
+	}
+	if (pool->nears > 0)
+		limit = Max(limit, pool->limit);
+	for (uint64 i = 0; i < pool->count; i += DS_BLOCK_ROWS)
+	{
+		Candidate *to;
+
+		pool->near = ds_scan_grow(state, pool->near, &pool->near_room, pool->nears + DS_BLOCK_ROWS,
+								  sizeof(Candidate));
+		to = pool->near + pool->nears;
+		/* without a branch, which would often be predicted wrong */
+		for (uint64 j = i; j < i + DS_BLOCK_ROWS; j++)
+		{
+			float here = bound[j];
+			bool taken = here <= limit;
+
+			to->bound = here;
+			to->place = (uint32) j;
+			to += taken;
+			bound[j] = taken ? INFINITY : here;
+		}
+		pool->nears = to - pool->near;
+	}
+	pool->limit = limit;
+	near_make(pool->near, pool->nears);
+}
+
+/* The least bound; infinity when nothing is left */
+static inline float
+pool_least(DsScan *state, Pool *pool, uint64 wanted)
+{
+	while (pool->nears == 0 && pool->left > 0)
+		pool_order(state, pool, wanted);
+	return pool->nears > 0 ? pool->near[0].bound : INFINITY;
+}
+
+static inline Candidate
+pool_pop(Pool *pool)
+{
+	Candidate top = pool->near[0];
+
+	pool->near[0] = pool->near[--pool->nears];
+	near_down(pool->near, pool->nears, 0);
+	pool->left--;
+	return top;
+}
+
 /* ---- rounds ---- */
 
-/* The lists, nearest centroid on top; or, for an exact scan, least bound of the rows. */
+static double
+list_key(const DsScan *state, uint32 list)
+{
+	const DsView *view = state->view;
+	const DsListEntry *entry = &view->entry[list];
+	const float *centroid = ds_view_centroid(view, entry->centroid);
+	uint32 d = view->meta.dimension;
+	float key = 0;
+
+	/* one vector of many, for it rounds as the measurement of the curve does */
+	(view->meta.metric == DS_METRIC_IP
+		 ? ds_kernels()->inner_product_many
+		 : ds_kernels()->l2_squared_many)(state->query->placed, centroid, d, 1, d, &key);
+	return ds_list_key(&view->meta, state->query->norm, key, entry->radius);
+}
+
+static void
+push_waiting(DsScan *state, double key, uint32 list)
+{
+	state->waiting = ds_scan_grow(state, state->waiting, &state->waiting_room, state->waitings + 1,
+								  sizeof(Waiting));
+	state->waiting[state->waitings].key = key;
+	state->waiting[state->waitings].list = list;
+	waiting_up(state->waiting, state->waitings++);
+}
+
+/*
+ * Put the lists in order.  An exact scan has them in the order of the least
+ * bound of their rows.  Otherwise it is that of ds_list_key(): bounds of all
+ * from 1-bit codes of their centroids (route.c), the exact key when a list
+ * comes near the front.
+ */
 static void
 rank_lists(DsScan *state)
 {
-	const DsKernels *kernels = ds_kernels();
 	DsView *view = state->view;
-	const DsQuery *query = state->query;
-	uint32 d = view->meta.dimension;
 	uint32 lists = view->meta.lists;
-	Waiting *waiting;
 
-	waiting = state->waiting =
-		MemoryContextAllocHuge(state->context, mul_size(Max(lists, 1), sizeof(Waiting)));
 	state->waits = lists;
 	if (state->exact)
-	{
 		for (uint32 i = 0; i < lists; i++)
 		{
 			DsProbe probe;
@@ -167,45 +338,38 @@ rank_lists(DsScan *state)
 
 			if (i % 1024 == 0)
 				CHECK_FOR_INTERRUPTS();
-			ds_query_probe(query, ds_view_centroid(view, view->entry[i].centroid), &probe);
-			key = ds_query_list_bound(query, &probe, view->entry[i].radius);
-			waiting[i].key = key == key ? key : state->least;
-			waiting[i].list = i;
+			ds_query_probe(state->query, ds_view_centroid(view, view->entry[i].centroid), &probe);
+			key = ds_query_list_bound(state->query, &probe, view->entry[i].radius);
+			push_waiting(state, key == key ? key : state->least, i);
 		}
-	}
 	else
 	{
-		bool ip = view->meta.metric == DS_METRIC_IP;
-		float *key = MemoryContextAllocHuge(state->context,
-											mul_size(Max(view->centroids, 1), sizeof(float)));
-
-		for (uint32 i = 0; i < view->centroids; i += 4096)
-		{
-			CHECK_FOR_INTERRUPTS();
-			(ip ? kernels->inner_product_many
-				: kernels->l2_squared_many)(query->placed, ds_view_centroid(view, i), d,
-											Min(4096, view->centroids - i), d, key + i);
-		}
-		for (uint32 i = 0; i < lists; i++)
-		{
-			const DsListEntry *entry = &view->entry[i];
-
-			waiting[i].key =
-				ds_list_key(&view->meta, query->norm, key[entry->centroid], entry->radius);
-			waiting[i].list = i;
-		}
-		pfree(key);
+		state->lists.count = ds_route_places(view);
+		state->lists.bound = ds_scan_grow(state, state->lists.bound, &state->lists.room,
+										  state->lists.count, sizeof(float));
+		state->lists.left = lists;
+		ds_route(view, state->query, state->lists.bound);
 	}
-	waiting_make(waiting, lists);
 }
 
 static uint32
 next_waiting(DsScan *state)
 {
-	uint32 list = state->waiting[0].list;
+	uint32 list;
 
-	state->waiting[0] = state->waiting[--state->waits];
-	waiting_down(state->waiting, state->waits, 0);
+	while (state->lists.left > 0)
+	{
+		float least = pool_least(state, &state->lists, state->lists_wanted);
+
+		if (state->waitings > 0 && !(least < state->waiting[0].key))
+			break;
+		list = pool_pop(&state->lists).place;
+		push_waiting(state, list_key(state, list), list);
+	}
+	list = state->waiting[0].list;
+	state->waiting[0] = state->waiting[--state->waitings];
+	waiting_down(state->waiting, state->waitings, 0);
+	state->waits--;
 	state->opened++;
 	return list;
 }
@@ -227,80 +391,11 @@ probes_of_round(const DsScan *state)
 	return (uint32) Min(probes, meta->lists);
 }
 
-/* How many candidates may wait before no more are collected */
+/* How many rows may wait before no more are collected */
 static uint64
-candidate_limit(void)
+row_limit(void)
 {
-	return Max((uint64) work_mem * 1024 / sizeof(Candidate), 4096);
-}
-
-/*
- * Put the least candidates in a heap in front of the others.  How many that
- * are is a guess from a sample: it only has to be right within a factor.
- */
-static void
-order_near(DsScan *state)
-{
-	Candidate *all = state->candidate;
-	uint64 count = state->candidates;
-	uint64 near = count;
-
-	if (count > 4 * NEAR_CANDIDATES)
-	{
-		float sample[128];
-		uint64 step = count / lengthof(sample);
-		uint64 rank;
-		float limit;
-
-		for (int i = 0; i < (int) lengthof(sample); i++)
-		{
-			float here = all[i * step].bound;
-			int at = i;
-
-			for (; at > 0 && sample[at - 1] > here; at--)
-				sample[at] = sample[at - 1];
-			sample[at] = here;
-		}
-		rank = Max(NEAR_CANDIDATES / step, 3);
-		limit = sample[Min(rank, lengthof(sample) - 1)];
-		near = 0;
-		for (uint64 i = 0; i < count; i++)
-			if (all[i].bound <= limit)
-			{
-				Candidate here = all[i];
-
-				all[i] = all[near];
-				all[near++] = here;
-			}
-	}
-	candidate_make(all, near);
-	state->near = near;
-}
-
-/* Take the least candidate out: the last near one, then the last of all, move up. */
-static Candidate
-pop_candidate(DsScan *state)
-{
-	Candidate *all = state->candidate;
-	Candidate top = all[0];
-
-	all[0] = all[--state->near];
-	candidate_down(all, state->near, 0);
-	all[state->near] = all[--state->candidates];
-	return top;
-}
-
-static void
-push_refined(DsScan *state, double bound, ItemPointer tid)
-{
-	Refined *to;
-
-	state->refined = ds_scan_grow(state, state->refined, &state->refined_room, state->refineds + 1,
-								  sizeof(Refined));
-	to = &state->refined[state->refineds];
-	to->bound = bound;
-	to->tid = *tid;
-	refined_up(state->refined, state->refineds++);
+	return Max((uint64) work_mem * 1024 / (sizeof(float) + sizeof(ItemPointerData)), 4096);
 }
 
 /*
@@ -310,14 +405,15 @@ push_refined(DsScan *state, double bound, ItemPointer tid)
 static void
 open_round(Relation index, DsScan *state, uint32 probes)
 {
-	uint64 limit = candidate_limit();
+	uint64 limit = row_limit();
 	uint32 ahead[16];
 	uint32 first = 0;
 	uint32 count = 0;
 	int64 misses = pgBufferUsage.shared_blks_read + pgBufferUsage.local_blks_read;
 
-	if (state->candidates == 0)
-		state->ref_count = state->probes = 0;
+	state->lists_wanted = Max(2 * (uint64) probes, 32);
+	if (state->rows.left == 0)
+		state->rows.count = state->ref_count = state->probes = 0;
 	while (state->waits > 0 || count > 0)
 	{
 		/* take a few lists, to ask for their pages if pages turn out not to be cached */
@@ -325,7 +421,7 @@ open_round(Relation index, DsScan *state, uint32 probes)
 		{
 			bool cold = pgBufferUsage.shared_blks_read + pgBufferUsage.local_blks_read != misses;
 
-			if ((state->opened >= probes && state->candidates > 0) || state->candidates > limit)
+			if ((state->opened >= probes && state->rows.left > 0) || state->rows.left > limit)
 				break;
 			first = 0;
 			while (count < lengthof(ahead) && state->waits > 0 &&
@@ -334,11 +430,39 @@ open_round(Relation index, DsScan *state, uint32 probes)
 			if (cold)
 				for (uint32 i = 0; i < count; i++)
 					ds_scan_prefetch(index, state, ahead[i]);
+			ds_scan_touch(state, ahead[0]);
 		}
+		if (count > 1)
+			ds_scan_touch(state, ahead[first + 1]);
 		ds_scan_read_list(index, state, ahead[first++], READ_CANDIDATES);
 		count--;
 	}
-	order_near(state);
+	pool_order(state, &state->rows, NEAR_ROWS);
+}
+
+/*
+ * Refine the next rows.  A page of codes is looked up once for all of them
+ * that it has, so it pays to take more than one at a time; more the more
+ * were needed so far.
+ */
+static void
+refine_next(Relation index, DsScan *state)
+{
+	Candidate batch[DS_REFINE_MOST];
+	uint64 wanted = REFINE_FIRST + (uint64) state->counts.refined / REFINE_PART;
+	uint32 count = 0;
+
+	CHECK_FOR_INTERRUPTS();
+	wanted = Min(wanted, DS_REFINE_MOST);
+	do
+		batch[count++] = pool_pop(&state->rows);
+	while (count < wanted && state->rows.nears > 0);
+	ds_scan_refine(index, state, batch, count);
+	for (uint32 i = 0; i < count; i++)
+	{
+		refined_up(state->refined, state->refineds);
+		state->refineds++;
+	}
 }
 
 /* ---- the next row ---- */
@@ -365,7 +489,7 @@ next_by_distance(Relation index, DsScan *state, Refined *row)
 		}
 		else if (state->waits > 0)
 		{
-			bool empty = state->candidates == 0 && state->refineds == 0;
+			bool empty = state->rows.left == 0 && state->refineds == 0;
 
 			if (state->counts.returned >= (int64) state->round_until || empty)
 			{
@@ -375,16 +499,16 @@ next_by_distance(Relation index, DsScan *state, Refined *row)
 					state->round_until = state->round < DS_CURVE_ROWS ? round_rows[state->round]
 																	  : state->round_until * 2;
 				}
-				if (empty || state->candidates <= candidate_limit())
+				if (empty || state->rows.left <= row_limit())
 					open_round(index, state, Max(probes_of_round(state), state->opened));
 				continue;
 			}
 		}
 
-		if (state->near == 0 && state->candidates > 0)
-			order_near(state);
-		top = state->near > 0 ? ds_query_key_to_operator(state->query, state->candidate[0].bound)
-							  : INFINITY;
+		top =
+			state->rows.left > 0
+				? ds_query_key_to_operator(state->query, pool_least(state, &state->rows, NEAR_ROWS))
+				: INFINITY;
 		if (state->refineds > 0 && !(state->refined[0].bound > top))
 		{
 			*row = state->refined[0];
@@ -392,12 +516,9 @@ next_by_distance(Relation index, DsScan *state, Refined *row)
 			refined_down(state->refined, state->refineds, 0);
 			return true;
 		}
-		if (state->near > 0)
+		if (state->rows.left > 0)
 		{
-			Candidate candidate = pop_candidate(state);
-
-			CHECK_FOR_INTERRUPTS();
-			push_refined(state, ds_scan_refine(index, state, &candidate), &candidate.tid);
+			refine_next(index, state);
 			continue;
 		}
 		if (state->waits == 0 && state->refineds == 0)
@@ -454,6 +575,7 @@ start(IndexScanDesc scan)
 	DS_COUNT_INDEX_SCAN(scan);
 	state->started = true;
 	state->chain = -1;
+	take_arrays(state);
 	view = state->view = ds_view_get(scan->indexRelation);
 	ds_view_pin(view, state->context);
 	state->ordered = scan->numberOfOrderBys > 0;
@@ -491,9 +613,8 @@ start(IndexScanDesc scan)
 	state->exact = ds_setting_target_recall >= 1 && ds_setting_probes == 0;
 	state->ref_size =
 		MAXALIGN(offsetof(BlockRef, page) + view->layout.code_pages * sizeof(BlockNumber));
-	state->page = MemoryContextAlloc(state->context, BLCKSZ);
-	if (view->layout.rows_at > 0)
-		state->spill = MemoryContextAlloc(state->context, view->layout.rows_at);
+	state->page = ds_scan_grow(state, state->page, &state->page_room, BLCKSZ, 1);
+	state->spill = ds_scan_grow(state, state->spill, &state->spill_room, view->layout.rows_at, 1);
 	rank_lists(state);
 	if (!state->exact)
 	{

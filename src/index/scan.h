@@ -8,13 +8,29 @@
 
 #include "index/index.h"
 
-/* A row that a 1-bit bound is known of */
+/* Something that a 1-bit bound is known of */
 typedef struct Candidate
 {
 	float bound; /* key, probabilistic */
-	uint32 place; /* number of its block in refs, times 32, plus the row */
-	ItemPointerData tid;
+	uint32 place; /* in the pool */
 } Candidate;
+
+/*
+ * Many bounds, of which the least are wanted one after another: a heap of those
+ * up to some limit, and all others as they came.  What is in the heap or was
+ * taken has the bound infinity.
+ */
+typedef struct Pool
+{
+	float *bound; /* [count]: blocks of 32; an unused place has infinity */
+	uint64 count;
+	uint64 room;
+	uint64 left; /* places that hold something, in the heap or not */
+	Candidate *near; /* the heap */
+	uint64 nears;
+	uint64 near_room;
+	float limit; /* of the heap, while it is not empty */
+} Pool;
 
 /* What a refinement must know of a block that was scanned */
 typedef struct BlockRef
@@ -33,10 +49,10 @@ typedef struct Refined
 	ItemPointerData tid;
 } Refined;
 
-/* A list that was not opened yet */
+/* A list that was not opened yet, and how near it is, exactly */
 typedef struct Waiting
 {
-	double key; /* of its centroid; exact: the bound of its rows */
+	double key; /* ds_list_key(); in an exact scan the true bound of its rows */
 	uint32 list;
 } Waiting;
 
@@ -61,6 +77,7 @@ extern DsScanCounts ds_last_scan;
 typedef struct DsScan
 {
 	MemoryContext context; /* of this scan between two rescans */
+	MemoryContext arrays; /* of what ds_scan_grow() makes; the next scan gets them (scan.c) */
 	bool started;
 	DsScanCounts counts;
 	DsView *view; /* pinned in context */
@@ -72,24 +89,27 @@ typedef struct DsScan
 	double least; /* of the operator */
 
 	Waiting *waiting; /* a heap, nearest first */
-	uint32 waits;
+	uint64 waitings;
+	uint64 waiting_room;
+	Pool lists; /* those that are not in the heap; the place is the number */
+	uint64 lists_wanted; /* of these at a time */
+	uint32 waits; /* lists not opened, in the heap or not */
 	uint32 opened;
 	uint32 round;
 	uint64 round_until; /* rows returned at which the next round begins */
 
 	DsProbe *probe; /* of the code lists met */
 	uint32 probes;
-	uint32 probe_room;
+	uint64 probe_room;
 
 	char *refs; /* BlockRefs of ref_size each */
 	Size ref_size;
 	uint32 ref_count;
-	uint32 ref_room;
+	uint64 ref_room; /* in bytes */
 
-	Candidate *candidate; /* first a heap of near ones, then those behind */
-	uint64 candidates;
-	uint64 candidate_room;
-	uint64 near;
+	Pool rows; /* the place is the number of the block in refs, times 32, plus the row */
+	ItemPointerData *row_tid; /* [rows.count] */
+	uint64 row_tid_room;
 
 	Refined *refined; /* a heap, least bound first */
 	uint64 refineds;
@@ -108,7 +128,9 @@ typedef struct DsScan
 	int chain; /* -1: lists; DS_TIDS_ZERO, DS_TIDS_NULL, then 2: at the end */
 
 	char *spill; /* [layout.rows_at] sign bytes outside of the record */
+	uint64 spill_room;
 	char *page; /* [BLCKSZ] copy of a page of blocks */
+	uint64 page_room;
 } DsScan;
 
 /* Room for `count` elements in a scan's array; keeps what is there. */
@@ -120,8 +142,15 @@ extern void ds_scan_read_list(Relation index, DsScan *scan, uint32 list, ReadMod
 /* Ask for the pages of a list before they are needed. */
 extern void ds_scan_prefetch(Relation index, const DsScan *scan, uint32 list);
 
-/* The true bound of a candidate */
-extern double ds_scan_refine(Relation index, DsScan *scan, const Candidate *candidate);
+/* Load a list's first page into the processor's cache, if it was read before. */
+extern void ds_scan_touch(const DsScan *scan, uint32 list);
+
+/*
+ * True bounds of candidates, at most DS_REFINE_MOST, into refined[]; they come
+ * behind scan->refineds, which stays as it is, in any order.
+ */
+#define DS_REFINE_MOST 256
+extern void ds_scan_refine(Relation index, DsScan *scan, Candidate *candidate, uint32 count);
 
 /* Read the next page of row ids of scan->chain; false at its end. */
 extern bool ds_scan_read_tids(Relation index, DsScan *scan);

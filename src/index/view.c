@@ -29,6 +29,9 @@ typedef struct CacheEntry
 /* Views kept at most; the least recently used one goes. */
 #define CACHE_SIZE 64
 
+/* Pages whose buffers a view remembers at most, a power of two; four bytes each */
+#define RECENT_MOST (256 * 1024)
+
 static HTAB *cache = NULL;
 static MemoryContext cache_context = NULL;
 static uint64 clock_now = 0;
@@ -137,6 +140,26 @@ grow(DsView *view, void *array, uint32 *room, uint32 count, Size size)
 	return repalloc_huge(array, mul_size(count, size));
 }
 
+/* Room to remember in which buffers the pages of the index are (read.c) */
+static void
+remember_buffers(Relation index, DsView *view)
+{
+	uint64 pages = RelationGetNumberOfBlocks(index);
+	uint32 slots = 1024;
+
+	if (RelationUsesLocalBuffers(index))
+		return;
+	while (slots < pages && slots < RECENT_MOST)
+		slots *= 2;
+	if (view->recent != NULL && slots <= view->recent_mask + 1)
+		return;
+	if (view->recent != NULL)
+		pfree(view->recent);
+	view->recent = NULL;
+	view->recent = MemoryContextAllocZero(view->context, slots * sizeof(Buffer));
+	view->recent_mask = slots - 1;
+}
+
 /* Read what meta has and the view has not: new centroids, and the directory. */
 static void
 refresh(Relation index, DsView *view, const DsMeta *meta)
@@ -178,6 +201,8 @@ refresh(Relation index, DsView *view, const DsMeta *meta)
 	for (uint32 i = 0; i < meta->lists; i++)
 		if (view->entry[i].centroid >= view->centroids)
 			ds_page_corrupted(index, DS_META_BLOCK, "a list without a centroid");
+	ds_route_refresh(view);
+	remember_buffers(index, view);
 }
 
 /* Can this view be brought up to date, or must it be made anew? */
