@@ -4,6 +4,7 @@
  */
 #include "server.h"
 
+#include "access/xact.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "utils/guc.h"
@@ -78,6 +79,25 @@ poll_interrupts(void *context)
 }
 
 const DsCancel ds_server_cancel = {poll_interrupts, NULL};
+
+/*
+ * The variable itself, because since 17 the setting transaction_read_only
+ * cannot be changed for the time of a function.
+ */
+bool
+ds_read_only_begin(void)
+{
+	bool before = XactReadOnly;
+
+	XactReadOnly = true;
+	return before;
+}
+
+void
+ds_read_only_end(bool before)
+{
+	XactReadOnly = before;
+}
 
 int
 ds_sqlstate(DsCode code)

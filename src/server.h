@@ -41,6 +41,15 @@ extern const DsCancel ds_server_cancel;
  */
 extern void ds_check(DsCode code, const DsStatus *status);
 
+/*
+ * From here to ds_read_only_end() the transaction may not write: neither a
+ * statement that the user gave us to read from, nor a function that it calls.
+ * An error in between needs no care, because ending the (sub)transaction sets
+ * the mode back.
+ */
+extern bool ds_read_only_begin(void); /* what ds_read_only_end() must be given */
+extern void ds_read_only_end(bool before);
+
 /* The SQLSTATE that belongs to a code. */
 extern int ds_sqlstate(DsCode code);
 

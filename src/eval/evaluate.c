@@ -22,7 +22,6 @@
 #include "portability/instr_time.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
-#include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/plancache.h"
@@ -506,16 +505,14 @@ evaluate(Evaluation *eval)
 		void (*step)(Evaluation *);
 	} steps[] = {
 		{"query_sql", read_queries}, {"relevance_sql", read_relevance}, {"search_sql", search_all}};
-	int guc_level;
+	bool before;
 
 	eval->by_id = queries_create(eval->context, 256, NULL);
 	eval->groups_by_name = queries_create(eval->context, 16, NULL);
 	eval->documents = documents_create(eval->context, 1024, NULL);
 
 	/* functions that the statements call must not write either */
-	guc_level = NewGUCNestLevel();
-	(void) set_config_option("transaction_read_only", "on", PGC_USERSET, PGC_S_SESSION,
-							 GUC_ACTION_SAVE, true, 0, false);
+	before = ds_read_only_begin();
 	SPI_connect();
 	for (size_t i = 0; i < lengthof(steps); i++)
 	{
@@ -528,7 +525,7 @@ evaluate(Evaluation *eval)
 		error_context_stack = callback.previous;
 	}
 	SPI_finish();
-	AtEOXact_GUC(true, guc_level);
+	ds_read_only_end(before);
 }
 
 /* A text argument that must be there */

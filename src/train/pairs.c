@@ -15,7 +15,6 @@
 #include "miscadmin.h"
 #include "parser/parse_coerce.h"
 #include "utils/builtins.h"
-#include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/plancache.h"
@@ -211,15 +210,14 @@ read_row(DsPairs *pairs, const DsLearners *learners, HeapTuple tuple, TupleDesc 
 void
 ds_pairs_read(DsPairs *pairs, const char *source, const DsLearners *learners)
 {
-	int guc_level = NewGUCNestLevel();
+	bool before;
 	MemoryContext row_context;
 	TupleDesc desc;
 	SPIPlanPtr plan;
 	Portal portal;
 
 	/* functions that the query calls may not write either */
-	(void) set_config_option("transaction_read_only", "on", PGC_USERSET, PGC_S_SESSION,
-							 GUC_ACTION_SAVE, true, 0, false);
+	before = ds_read_only_begin();
 	PushActiveSnapshot(GetTransactionSnapshot());
 	plan = prepare_source(source, &desc);
 	check_columns(desc);
@@ -255,7 +253,7 @@ ds_pairs_read(DsPairs *pairs, const char *source, const DsLearners *learners)
 	SPI_freeplan(plan);
 	MemoryContextDelete(row_context);
 	PopActiveSnapshot();
-	AtEOXact_GUC(true, guc_level);
+	ds_read_only_end(before);
 }
 
 /* ---- from texts to ids ---- */
