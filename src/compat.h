@@ -118,4 +118,11 @@
 #define DS_VACUUM_DELAY_POINT() vacuum_delay_point()
 #endif
 
+/* does a role own a relation? (include catalog/pg_class.h and utils/acl.h) */
+#if PG_VERSION_NUM >= 160000
+#define ds_owns_class(class, role) object_ownercheck(RelationRelationId, class, role)
+#else
+#define ds_owns_class(class, role) pg_class_ownercheck(class, role)
+#endif
+
 #endif /* DS_COMPAT_H */
