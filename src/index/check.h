@@ -70,7 +70,7 @@ typedef struct Check
 
 /* A row of the result; block may be InvalidBlockNumber, tid NULL. */
 extern void ds_check_put(Check *check, const char *kind, BlockNumber block, ItemPointer tid,
-						 const char *format, ...) pg_attribute_printf(5, 6);
+						 const char *format, ...) __attribute__((format(printf, 5, 6)));
 
 /* How a message calls Entry.list */
 extern const char *ds_check_list_name(uint32 list);
