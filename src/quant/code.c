@@ -20,7 +20,7 @@
  *	   f s the point on the line of s that projects onto r: <f s, r> = |r|^2.
  *	   For a query w = q - c the estimate of <r, w> is f <s, w>; its error is
  *	   |r| |w| sqrt(1 - a^2) / a times a number that behaves like a normal
- *	   variable over sqrt(d - 1); DEVIATIONS of it make the bound.
+ *	   variable over sqrt(d - 1); BOUND_DEVIATIONS of it make the bound.
  *	3. A query must not be rotated or tabulated per list, so <s, w> is split
  *	   into <s, q> - <s, c>; the second part is known now and becomes a
  *	   constant of the row.  It is taken with s, not with r: the errors of the
@@ -70,14 +70,6 @@
 #include <string.h>
 
 #include "quant/scan.h"
-
-/*
- * How much of the error's scale the 1-bit bound allows, as in the paper,
- * section 5.2.4.  Times the deviation of a normal variable it is below the
- * truth for 97 or 98 rows of 100 (test_quant_code.c); the rest are found one
- * refinement later than they should be, or not, when ten others were nearer.
- */
-#define DEVIATIONS 1.9
 
 /* A placed vector longer than this is not encoded: 4 * (1e18)^2 is below FLT_MAX. */
 #define PLACE_LIMIT 1e18
@@ -195,7 +187,7 @@ encode_signs(const DsQuantizer *quantizer, const DsResidualSums *sums, DsCoded *
 		rest = fmax(0.0, rest);
 		factor = sums->square / sums->magnitude;
 		if (d > 1)
-			slack = DEVIATIONS * length * sqrt(rest / (1.0 - rest) / (double) (d - 1));
+			slack = BOUND_DEVIATIONS * length * sqrt(rest / (1.0 - rest) / (double) (d - 1));
 	}
 
 	if (quantizer->metric == DS_METRIC_IP)

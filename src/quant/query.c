@@ -151,7 +151,28 @@ ds_query_set(DsQuery *query, const float *q)
 	/* the query's own part, and what the row's part takes for certain */
 	query->rotation_slack = 2.0 * (quantizer->place_error * query->norm + quantizer->place_tiny);
 	make_table(query, sums.magnitude);
+	query->caution = 1.0f;
 	return query->place;
+}
+
+/*
+ * The deviations of one side that leave a part p of a normal distribution
+ * beyond (Abramowitz & Stegun, 26.2.23; p <= 0.5).
+ */
+static double
+normal_deviations(double p)
+{
+	double t = sqrt(-2.0 * log(p));
+
+	return t - (2.515517 + t * (0.802853 + t * 0.010328)) /
+				   (1.0 + t * (1.432788 + t * (0.189269 + t * 0.001308)));
+}
+
+void
+ds_query_set_misses(DsQuery *query, double misses)
+{
+	misses = misses > 1e-6 ? (misses < 0.5 ? misses : 0.5) : 1e-6;
+	query->caution = (float) (normal_deviations(misses) / BOUND_DEVIATIONS);
 }
 
 void
@@ -174,8 +195,8 @@ ds_query_probe(const DsQuery *query, const float *centroid, DsProbe *probe)
 static DsScanScale
 scan_scale(const DsQuery *query, const DsProbe *probe)
 {
-	return (DsScanScale){probe->base, probe->distance, query->table_step, query->table_offset,
-						 query->table_error};
+	return (DsScanScale){probe->base, probe->distance * query->caution, query->table_step,
+						 query->table_offset, query->table_error * query->caution};
 }
 
 /* nothing is known: every row must be looked at */

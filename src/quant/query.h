@@ -21,6 +21,10 @@
 #ifndef DS_QUANT_QUERY_H
 #define DS_QUANT_QUERY_H
 
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
+
 #include "quant/code.h"
 
 typedef struct DsScanLoops DsScanLoops; /* scan.h */
@@ -36,6 +40,7 @@ typedef struct DsQuery
 	float table_step; /* <s, q> = table_step * (sum of entries) + table_offset */
 	float table_offset;
 	float table_error; /* ... give or take this, with high probability */
+	float caution; /* 1-bit bounds are this many times as far below their estimates as usual */
 	double norm; /* |placed|, rounded up */
 	double sum; /* of placed */
 	double sum_error;
@@ -53,6 +58,13 @@ extern DsQuery *ds_query_new(const DsQuantizer *quantizer, DsArena *arena, DsSta
  * value, so that the executor decides.
  */
 extern DsPlace ds_query_set(DsQuery *query, const float *q);
+
+/*
+ * How many of the rows may have a 1-bit bound above their key: 0.025 or so
+ * after ds_query_set(), which is what the codes were made for; anything from
+ * 1e-6 to 0.5.  Fewer means that more rows look worth a refinement.
+ */
+extern void ds_query_set_misses(DsQuery *query, double misses);
 
 /* The query as seen from one centroid. */
 typedef struct DsProbe
@@ -105,6 +117,24 @@ extern void ds_query_refine(const DsQuery *query, const DsProbe *probe, const Ds
  * |y - c| <= radius (DsCoded.radius; the largest of the list).
  */
 extern double ds_query_list_bound(const DsQuery *query, const DsProbe *probe, double radius);
+
+/* Which of 32 numbers are at most limit: bit i for x[i] */
+static inline uint32_t
+ds_at_most(const float *x, float limit)
+{
+	uint32_t mask = 0;
+
+#ifdef __SSE2__
+	const __m128 limits = _mm_set1_ps(limit);
+
+	for (unsigned i = 0; i < 32; i += 4)
+		mask |= (uint32_t) _mm_movemask_ps(_mm_cmple_ps(_mm_loadu_ps(x + i), limits)) << i;
+#else
+	for (unsigned i = 0; i < 32; i++)
+		mask |= (uint32_t) (x[i] <= limit) << i;
+#endif
+	return mask;
+}
 
 /* A key in the operator's units (l2: its root), clamped to the operator's range. */
 extern double ds_query_key_to_operator(const DsQuery *query, double key);
