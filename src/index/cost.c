@@ -100,7 +100,7 @@ ds_list_key(const DsMeta *meta, double query_norm, float key, float radius)
 }
 
 /*
- * A scan pays for the first round before it returns a row: routing over all
+ * A scan pays for the first round before it returns a row: the codes of all
  * centroids, the blocks of the lists that it opens, and the codes of the rows
  * that it refines.  After that a row costs about what a row of any index does.
  * Pages are counted as random reads, and the planner adds the heap's.
@@ -167,7 +167,7 @@ ds_index_cost(PlannerInfo *root, IndexPath *path, double loop_count, Cost *start
 	code_pages = share * rows * layout.row_bytes / DS_PAGE_SPACE + 1;
 	open_pages = Min(share * list_pages + Min(50, code_pages), info->pages);
 	start = open_pages * random_page_cost_here +
-			(lists * dimension / 64 + share * rows * dimension / 256) * cpu_operator_cost;
+			(lists * dimension / 2048 + share * rows * dimension / 256) * cpu_operator_cost;
 	*startup = start;
 	*total = Max(start + costs.indexTotalCost, start);
 }
