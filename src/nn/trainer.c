@@ -28,8 +28,9 @@
  * four lists.  Adam then touches those rows only, so a step's cost does not
  * depend on the size of the table.
  *
- * Limits.  A batch is held in memory whole, with the scores: pairs * documents
- * numbers.  Memory grows to what the largest batch needs and stays.
+ * Limits.  A batch is held in memory whole, with (pairs + documents) * dims numbers
+ * of gradients a shard; of its scores, as many rows as 16 MB hold.  Memory grows
+ * to what the largest batch needs and stays.
  */
 #include "nn/trainer.h"
 
@@ -313,12 +314,15 @@ reserve_shard(DsTrainer *trainer, const DsTrainBatch *batch, size_t s)
 	document_tokens =
 		tokens_between(batch->document_offsets, shard->pair_begin, shard->pair_end) +
 		tokens_between(batch->document_offsets, shard->negative_begin, shard->negative_end);
-	if (!reserve(arena, room++, rows, batch->documents, sizeof(ds_real), &shard->scores) ||
+	shard->panel = ds_shard_panel(batch->documents, dims);
+	if (shard->panel > rows)
+		shard->panel = rows;
+	if (!reserve(arena, room++, shard->panel, batch->documents, sizeof(ds_real), &shard->scores) ||
 		!reserve(arena, room++, rows, dims, sizeof(ds_real), &shard->d_own_query) ||
 		!reserve(arena, room++, rows, dims, sizeof(ds_real), &shard->d_own_document) ||
 		!reserve(arena, room++, batch->pairs, dims, sizeof(ds_real), &shard->d_query) ||
 		!reserve(arena, room++, batch->documents, dims, sizeof(ds_real), &shard->d_document) ||
-		!reserve(arena, room++, rows + batch->documents, 1, sizeof(ds_real), &shard->norms))
+		!reserve(arena, room++, 2, batch->documents, sizeof(ds_real), &shard->norms))
 		return false;
 	if (encoder->config.shared)
 		return reserve_pass(trainer, &shard->pass[0], &encoder->config.tower[0], rows + documents,
@@ -566,12 +570,17 @@ ds_trainer_step(DsTrainer *trainer, const DsTrainBatch *batch, DsStepResult *res
 
 	if (code != DS_OK)
 		return code;
+	trainer->cancel = cancel;
+	for (int s = 0; s < DS_SHARDS; s++)
+		trainer->shard[s].cancelled = false;
 	for (size_t p = 0; p < sizeof(parts) / sizeof(parts[0]); p++)
 		for (int s = 0; s < DS_SHARDS; s++)
 		{
 			if (ds_cancelled(cancel))
 				return ds_fail(status, DS_CANCELLED, "cancelled");
 			parts[p](trainer, s);
+			if (trainer->shard[s].cancelled)
+				return ds_fail(status, DS_CANCELLED, "cancelled");
 		}
 	code = ds_trainer_reduce(trainer, result, status);
 	if (code == DS_OK)

@@ -197,36 +197,80 @@ ds_trainer_forward_shard(DsTrainer *trainer, int number)
 }
 
 /*
- * The softmax loss of the rows begin to begin + rows - 1 of "from" over all
- * "columns" of "to", whose row i belongs to row i of "from".  Adds to the
- * shard's loss.  own[rows, dims] gets the gradient by these rows of "from",
- * part[columns, dims] this shard's part of that by "to".
+ * How many rows of the scores are computed at a time: what is between two
+ * looks at the cancel callback, some 30 ms for the largest batches, and what
+ * the scores take of memory.  Ordinary batches are one piece.
+ */
+#ifdef DS_NN_DOUBLE
+#define PANEL_WORK 256 /* tests compare several pieces */
+#define PANEL_NUMBERS 64
+#else
+#define PANEL_WORK ((size_t) 1 << 28) /* products of two numbers */
+#define PANEL_NUMBERS ((size_t) 1 << 22)
+#endif
+
+size_t
+ds_shard_panel(size_t columns, size_t dims)
+{
+	size_t by_work = PANEL_WORK / columns / dims;
+	size_t by_memory = PANEL_NUMBERS / columns;
+	size_t rows = by_work < by_memory ? by_work : by_memory;
+
+	return rows > 0 ? rows : 1;
+}
+
+/* What rows first to ... of the shard's pairs leave out of the loss */
+static DsLossMask
+loss_mask(const DsTrainBatch *batch, size_t first)
+{
+	return (DsLossMask){
+		.row_query = batch->query_keys != NULL ? batch->query_keys + first : NULL,
+		.row_document = batch->document_keys != NULL ? batch->document_keys + first : NULL,
+		.column_query = batch->query_keys,
+		.column_document = batch->document_keys,
+		.paired = batch->pairs,
+	};
+}
+
+/*
+ * The softmax loss of the shard's rows of "from" over all "columns" of "to",
+ * whose row i belongs to row i of "from".  Adds to the shard's loss.
+ * own[rows, dims] gets the gradient by these rows of "from", part[columns,
+ * dims] this shard's part of that by "to".  What a cancelled one leaves is unfinished.
  */
 static void
 softmax_rows(const DsTrainer *trainer, Shard *shard, const ds_real *from, const ds_real *to,
 			 size_t columns, double weight, size_t *correct, ds_real *own, ds_real *part)
 {
-	const DsTrainBatch *batch = &trainer->batch;
-	size_t begin = shard->pair_begin;
-	size_t rows = shard->pair_end - begin;
+	size_t rows = shard->pair_end - shard->pair_begin;
 	size_t dims = trainer->encoder->dims;
-	double d_scale;
-	DsLossMask mask = {
-		.row_query = batch->query_keys != NULL ? batch->query_keys + begin : NULL,
-		.row_document = batch->document_keys != NULL ? batch->document_keys + begin : NULL,
-		.column_query = batch->query_keys,
-		.column_document = batch->document_keys,
-		.paired = batch->pairs,
-	};
+	size_t n;
 
-	matrix_product(0, 1, rows, columns, dims, from + begin * dims, dims, to, dims, 0, shard->scores,
-				   columns);
-	shard->loss += ds_softmax_loss(shard->scores, rows, columns, begin, &mask,
-								   ds_shard_scale(trainer), weight, &d_scale, correct);
-	shard->d_scale += d_scale;
-	matrix_product(0, 0, rows, dims, columns, shard->scores, columns, to, dims, 0, own, dims);
-	matrix_product(1, 0, columns, dims, rows, shard->scores, columns, from + begin * dims, dims, 0,
-				   part, dims);
+	for (size_t at = 0; at < rows; at += n)
+	{
+		size_t first = shard->pair_begin + at;
+		const ds_real *x = from + first * dims;
+		DsLossMask mask = loss_mask(&trainer->batch, first);
+		double d_scale;
+		size_t right;
+
+		n = rows - at < shard->panel ? rows - at : shard->panel;
+		if (at > 0 && ds_cancelled(trainer->cancel))
+		{
+			shard->cancelled = true;
+			return;
+		}
+		matrix_product(0, 1, n, columns, dims, x, dims, to, dims, 0, shard->scores, columns);
+		shard->loss += ds_softmax_loss(shard->scores, n, columns, first, &mask,
+									   ds_shard_scale(trainer), weight, &d_scale, &right);
+		shard->d_scale += d_scale;
+		if (correct != NULL)
+			*correct += right;
+		matrix_product(0, 0, n, dims, columns, shard->scores, columns, to, dims, 0, own + at * dims,
+					   dims);
+		matrix_product(1, 0, columns, dims, n, shard->scores, columns, x, dims, at > 0 ? 1 : 0,
+					   part, dims);
+	}
 }
 
 /* d[dims] = 2 * (sum * x - d): what is left to do when d is the sum of gradients times vectors */
@@ -237,56 +281,79 @@ finish_distance(ds_real *d, const ds_real *x, double sum, size_t dims)
 		d[c] = 2 * ((ds_real) sum * x[c] - d[c]);
 }
 
-/* |q - p|^2 = |q|^2 + |p|^2 - 2 <q, p>; the gradients follow from that of the distances */
+/*
+ * The contrastive loss of the rows at to at + n - 1 of the shard.
+ * |q - p|^2 = |q|^2 + |p|^2 - 2 <q, p>; the gradients follow from that of the distances.
+ */
 static void
-contrastive_rows(const DsTrainer *trainer, Shard *shard)
+contrastive_panel(const DsTrainer *trainer, Shard *shard, size_t at, size_t n)
 {
 	const DsNnKernels *kernels = ds_nn_kernels();
 	const DsTrainBatch *batch = &trainer->batch;
-	size_t begin = shard->pair_begin;
-	size_t rows = shard->pair_end - begin;
+	size_t first = shard->pair_begin + at;
 	size_t columns = batch->documents;
 	size_t dims = trainer->encoder->dims;
-	const ds_real *query = trainer->query + begin * dims;
-	ds_real *norms = shard->norms;
-	ds_real *sums = shard->norms + rows; /* after the loss: sums of the columns' gradients */
-	DsLossMask mask = {
-		.row_query = batch->query_keys != NULL ? batch->query_keys + begin : NULL,
-		.row_document = batch->document_keys != NULL ? batch->document_keys + begin : NULL,
-		.column_query = batch->query_keys,
-		.column_document = batch->document_keys,
-		.paired = batch->pairs,
-	};
+	const ds_real *query = trainer->query + first * dims;
+	const ds_real *norms = shard->norms;
+	ds_real *sums = shard->norms + columns;
+	DsLossMask mask = loss_mask(batch, first);
+	size_t right;
 
-	for (size_t i = 0; i < rows; i++)
-		norms[i] = kernels->dot(query + i * dims, query + i * dims, dims);
-	for (size_t j = 0; j < columns; j++)
-		sums[j] = kernels->dot(trainer->document + j * dims, trainer->document + j * dims, dims);
-	matrix_product(0, 1, rows, columns, dims, query, dims, trainer->document, dims, 0,
-				   shard->scores, columns);
-	for (size_t i = 0; i < rows; i++)
+	matrix_product(0, 1, n, columns, dims, query, dims, trainer->document, dims, 0, shard->scores,
+				   columns);
+	for (size_t i = 0; i < n; i++)
+	{
+		ds_real norm = kernels->dot(query + i * dims, query + i * dims, dims);
+
 		for (size_t j = 0; j < columns; j++)
 		{
-			ds_real square = norms[i] + sums[j] - 2 * shard->scores[i * columns + j];
+			ds_real square = norm + norms[j] - 2 * shard->scores[i * columns + j];
 
 			shard->scores[i * columns + j] = square < 0 ? 0 : square;
 		}
-	shard->loss +=
-		ds_contrastive_loss(shard->scores, rows, columns, begin, &mask, trainer->config.margin,
-							1.0 / (double) batch->pairs, &shard->correct);
-	matrix_product(0, 0, rows, dims, columns, shard->scores, columns, trainer->document, dims, 0,
-				   shard->d_own_query, dims);
-	matrix_product(1, 0, columns, dims, rows, shard->scores, columns, query, dims, 0,
+	}
+	shard->loss += ds_contrastive_loss(shard->scores, n, columns, first, &mask,
+									   trainer->config.margin, 1.0 / (double) batch->pairs, &right);
+	shard->correct += right;
+	matrix_product(0, 0, n, dims, columns, shard->scores, columns, trainer->document, dims, 0,
+				   shard->d_own_query + at * dims, dims);
+	matrix_product(1, 0, columns, dims, n, shard->scores, columns, query, dims, at > 0 ? 1 : 0,
 				   shard->d_document, dims);
-	memset(sums, 0, columns * sizeof(ds_real));
-	for (size_t i = 0; i < rows; i++)
+	for (size_t i = 0; i < n; i++)
 	{
 		double sum = 0;
 
 		for (size_t j = 0; j < columns; j++)
 			sum += (double) shard->scores[i * columns + j];
 		kernels->add(sums, shard->scores + i * columns, columns);
-		finish_distance(shard->d_own_query + i * dims, query + i * dims, sum, dims);
+		finish_distance(shard->d_own_query + (at + i) * dims, query + i * dims, sum, dims);
+	}
+}
+
+/* Like softmax_rows() */
+static void
+contrastive_rows(const DsTrainer *trainer, Shard *shard)
+{
+	const DsNnKernels *kernels = ds_nn_kernels();
+	size_t rows = shard->pair_end - shard->pair_begin;
+	size_t columns = trainer->batch.documents;
+	size_t dims = trainer->encoder->dims;
+	ds_real *norms = shard->norms; /* of the documents */
+	ds_real *sums = shard->norms + columns; /* of the columns' gradients */
+	size_t n;
+
+	for (size_t j = 0; j < columns; j++)
+		norms[j] = kernels->dot(trainer->document + j * dims, trainer->document + j * dims, dims);
+	memset(sums, 0, columns * sizeof(ds_real));
+	for (size_t at = 0; at < rows; at += n)
+	{
+		n = rows - at < shard->panel ? rows - at : shard->panel;
+		if (at > 0 && ds_cancelled(trainer->cancel))
+		{
+			shard->cancelled = true;
+			return;
+		}
+		contrastive_panel(trainer, shard, at, n);
 	}
 	for (size_t j = 0; j < columns; j++)
 		finish_distance(shard->d_document + j * dims, trainer->document + j * dims,
@@ -302,6 +369,7 @@ ds_trainer_loss_shard(DsTrainer *trainer, int number)
 	size_t rows = shard->pair_end - shard->pair_begin;
 	double weight = 1.0 / (double) batch->pairs;
 
+	shard->cancelled = false;
 	shard->loss = 0;
 	shard->d_scale = 0;
 	shard->correct = 0;

@@ -55,15 +55,17 @@ typedef struct Shard
 	size_t negative_begin; /* counted among the batch's documents */
 	size_t negative_end;
 	Pass pass[2]; /* by tower */
-	ds_real *scores; /* [pairs of the shard, documents] */
+	size_t panel; /* rows of the scores that are computed at a time */
+	ds_real *scores; /* [panel, documents] */
 	ds_real *d_own_query; /* [pairs of the shard, dims] by this shard's rows of the loss */
 	ds_real *d_own_document;
 	ds_real *d_query; /* [pairs, dims] this shard's part of the gradient by all queries */
 	ds_real *d_document; /* [documents, dims] and by all documents */
-	ds_real *norms; /* [pairs of the shard + documents] squared */
+	ds_real *norms; /* [documents] squared, and as many sums */
 	double loss;
 	double d_scale;
 	size_t correct;
+	bool cancelled; /* in the midst of the loss */
 	Room room[6];
 } Shard;
 
@@ -75,6 +77,7 @@ struct DsTrainer
 	uint64_t steps; /* made */
 	DsParameter *state; /* [2 * parameters]: means, then variances */
 	DsTrainBatch batch;
+	const DsCancel *cancel; /* of the step, or NULL */
 	ds_real *query; /* [pairs, dims] the vectors of the batch */
 	ds_real *document; /* [documents, dims] */
 	Shard shard[DS_SHARDS];
@@ -94,6 +97,9 @@ trainer_towers(const DsTrainer *trainer)
 {
 	return trainer->encoder->config.shared ? 1 : 2;
 }
+
+/* rows of the scores, [rows, columns] from vectors of so many dims, to compute at a time */
+extern size_t ds_shard_panel(size_t columns, size_t dims);
 
 /* multiplier of the scores: 1 / temperature */
 extern double ds_shard_scale(const DsTrainer *trainer);

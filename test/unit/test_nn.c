@@ -584,6 +584,60 @@ test_training(void)
 	ds_arena_free(&arena);
 }
 
+/* The scores of a large batch are computed in pieces: a step can be cancelled between them. */
+static void
+test_large_batch(DsLoss loss)
+{
+	enum
+	{
+		PAIRS = 4800
+	};
+	static uint32_t ids[2][PAIRS];
+	static size_t offsets[PAIRS + 1];
+	DsDualEncoderConfig c = small_config(true);
+	DsTrainConfig t = ds_train_defaults;
+	DsDualEncoder e;
+	DsDualEncoder before;
+	DsTrainer *trainer;
+	DsArena arena;
+	DsStatus status;
+	DsStepResult result;
+	DsTrainBatch batch = {.pairs = PAIRS,
+						  .documents = PAIRS,
+						  .query_ids = ids[0],
+						  .query_offsets = offsets,
+						  .document_ids = ids[1],
+						  .document_offsets = offsets};
+	int polls = 1000;
+	DsCancel cancel = {after_a_while, &polls};
+	int stopped = 1;
+
+	t.loss = loss;
+	for (size_t i = 0; i < PAIRS; i++)
+	{
+		offsets[i + 1] = i + 1;
+		ids[0][i] = (uint32_t) ds_random_below(&dice, VOCABULARY);
+		ids[1][i] = (uint32_t) ds_random_below(&dice, VOCABULARY);
+	}
+	ds_arena_init(&arena, NULL);
+	make_encoder(&e, &c, &arena);
+	make_encoder(&before, &c, &arena);
+	CHECK(ds_trainer_create(&e, &t, &arena, &trainer, &status) == DS_OK, "a trainer");
+	for (int stop = 5; stop < 8; stop++)
+	{
+		polls = stop;
+		stopped =
+			stopped && ds_trainer_step(trainer, &batch, &result, &cancel, &status) == DS_CANCELLED;
+	}
+	CHECK(stopped && same_values(&e, &before), "a large step is cancelled within the loss");
+	polls = 1000;
+	CHECK(ds_trainer_step(trainer, &batch, &result, &cancel, &status) == DS_OK &&
+			  !same_values(&e, &before),
+		  "and runs: %s", status.message);
+	CHECK(1000 - polls > 12, "a large step looks %d times whether it is cancelled", 1000 - polls);
+	ds_arena_free(&arena);
+}
+
 static void
 test_training_errors(void)
 {
@@ -736,6 +790,8 @@ main(void)
 	test_optimizer();
 	test_encoder();
 	test_training();
+	test_large_batch(DS_LOSS_SOFTMAX);
+	test_large_batch(DS_LOSS_CONTRASTIVE);
 	test_training_errors();
 	test_clipping();
 	return unit_done();
