@@ -33,7 +33,6 @@ typedef struct DsCatalog
 #define DS_MODEL_CONFIG 5
 #define DS_MODEL_DIMS 6
 #define DS_MODEL_VERSION 7
-#define DS_MODEL_COLUMNS 8
 
 #define DS_VERSION_MODEL 1
 #define DS_VERSION_VERSION 2
@@ -46,7 +45,6 @@ typedef struct DsCatalog
 #define DS_TENSOR_DTYPE 5
 #define DS_TENSOR_SHAPE 6
 #define DS_TENSOR_DATA 7
-#define DS_TENSOR_COLUMNS 7
 
 /* Looked up once, and again after one of the tables has changed */
 extern const DsCatalog *ds_catalog(void);

@@ -137,21 +137,27 @@ remember_last(FmgrInfo *flinfo, DsModelKey key, DsSide side, const char *text, s
 
 	if (last == NULL)
 		flinfo->fn_extra = last = MemoryContextAllocZero(flinfo->fn_mcxt, sizeof(LastText));
+	/* an error in between leaves what was there, whole */
 	if (last->text == NULL || last->capacity < length)
 	{
+		char *grown = MemoryContextAlloc(flinfo->fn_mcxt, length + 64);
+
 		if (last->text != NULL)
+		{
+			memcpy(grown, last->text, last->length);
 			pfree(last->text);
-		last->text = NULL;
+		}
+		last->text = grown;
 		last->capacity = length + 64;
-		last->text = MemoryContextAlloc(flinfo->fn_mcxt, last->capacity);
 	}
 	if (last->x == NULL || last->dims != dims)
 	{
+		float *other = MemoryContextAlloc(flinfo->fn_mcxt, sizeof(float) * (Size) dims);
+
 		if (last->x != NULL)
 			pfree(last->x);
-		last->x = NULL;
+		last->x = other;
 		last->dims = dims;
-		last->x = MemoryContextAlloc(flinfo->fn_mcxt, sizeof(float) * (Size) dims);
 	}
 	last->key = key;
 	last->side = side;

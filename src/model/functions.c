@@ -85,6 +85,8 @@ ds_sql_drop_model(PG_FUNCTION_ARGS)
 	PreventCommandIfReadOnly("ds_drop_model()");
 	ds_model_find_owned(name_argument(fcinfo, 0), &row);
 	ds_model_lock(row.name, false);
+	/* while the lock was someone else's, the name may have come to mean another model */
+	ds_model_find_owned(row.name, &row);
 	SPI_connect();
 	ds_catalog_enter(&scope);
 	values[0] = Int32GetDatum(row.id);

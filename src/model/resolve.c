@@ -172,8 +172,9 @@ ds_sql_may_use_model(PG_FUNCTION_ARGS)
 static void
 read_row(HeapTuple tuple, TupleDesc desc, DsModelRow *row)
 {
-	Datum values[DS_MODEL_COLUMNS];
-	bool nulls[DS_MODEL_COLUMNS];
+	/* a later version of the extension may have more columns than this library knows */
+	Datum *values = palloc(sizeof(Datum) * desc->natts);
+	bool *nulls = palloc(sizeof(bool) * desc->natts);
 
 	heap_deform_tuple(tuple, desc, values, nulls);
 	row->id = DatumGetInt32(values[DS_MODEL_ID - 1]);

@@ -94,8 +94,8 @@ static void
 begin_tensor(DsModel *model, const char *name, const char *dtype, HeapTuple tuple, TupleDesc desc,
 			 Tensor *tensor)
 {
-	Datum values[DS_TENSOR_COLUMNS];
-	bool nulls[DS_TENSOR_COLUMNS];
+	Datum *values = palloc(sizeof(Datum) * desc->natts);
+	bool *nulls = palloc(sizeof(bool) * desc->natts);
 	ArrayType *shape;
 	char *found;
 	size_t bytes;
