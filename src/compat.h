@@ -125,4 +125,13 @@
 #define ds_owns_class(class, role) pg_class_ownercheck(class, role)
 #endif
 
+/* a scan of an index counts its searches since 18 */
+#if PG_VERSION_NUM >= 180000
+#define ds_index_beginscan(heap, index, snapshot, keys, orderbys) \
+	index_beginscan(heap, index, snapshot, NULL, keys, orderbys)
+#else
+#define ds_index_beginscan(heap, index, snapshot, keys, orderbys) \
+	index_beginscan(heap, index, snapshot, keys, orderbys)
+#endif
+
 #endif /* DS_COMPAT_H */

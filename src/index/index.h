@@ -7,6 +7,7 @@
 
 #include "index/page.h"
 #include "quant/query.h"
+#include "vector/embedding.h"
 
 #include "access/amapi.h"
 #include "access/generic_xlog.h"
@@ -244,6 +245,17 @@ extern bool ds_index_insert(Relation index, Datum *values, bool *isnull, ItemPoi
  * somebody else is changing lists; nothing was done then.
  */
 extern bool ds_list_rewrite(Relation index, uint32 list, bool split);
+
+/*
+ * Write a list anew, with rows encoded for its own centroid where the callback
+ * gives their vectors (as the user gave them; false: this row stays as it is).
+ * Takes the locks and waits for them.  Returns how many rows were encoded; 0
+ * when there was nothing to do: all rows are coded for the list's centroid
+ * and no third of the places is free.
+ */
+typedef bool (*DsVectorCallback)(void *state, ItemPointer tid, DsEmbeddingView *vector);
+
+extern uint64 ds_list_recode(Relation index, uint32 list, DsVectorCallback callback, void *state);
 
 extern IndexScanDesc ds_index_begin(Relation index, int keys, int orderbys);
 extern void ds_index_rescan(IndexScanDesc scan, ScanKey keys, int nkeys, ScanKey orderbys,

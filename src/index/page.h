@@ -123,6 +123,7 @@ extern const uint32 ds_curve_rows[DS_CURVE_ROWS];
 extern const double ds_curve_recalls[DS_CURVE_RECALLS];
 
 #define DS_META_ORIGIN 0x0001 /* the first vector is the origin of the quantizer */
+#define DS_META_CALIBRATED 0x0002 /* the curve is of the user's own queries */
 
 typedef struct DsMeta
 {

@@ -396,3 +396,109 @@ ds_list_rewrite(Relation index, uint32 list, bool split)
 	ds_unlock_shape(index, ExclusiveLock);
 	return true;
 }
+
+/* ---- rows encoded again ---- */
+
+/* Encode the rows that can be read for the list's centroid; how many that were. */
+static uint64
+recode_rows(Rewrite *rewrite, DsVectorCallback callback, void *state, float *radius)
+{
+	DsView *view = rewrite->view;
+	const DsLayout *layout = &view->layout;
+	uint32 d = view->meta.dimension;
+	uint32 target = view->entry[rewrite->list].centroid;
+	const float *centroid = ds_view_centroid(view, target);
+	float *y = palloc(sizeof(float) * d);
+	uint64 recoded = 0;
+
+	*radius = 0;
+	for (uint64 i = 0; i < rewrite->rows; i++)
+	{
+		DsRow *row = &rewrite->moved[i].row;
+		DsEmbeddingView vector;
+		DsPlace place;
+		double reach;
+
+		CHECK_FOR_INTERRUPTS();
+		if (callback(state, &row->tid, &vector))
+		{
+			uint8 *codes = (uint8 *) row->signs;
+			DsCoded coded = {.signs = codes, .bytes = (int8 *) codes + layout->groups};
+
+			ds_view_check_dimension(view, vector.dim);
+			place = ds_quantizer_place(&view->quantizer, vector.x, y);
+			if (place == DS_PLACE_ZERO)
+				ds_page_corrupted(rewrite->index, view->entry[rewrite->list].head,
+								  "a row of length zero is in a list");
+			ds_quantizer_encode(&view->quantizer, place, y, centroid, &coded);
+			row->sign = coded.sign;
+			row->factors = coded.row;
+			row->centroid = target;
+			reach = coded.radius;
+			recoded++;
+		}
+		else
+		{
+			/* as in divide() */
+			remember(rewrite, row, y);
+			reach = sqrt(ds_kernels()->l2_squared_wide(y, centroid, d)) * (1 + 1e-6) +
+					row->factors.error;
+			reach = nextafterf((float) reach, INFINITY);
+		}
+		if (!(reach <= *radius))
+			*radius = reach == reach ? (float) reach : INFINITY;
+	}
+	pfree(y);
+	return recoded;
+}
+
+static uint64
+recode_list(Relation index, uint32 list, DsVectorCallback callback, void *state)
+{
+	Rewrite rewrite = {index, ds_view_get(index), list, NULL, 0, 0, 0};
+	DsView *view = rewrite.view;
+	DsListEntry entry;
+	DsMeta meta;
+	uint64 foreign = 0;
+	uint64 recoded;
+	float radius;
+
+	if (list >= view->meta.lists)
+		return 0;
+	collect(&rewrite);
+	for (uint64 i = 0; i < rewrite.rows; i++)
+		foreign += rewrite.moved[i].row.centroid != view->entry[list].centroid;
+	if (foreign == 0 && rewrite.places - rewrite.rows < Max(rewrite.places / 3, 2 * DS_BLOCK_ROWS))
+		return 0;
+
+	/* the callback may run anything, so the view must not go */
+	ds_view_pin(view, CurrentMemoryContext);
+	recoded = recode_rows(&rewrite, callback, state, &radius);
+	qsort(rewrite.moved, rewrite.rows, sizeof(Moved), compare_moved);
+	entry = view->entry[list];
+	ds_meta_read(index, &meta);
+	write_part(&rewrite, 0, rewrite.rows, list, take_generations(index, 1), &entry);
+	entry.radius = radius;
+	flip(&rewrite, &meta, &entry, 1);
+	return recoded;
+}
+
+uint64
+ds_list_recode(Relation index, uint32 list, DsVectorCallback callback, void *state)
+{
+	MemoryContext context;
+	MemoryContext old;
+	uint64 recoded;
+
+	ds_lock_shape(index, ExclusiveLock);
+	ds_lock_list(index, list, ExclusiveLock);
+	context =
+		AllocSetContextCreate(CurrentMemoryContext, "deepsearch rewrite", ALLOCSET_DEFAULT_SIZES);
+	old = MemoryContextSwitchTo(context);
+	recoded = recode_list(index, list, callback, state);
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(context);
+	ds_unlock_list(index, list, ExclusiveLock);
+	ds_unlock_shape(index, ExclusiveLock);
+	return recoded;
+}
