@@ -359,7 +359,8 @@ ds_sql_clean(PG_FUNCTION_ARGS)
 	if (bound > MaxAllocHugeSize)
 		ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED), errmsg("text is too long")));
 	out = MemoryContextAllocHuge(CurrentMemoryContext, Max(bound, 1));
-	length = ds_clean(&options, utf8.data, utf8.length, out, bound);
+	length = ds_clean_long(&options, utf8.data, utf8.length, out, bound, &ds_server_cancel);
+	CHECK_FOR_INTERRUPTS();
 	if (length > MaxAllocSize - VARHDRSZ)
 		ereport(ERROR,
 				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED), errmsg("cleaned text is too long")));
@@ -396,6 +397,7 @@ ds_sql_tokenize(PG_FUNCTION_ARGS)
 	MemoryContextSwitchTo(caller);
 
 	count = ds_tokenizer_encode(tokenizer, tokens, utf8.data, utf8.length);
+	CHECK_FOR_INTERRUPTS();
 	for (size_t i = 0; i < count; i++)
 	{
 		Datum values[3];

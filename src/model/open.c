@@ -94,9 +94,12 @@ load(DsModelKey key)
 	caller = MemoryContextSwitchTo(work);
 	ds_store_load(model);
 	for (int t = 0; t < ds_config_towers(&model->config); t++)
+	{
 		ds_check(
 			ds_tokenizer_scratch(&model->tokenizer[t], &model->arena, &model->tokens[t], &status),
 			&status);
+		model->tokens[t].cancel = &ds_server_cancel;
+	}
 	if (model->config.shared)
 		model->tokens[1] = model->tokens[0];
 	model->scratch =

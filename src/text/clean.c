@@ -33,6 +33,9 @@
 #include "text/unicode.h"
 #include "text/utf8.h"
 
+/* characters, some milliseconds, between two looks at the cancel callback */
+#define CANCEL_CHARACTERS 65536
+
 const DsCleanOptions ds_clean_defaults = {
 	.fold_width = true,
 	.fold_case = true,
@@ -325,6 +328,14 @@ ds_clean_bound(size_t length)
 size_t
 ds_clean(const DsCleanOptions *options, const char *text, size_t length, char *out, size_t capacity)
 {
+	return ds_clean_long(options, text, length, out, capacity, NULL);
+}
+
+size_t
+ds_clean_long(const DsCleanOptions *options, const char *text, size_t length, char *out,
+			  size_t capacity, const DsCancel *cancel)
+{
+	uint32_t number = 0;
 	Cleaner cleaner = {.options = options, .out = out, .capacity = capacity};
 
 	if (length == 0)
@@ -336,6 +347,8 @@ ds_clean(const DsCleanOptions *options, const char *text, size_t length, char *o
 		uint32_t c;
 		size_t size;
 
+		if (++number % CANCEL_CHARACTERS == 0 && ds_cancelled(cancel))
+			break;
 		if (options->strip_html && *cleaner.p == '<' && skip_tag(&cleaner))
 			c = ' ';
 		else if (!(options->strip_html && *cleaner.p == '&' && read_entity(&cleaner, &c)))

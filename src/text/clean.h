@@ -15,6 +15,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/status.h"
+
 typedef struct DsCleanOptions
 {
 	/* ＡＢＣ１２３ to ABC123, ideographic space to space, halfwidth katakana to katakana */
@@ -44,5 +46,9 @@ extern size_t ds_clean_bound(size_t length);
  */
 extern size_t ds_clean(const DsCleanOptions *options, const char *text, size_t length, char *out,
 					   size_t capacity);
+
+/* The same, for texts of any length: stops early when it is cancelled, which the caller finds out. */
+extern size_t ds_clean_long(const DsCleanOptions *options, const char *text, size_t length,
+							char *out, size_t capacity, const DsCancel *cancel);
 
 #endif /* DS_CLEAN_H */

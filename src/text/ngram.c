@@ -161,8 +161,8 @@ ds_ngram_features(const DsTokenizerConfig *config, DsTokenScratch *scratch, cons
 	DsCharClass run_class = DS_CHAR_SEPARATOR;
 	bool room = true;
 
-	scratch->clean_length =
-		ds_clean(&config->clean, text, length, scratch->clean, scratch->clean_capacity);
+	scratch->clean_length = ds_clean_long(&config->clean, text, length, scratch->clean,
+										  scratch->clean_capacity, scratch->cancel);
 	end = base + scratch->clean_length;
 	while (room)
 	{
@@ -218,6 +218,7 @@ ds_ngram_scratch(const DsTokenizerConfig *config, DsArena *arena, DsTokenScratch
 	size_t bytes = tokens * CLEAN_BYTES_PER_TOKEN;
 
 	scratch->clean_length = 0;
+	scratch->cancel = NULL;
 	scratch->clean_capacity = bytes;
 	scratch->ids = ds_arena_alloc(arena, tokens, sizeof(uint32_t));
 	scratch->begins = ds_arena_alloc(arena, tokens, sizeof(uint32_t));

@@ -111,6 +111,8 @@ typedef struct DsTokenScratch
 	uint32_t *ends; /* [max_tokens] and the one behind its last */
 	char *clean; /* the cleaned text (as much of it as was looked at) */
 	size_t clean_length;
+	/* NULL at first; once it says so, long texts are cut short, and the caller looks again */
+	const DsCancel *cancel;
 	/* private */
 	size_t clean_capacity;
 	uint32_t *characters;

@@ -225,6 +225,7 @@ read_pairs(Training *t)
 								   &status),
 				 &status);
 		ds_check(ds_tokenizer_scratch(&t->tokenizer[i], &t->arena, &scratch[i], &status), &status);
+		scratch[i].cancel = &ds_server_cancel;
 	}
 	MemoryContextDelete(learning_context);
 	if (t->config.shared)

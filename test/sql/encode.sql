@@ -154,3 +154,18 @@ SELECT ds_clean('') = '' AS empty;
 SELECT ds_drop_model('renamed');
 DROP TABLE clicks;
 DROP FUNCTION encoded, two;
+
+-- long texts can be cancelled
+CREATE TABLE spaces AS SELECT repeat(' ', 100000000) AS t;
+SET statement_timeout = '500ms';
+DO $$
+DECLARE
+	began timestamptz := clock_timestamp();
+BEGIN
+	PERFORM length(ds_clean(t)) FROM spaces;
+	RAISE 'cleaning was faster than this test expects';
+EXCEPTION WHEN query_canceled THEN
+	IF clock_timestamp() - began > interval '1.5 s' THEN RAISE 'cancelled too late'; END IF;
+END $$;
+RESET statement_timeout;
+DROP TABLE spaces;
