@@ -8,7 +8,7 @@
  *		once, which warms caches and tells the recall over the first K of SET;
  *		then CLIENTS processes, each with its own connection, repeat them for
  *		SECONDS; before and after, a prepared SELECT 1 tells the floor.  Prints
- *		recall, rows (mean), floor ms, mean ms, median ms, p99 ms, queries/s of
+ *		recall, rows (mean), floor ms (median), mean ms, median ms, p99 ms, queries/s of
  *		all clients; and, if STATS is given, a statement that after a query tells
  *		an int8 about it (heap rows fetched, say): its median and p99, else - -.
  *	index_client first FILE QUERY
@@ -190,20 +190,24 @@ get32(const char *from)
 	return (int32_t) ntohl(bits);
 }
 
-/* mean ms of a prepared SELECT 1 */
+/* median ms of a prepared SELECT 1 */
 static double
 measure_floor(PGconn *connection)
 {
-	double started = 0;
-	int runs = 4000;
-
-	for (int i = -200; i < runs; i++)
+	enum
 	{
-		if (i == 0)
-			started = now();
+		RUNS = 4000
+	};
+	static double sample[RUNS];
+
+	for (int i = -200; i < RUNS; i++)
+	{
+		double started = now();
+
 		PQclear(check(connection, PQexecPrepared(connection, "floor", 0, NULL, NULL, NULL, 1)));
+		sample[i < 0 ? 0 : i] = now() - started;
 	}
-	return (now() - started) / runs;
+	return quantile(sample, RUNS, 0.5);
 }
 
 /* Repeat the queries for so long; how many samples (ms) there are now. */
