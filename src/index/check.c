@@ -242,7 +242,9 @@ walk_directory(Check *check, uint32 number pg_attribute_unused())
 	}
 	for (int stage = 0; stage < DS_CURVE_ROWS; stage++)
 		for (int i = 0; i < DS_CURVE_RECALLS && meta->curve_lists > 0; i++)
-			if (meta->curve[stage][i] < 1 || meta->curve[stage][i] > meta->curve_lists ||
+			if (!(meta->curve_gap[stage][i] >= 0) ||
+				(i > 0 && meta->curve_gap[stage][i] < meta->curve_gap[stage][i - 1]) ||
+				meta->curve[stage][i] < 1 || meta->curve[stage][i] > meta->curve_lists ||
 				(i > 0 && meta->curve[stage][i] < meta->curve[stage][i - 1]))
 			{
 				ds_check_put(check, "metapage", DS_META_BLOCK, NULL,

@@ -19,9 +19,11 @@ const double ds_curve_recalls[DS_CURVE_RECALLS] = {0.5,	 0.7,  0.8,	 0.9,	0.95,
 
 /*
  * How far beyond the target the curve is read: the curve was measured on a few
- * hundred rows of the table, and queries are not rows.
+ * hundred rows of the table, and queries are not rows.  The gap is read farther,
+ * because it follows the neighbours that were seen more closely.
  */
 #define RECALL_MARGIN 0.4
+#define GAP_MARGIN 0.7
 
 /*
  * Where rows come in tight groups, the curve says that one list holds what is
@@ -33,6 +35,39 @@ const double ds_curve_recalls[DS_CURVE_RECALLS] = {0.5,	 0.7,  0.8,	 0.9,	0.95,
  * 0.94, four 0.978, six 0.986, eight 0.990.  A list more costs 1 to 2 us there.
  */
 #define LEAST_PROBES 2.0
+
+/*
+ * A point of the curve: the lower of the two between which `wanted` is, and
+ * how far it is to the next; in the logarithm of what is missed.
+ */
+static int
+curve_point(double wanted, double *part)
+{
+	int i = 0;
+	double low;
+	double high;
+
+	while (i < DS_CURVE_RECALLS - 2 && ds_curve_recalls[i + 1] < wanted)
+		i++;
+	low = log(1 - ds_curve_recalls[i]);
+	high = log(1 - ds_curve_recalls[i + 1]);
+	*part = (low - log(Max(1 - wanted, 1e-9))) / (low - high);
+	*part = Max(*part, 0);
+	return i;
+}
+
+static double
+wanted_for(double recall)
+{
+	return recall + RECALL_MARGIN * (1 - recall);
+}
+
+/* Lists that a scan opens whatever their distance */
+uint32
+ds_least_probes(double recall)
+{
+	return (uint32) ceil(LEAST_PROBES * -log(Max(1 - wanted_for(recall), 1e-6)));
+}
 
 /*
  * Lists to open so that a scan finds `recall` of the nearest
@@ -47,37 +82,50 @@ uint32
 ds_probes_for(const DsMeta *meta, int stage, double recall)
 {
 	static const double stage_factor[DS_CURVE_ROWS] = {1, 1.8, 4};
-	double wanted = recall + RECALL_MARGIN * (1 - recall);
+	double wanted = wanted_for(recall);
 	double probes;
 
 	if (meta->lists == 0)
 		return 0;
 	if (meta->curve_lists > 0)
 	{
-		int i = 0;
+		double part;
+		int i = curve_point(wanted, &part);
 
-		while (i < DS_CURVE_RECALLS - 1 && ds_curve_recalls[i] < wanted)
-			i++;
 		probes = meta->curve[stage][i];
-		if (ds_curve_recalls[i] < wanted)
-			probes *= 2;
-		else if (i > 0)
-		{
-			/* between two points: in the logarithm of what is missed */
-			double low = ds_curve_recalls[i - 1];
-			double high = ds_curve_recalls[i];
-			double part = (log(1 - low) - log(1 - wanted)) / (log(1 - low) - log(1 - high));
-
-			part = Max(part, 0);
-			probes =
-				meta->curve[stage][i - 1] + part * (probes - (double) meta->curve[stage][i - 1]);
-		}
+		if (part > 1)
+			probes = 2.0 * meta->curve[stage][i + 1];
+		else
+			probes += part * (meta->curve[stage][i + 1] - probes);
 		probes *= (double) meta->lists / meta->curve_lists;
-		probes = Max(probes, LEAST_PROBES * -log(Max(1 - wanted, 1e-6)));
+		probes = Max(probes, ds_least_probes(recall));
 	}
 	else
 		probes = 3 + 0.5 * -log(Max(1 - wanted, 1e-6)) * sqrt(meta->lists) * stage_factor[stage];
 	return (uint32) Max(1, Min(ceil(probes), meta->lists));
+}
+
+/*
+ * The same as a distance: the gap (ds_list_gap()) beyond which lists need not
+ * be opened; infinite when no curve was measured.
+ *
+ * Why a gap.  A row x near the query is in list i instead of the nearest list
+ * 0 if it lies beyond the plane between their centroids, whose distance from
+ * the query is (|q - c_i|^2 - |q - c_0|^2) / 2 |c_i - c_0|.  So the difference
+ * of squares says how likely that is, where a number of lists says nothing
+ * about how near they are: queries differ much in that.
+ */
+double
+ds_gap_for(const DsMeta *meta, int stage, double recall)
+{
+	double part;
+	int i;
+
+	if (meta->curve_lists == 0)
+		return INFINITY;
+	i = curve_point(recall + GAP_MARGIN * (1 - recall), &part);
+	return meta->curve_gap[stage][i] +
+		   Min(part, 3) * (meta->curve_gap[stage][i + 1] - (double) meta->curve_gap[stage][i]);
 }
 
 /*

@@ -186,6 +186,15 @@ compare_neighbours(const void *a, const void *b)
 	return x->list < y->list ? -1 : x->list > y->list;
 }
 
+static int
+compare_floats(const void *a, const void *b)
+{
+	float x = *(const float *) a;
+	float y = *(const float *) b;
+
+	return x < y ? -1 : x > y;
+}
+
 void
 ds_curve_finish(Build *build)
 {
@@ -195,6 +204,7 @@ ds_curve_finish(Build *build)
 	Neighbour *order;
 	uint32 *rank;
 	float *key;
+	float *gap[DS_CURVE_ROWS]; /* of each neighbour's list */
 	uint64 *hits[DS_CURVE_ROWS];
 	uint64 total[DS_CURVE_ROWS] = {0};
 
@@ -204,12 +214,17 @@ ds_curve_finish(Build *build)
 	rank = palloc_extended(sizeof(uint32) * build->lists, MCXT_ALLOC_HUGE);
 	key = palloc_extended(sizeof(float) * build->lists, MCXT_ALLOC_HUGE);
 	for (int s = 0; s < DS_CURVE_ROWS; s++)
+	{
+		gap[s] =
+			palloc_extended(sizeof(float) * curve->queries * ds_curve_rows[s], MCXT_ALLOC_HUGE);
 		hits[s] = palloc_extended(sizeof(uint64) * build->lists, MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
+	}
 
 	for (uint32 q = 0; q < curve->queries; q++)
 	{
 		Neighbour *neighbour = curve->neighbour + (Size) q * curve->keep;
 		double norm = ds_norm(curve->query + (Size) q * d, d);
+		uint32 first = 0;
 
 		CHECK_FOR_INTERRUPTS();
 		(ip ? ds_kernels()->inner_product_many : ds_kernels()->l2_squared_many)(
@@ -222,12 +237,21 @@ ds_curve_finish(Build *build)
 		qsort(order, build->lists, sizeof(Neighbour), compare_neighbours);
 		for (uint32 i = 0; i < build->lists; i++)
 			rank[order[i].list] = i;
+		/* lists that always come first are no measure */
+		while (first < build->lists - 1 && isinf(order[first].key))
+			first++;
 
 		qsort(neighbour, curve->kept[q], sizeof(Neighbour), compare_neighbours);
 		for (int s = 0; s < DS_CURVE_ROWS; s++)
 			for (uint32 i = 0; i < Min(ds_curve_rows[s], curve->kept[q]); i++)
 			{
-				hits[s][rank[neighbour[i].list]]++;
+				uint32 at = rank[neighbour[i].list];
+
+				gap[s][total[s]] =
+					at <= first
+						? 0
+						: (float) ds_list_gap(&build->meta, norm, order[first].key, order[at].key);
+				hits[s][at]++;
 				total[s]++;
 			}
 	}
@@ -237,15 +261,23 @@ ds_curve_finish(Build *build)
 		uint64 found = 0;
 		uint32 open = 0;
 
+		qsort(gap[s], total[s], sizeof(float), compare_floats);
 		for (int r = 0; r < DS_CURVE_RECALLS; r++)
 		{
+			uint64 last = (uint64) (ds_curve_recalls[r] * total[s]);
+
+			build->meta.curve_gap[s][r] = total[s] > 0 ? gap[s][Min(last, total[s] - 1)] : 0;
 			while (open < build->lists && found < ds_curve_recalls[r] * total[s])
 				found += hits[s][open++];
 			build->meta.curve[s][r] = Max(open, 1);
 
 			/* more rows never need fewer lists */
 			if (s > 0)
+			{
 				build->meta.curve[s][r] = Max(build->meta.curve[s][r], build->meta.curve[s - 1][r]);
+				build->meta.curve_gap[s][r] =
+					Max(build->meta.curve_gap[s][r], build->meta.curve_gap[s - 1][r]);
+			}
 		}
 	}
 	build->meta.curve_lists = build->lists;

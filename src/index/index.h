@@ -263,6 +263,18 @@ extern void ds_index_rescan(IndexScanDesc scan, ScanKey keys, int nkeys, ScanKey
 extern bool ds_index_next(IndexScanDesc scan, ScanDirection direction);
 extern void ds_index_end(IndexScanDesc scan);
 extern uint32 ds_probes_for(const DsMeta *meta, int stage, double recall);
+extern uint32 ds_least_probes(double recall);
+extern double ds_gap_for(const DsMeta *meta, int stage, double recall);
+
+/* How much farther a list is than the nearest one, from their keys */
+static inline double
+ds_list_gap(const DsMeta *meta, double query_norm, double nearest, double key)
+{
+	/* products grow with the query's length; squared distances have only a part that does */
+	return meta->metric != DS_METRIC_IP ? key - nearest
+		   : query_norm > 0				? (key - nearest) / query_norm
+										: 0;
+}
 extern double ds_list_key(const DsMeta *meta, double query_norm, float key, float radius);
 
 extern IndexBulkDeleteResult *ds_index_bulk_delete(IndexVacuumInfo *info,

@@ -230,8 +230,18 @@ compare_neighbours(const void *a, const void *b)
 	return x->list < y->list ? -1 : x->list > y->list;
 }
 
+static int
+compare_floats(const void *a, const void *b)
+{
+	float x = *(const float *) a;
+	float y = *(const float *) b;
+
+	return x < y ? -1 : x > y;
+}
+
 static void
-make_curve(Measure *measure, uint32 curve[DS_CURVE_ROWS][DS_CURVE_RECALLS])
+make_curve(Measure *measure, uint32 curve[DS_CURVE_ROWS][DS_CURVE_RECALLS],
+		   float curve_gap[DS_CURVE_ROWS][DS_CURVE_RECALLS])
 {
 	const DsView *view = measure->view;
 	const DsMeta *meta = &view->meta;
@@ -239,16 +249,22 @@ make_curve(Measure *measure, uint32 curve[DS_CURVE_ROWS][DS_CURVE_RECALLS])
 	uint32 lists = meta->lists;
 	Neighbour *order = palloc_extended(sizeof(Neighbour) * lists, MCXT_ALLOC_HUGE);
 	uint32 *rank = palloc_extended(sizeof(uint32) * lists, MCXT_ALLOC_HUGE);
+	float *gap[DS_CURVE_ROWS]; /* of each neighbour's list */
 	uint64 *hits[DS_CURVE_ROWS];
 	uint64 total[DS_CURVE_ROWS] = {0};
 
 	for (int s = 0; s < DS_CURVE_ROWS; s++)
+	{
+		gap[s] = palloc_extended(sizeof(float) * ds_curve_rows[s] * (Size) measure->queries,
+								 MCXT_ALLOC_HUGE);
 		hits[s] = palloc_extended(sizeof(uint64) * lists, MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
+	}
 	for (uint32 q = 0; q < measure->queries; q++)
 	{
 		const float *query = measure->query + (Size) q * d;
 		Neighbour *neighbour = measure->neighbour + (Size) q * measure->keep;
 		double norm = ds_norm(query, d);
+		uint32 first = 0;
 
 		CHECK_FOR_INTERRUPTS();
 		for (uint32 i = 0; i < lists; i++)
@@ -264,11 +280,19 @@ make_curve(Measure *measure, uint32 curve[DS_CURVE_ROWS][DS_CURVE_RECALLS])
 		qsort(order, lists, sizeof(Neighbour), compare_neighbours);
 		for (uint32 i = 0; i < lists; i++)
 			rank[order[i].list] = i;
+		/* lists that always come first are no measure */
+		while (first < lists - 1 && isinf(order[first].key))
+			first++;
 		qsort(neighbour, measure->kept[q], sizeof(Neighbour), compare_neighbours);
 		for (int s = 0; s < DS_CURVE_ROWS; s++)
 			for (uint32 i = 0; i < Min(ds_curve_rows[s], measure->kept[q]); i++)
 			{
-				hits[s][rank[neighbour[i].list]]++;
+				uint32 at = rank[neighbour[i].list];
+
+				gap[s][total[s]] =
+					at <= first ? 0
+								: (float) ds_list_gap(meta, norm, order[first].key, order[at].key);
+				hits[s][at]++;
 				total[s]++;
 			}
 	}
@@ -277,20 +301,28 @@ make_curve(Measure *measure, uint32 curve[DS_CURVE_ROWS][DS_CURVE_RECALLS])
 		uint64 found = 0;
 		uint32 open = 0;
 
+		qsort(gap[s], total[s], sizeof(float), compare_floats);
 		for (int r = 0; r < DS_CURVE_RECALLS; r++)
 		{
+			uint64 last = (uint64) (ds_curve_recalls[r] * total[s]);
+
+			curve_gap[s][r] = total[s] > 0 ? gap[s][Min(last, total[s] - 1)] : 0;
 			while (open < lists && found < ds_curve_recalls[r] * total[s])
 				found += hits[s][open++];
 			curve[s][r] = Max(open, 1);
 			if (s > 0)
+			{
 				curve[s][r] = Max(curve[s][r], curve[s - 1][r]);
+				curve_gap[s][r] = Max(curve_gap[s][r], curve_gap[s - 1][r]);
+			}
 		}
 	}
 }
 
 static void
 store_curve(Relation index, uint32 lists, uint32 queries,
-			uint32 curve[DS_CURVE_ROWS][DS_CURVE_RECALLS], DsCurveSource source)
+			uint32 curve[DS_CURVE_ROWS][DS_CURVE_RECALLS],
+			float curve_gap[DS_CURVE_ROWS][DS_CURVE_RECALLS], DsCurveSource source)
 {
 	Buffer buffer = ds_meta_lock(index);
 	DsLog log;
@@ -311,8 +343,10 @@ store_curve(Relation index, uint32 lists, uint32 queries,
 				double before = (double) meta->curve[s][r] * lists / meta->curve_lists;
 
 				curve[s][r] = Max(curve[s][r], (uint32) Min(ceil(before), lists));
+				curve_gap[s][r] = Max(curve_gap[s][r], meta->curve_gap[s][r]);
 			}
 	memcpy(meta->curve, curve, sizeof(meta->curve));
+	memcpy(meta->curve_gap, curve_gap, sizeof(meta->curve_gap));
 	meta->curve_lists = lists;
 	if (source == DS_CURVE_OF_QUERIES || (meta->flags & DS_META_CALIBRATED) == 0)
 		meta->curve_queries = queries;
@@ -335,6 +369,7 @@ ds_measure_curve(DsSubject *subject, const float *queries, ItemPointer tids, uin
 	float *placed;
 	ItemPointerData *excluded;
 	uint32 curve[DS_CURVE_ROWS][DS_CURVE_RECALLS];
+	float curve_gap[DS_CURVE_ROWS][DS_CURVE_RECALLS];
 	uint32 d;
 
 	memset(&measure, 0, sizeof(measure));
@@ -377,8 +412,8 @@ ds_measure_curve(DsSubject *subject, const float *queries, ItemPointer tids, uin
 		(void) ds_subject_scan(subject, snapshot, see_row, &measure);
 		if (measure.batched > 0)
 			flush_batch(&measure);
-		make_curve(&measure, curve);
-		store_curve(index, view->meta.lists, measure.queries, curve, source);
+		make_curve(&measure, curve, curve_gap);
+		store_curve(index, view->meta.lists, measure.queries, curve, curve_gap, source);
 	}
 	UnregisterSnapshot(snapshot);
 	MemoryContextSwitchTo(old);

@@ -77,7 +77,7 @@
 
 #define DS_META_BLOCK 0
 #define DS_META_MAGIC 0x44536978
-#define DS_INDEX_VERSION 1
+#define DS_INDEX_VERSION 2
 #define DS_PAGE_ID 0xD51D
 
 typedef enum DsPageKind
@@ -154,6 +154,9 @@ typedef struct DsMeta
 	double built_rows; /* rows when the index was built */
 	uint32 rewrites; /* lists rewritten so far: they left pages behind */
 	uint32 cleaned; /* rewrites when VACUUM last found no page left behind */
+
+	/* the same as a distance: how far beyond the nearest list's key (ds_list_gap()) */
+	float curve_gap[DS_CURVE_ROWS][DS_CURVE_RECALLS];
 	uint64 reserved[16];
 } DsMeta;
 

@@ -358,21 +358,31 @@ rank_lists(DsScan *state)
 	}
 }
 
-static uint32
-next_waiting(DsScan *state)
+/* Make the nearest list that is not open the top of the heap; there must be one. */
+static void
+settle_waiting(DsScan *state)
 {
-	uint32 list;
-
 	while (state->lists.left > 0)
 	{
 		float least = pool_least(state, &state->lists, state->lists_wanted);
+		uint32 list;
 
 		if (state->waitings > 0 && !(least < state->waiting[0].key))
 			break;
 		list = pool_pop(&state->lists).place;
 		push_waiting(state, list_key(state, list), list);
 	}
+}
+
+static uint32
+next_waiting(DsScan *state)
+{
+	uint32 list;
+
+	settle_waiting(state);
 	list = state->waiting[0].list;
+	if (isinf(state->nearest) && !isinf(state->waiting[0].key))
+		state->nearest = state->waiting[0].key;
 	state->waiting[0] = state->waiting[--state->waitings];
 	waiting_down(state->waiting, state->waitings, 0);
 	state->waits--;
@@ -380,21 +390,60 @@ next_waiting(DsScan *state)
 	return list;
 }
 
-/* Lists that should be open in a round */
-static uint32
-probes_of_round(const DsScan *state)
+/*
+ * Which lists should be open in a round: at least so many, at most so many, and
+ * those up to a gap.
+ */
+typedef struct Target
+{
+	uint32 least;
+	uint32 most;
+	double gap;
+} Target;
+
+/* a query may need so many times the lists that most do */
+#define MOST_TIMES 4
+
+static Target
+target_of_round(const DsScan *state)
 {
 	const DsMeta *meta = &state->view->meta;
-	uint64 probes;
 	uint32 round = state->round;
+	double recall = ds_setting_target_recall;
+	Target target = {0, 0, INFINITY};
+	uint64 most;
 
 	if (ds_setting_probes > 0)
-		probes = (uint64) ds_setting_probes << Min(2 * round, 31);
+		most = (uint64) ds_setting_probes << Min(2 * round, 31);
+	else if (round >= DS_CURVE_ROWS)
+		most = (uint64) ds_probes_for(meta, DS_CURVE_ROWS - 1, recall)
+			   << Min(round - DS_CURVE_ROWS + 1, 31);
 	else
-		probes =
-			(uint64) ds_probes_for(meta, Min(round, DS_CURVE_ROWS - 1), ds_setting_target_recall)
-			<< (round < DS_CURVE_ROWS ? 0 : Min(round - DS_CURVE_ROWS + 1, 31));
-	return (uint32) Min(probes, meta->lists);
+	{
+		most = ds_probes_for(meta, round, recall);
+		target.gap = ds_gap_for(meta, round, recall);
+		if (!isinf(target.gap))
+		{
+			most *= MOST_TIMES;
+			target.least = ds_least_probes(recall);
+		}
+	}
+	target.most = (uint32) Min(Max(most, state->opened), meta->lists);
+	if (isinf(target.gap))
+		target.least = target.most;
+	return target;
+}
+
+static bool
+enough_open(DsScan *state, const Target *target)
+{
+	if (state->opened < target->least)
+		return false;
+	if (state->opened >= target->most || state->waits == 0)
+		return true;
+	settle_waiting(state);
+	return ds_list_gap(&state->view->meta, state->query->norm, state->nearest,
+					   state->waiting[0].key) > target->gap;
 }
 
 /* How many rows may wait before no more are collected */
@@ -404,20 +453,18 @@ row_limit(void)
 	return Max((uint64) work_mem * 1024 / (sizeof(float) + sizeof(ItemPointerData)), 4096);
 }
 
-/*
- * Open lists until `probes` are open and something was found, or memory is
- * used up.
- */
+/* Open the lists of a round until something was found, or memory is used up. */
 static void
-open_round(Relation index, DsScan *state, uint32 probes)
+open_round(Relation index, DsScan *state)
 {
+	Target target = target_of_round(state);
 	uint64 limit = row_limit();
 	uint32 ahead[16];
 	uint32 first = 0;
 	uint32 count = 0;
 	int64 misses = pgBufferUsage.shared_blks_read + pgBufferUsage.local_blks_read;
 
-	state->lists_wanted = Max(2 * (uint64) probes, 32);
+	state->lists_wanted = Max(2 * (uint64) target.least, 32);
 	if (state->rows.left == 0)
 		state->rows.count = state->ref_count = state->probes = 0;
 	while (state->waits > 0 || count > 0)
@@ -427,11 +474,11 @@ open_round(Relation index, DsScan *state, uint32 probes)
 		{
 			bool cold = pgBufferUsage.shared_blks_read + pgBufferUsage.local_blks_read != misses;
 
-			if ((state->opened >= probes && state->rows.left > 0) || state->rows.left > limit)
+			if ((state->rows.left > 0 && enough_open(state, &target)) || state->rows.left > limit)
 				break;
 			first = 0;
 			while (count < lengthof(ahead) && state->waits > 0 &&
-				   (count == 0 || state->opened < probes))
+				   (count == 0 || !enough_open(state, &target)))
 				ahead[count++] = next_waiting(state);
 			if (cold)
 				for (uint32 i = 0; i < count; i++)
@@ -506,7 +553,7 @@ next_by_distance(Relation index, DsScan *state, Refined *row)
 																	  : state->round_until * 2;
 				}
 				if (empty || state->rows.left <= row_limit())
-					open_round(index, state, Max(probes_of_round(state), state->opened));
+					open_round(index, state);
 				continue;
 			}
 		}
@@ -626,7 +673,8 @@ start(IndexScanDesc scan)
 	if (!state->exact)
 	{
 		state->round_until = round_rows[0];
-		open_round(scan->indexRelation, state, probes_of_round(state));
+		state->nearest = INFINITY;
+		open_round(scan->indexRelation, state);
 	}
 }
 

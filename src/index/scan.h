@@ -95,6 +95,7 @@ typedef struct DsScan
 	uint64 lists_wanted; /* of these at a time */
 	uint32 waits; /* lists not opened, in the heap or not */
 	uint32 opened;
+	double nearest; /* key of the first list, leaving out those that come first in any case */
 	uint32 round;
 	uint64 round_until; /* rows returned at which the next round begins */
 
