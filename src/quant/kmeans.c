@@ -54,10 +54,14 @@
 
 #define DEFAULT_ITERATIONS 10
 #define REFINE_ITERATIONS 4
+#define REFINE_EFFORT 8 /* of all but the last, which alone decides where a row counts */
 #define DEFAULT_BALANCE 3.0
 
 /* rows a list that the first centroids are chosen from */
-#define SEED_SAMPLE 32
+#define SEED_SAMPLE 16
+
+/* rows a coarse cluster that the coarse level is made of */
+#define COARSE_SAMPLE 256
 
 /* a round that moves fewer than one row in this many is the last */
 #define SETTLED 1000
@@ -228,8 +232,7 @@ move_centroids(Kmeans *km, Clusters *clusters)
 			/* 100 us to 1 ms between polls */
 			if (j % 64 == 0 && ds_cancelled(&km->options->cancel))
 				return DS_CANCELLED;
-			for (size_t c = 0; c < d; c++)
-				mean[c] += row[c];
+			ds_kernels()->accumulate(mean, row, d);
 		}
 		for (size_t c = 0; c < d; c++)
 			centroid[c] = (float) (mean[c] / size);
@@ -511,7 +514,9 @@ refine(Kmeans *km, Clusters *clusters, const float *coarse_centroids, uint32_t c
 									  coarse_centroids, coarse, group, km->arena, km->status);
 
 		if (code == DS_OK)
-			code = ds_router_assign(&router, km->rows, clusters->n, DS_ROUTER_EFFORT,
+			code = ds_router_assign(&router, km->rows, clusters->n,
+									iteration == REFINE_ITERATIONS ? DS_ROUTER_EFFORT
+																   : REFINE_EFFORT,
 									km->options->memory, &km->options->cancel, km->arena,
 									clusters->list, NULL, km->status);
 		ds_arena_rewind(km->arena, mark);
@@ -561,7 +566,26 @@ two_levels(Kmeans *km, Clusters *clusters)
 	coarse = *clusters;
 	coarse.k = coarse_k;
 	coarse.centroids = coarse_centroids;
-	code = lloyd(km, &coarse);
+	if (clusters->n > (size_t) coarse_k * COARSE_SAMPLE)
+	{
+		DsArenaMark mark = ds_arena_mark(km->arena);
+		uint32_t *subset;
+
+		/* evenly over the rows, whatever their order is */
+		coarse.n = (size_t) coarse_k * COARSE_SAMPLE;
+		subset = ds_arena_alloc(km->arena, coarse.n, sizeof(uint32_t));
+		if (subset == NULL)
+			return out_of_memory(km->status);
+		for (size_t i = 0; i < coarse.n; i++)
+			subset[i] = (uint32_t) ((uint64_t) i * clusters->n / coarse.n);
+		coarse.subset = subset;
+		code = lloyd(km, &coarse);
+		ds_arena_rewind(km->arena, mark);
+		coarse.subset = NULL;
+		coarse.n = clusters->n;
+	}
+	else
+		code = lloyd(km, &coarse);
 	if (code != DS_OK)
 		return code;
 
