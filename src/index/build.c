@@ -25,6 +25,7 @@
 #include <math.h>
 
 #include "access/genam.h"
+#include "access/parallel.h"
 #include "access/tableam.h"
 #include "access/xloginsert.h"
 #include "catalog/index.h"
@@ -33,6 +34,7 @@
 #include "commands/progress.h"
 #include "executor/tuptable.h"
 #include "miscadmin.h"
+#include "optimizer/optimizer.h"
 #include "optimizer/plancat.h"
 #include "pgstat.h"
 #include "utils/backend_progress.h"
@@ -45,8 +47,11 @@
 /* Rows handled at a time */
 #define BATCH_BYTES (1024 * 1024)
 
-/* Sampled rows wanted a list, and in all */
-#define SAMPLE_PER_LIST 50
+/*
+ * Sampled rows wanted a list, and in all.  With half as many, centroids are
+ * still within 2 % of where they would be; below, the user hears of it.
+ */
+#define SAMPLE_PER_LIST 40
 #define SAMPLE_LEAST 10000
 
 enum
@@ -127,6 +132,49 @@ take_vector(Build *build, Datum value, bool isnull, DsEmbeddingView *vector)
 	return true;
 }
 
+/* Bytes of a build's centroids: as they are, packed by a router, and being moved */
+static double
+centroid_bytes(const Build *build)
+{
+	return 3.0 * sizeof(float) * build->meta.dimension * lists_for(&build->meta, build->expected);
+}
+
+/* Bytes of a row of the sample, and of k-means for it */
+#define SAMPLE_ROW_BYTES(d) (sizeof(float) * (d) + sizeof(ItemPointerData) + 16)
+
+/* What k-means takes beside: tiles, the neighbours of queries */
+#define SAMPLE_FIXED_BYTES (8.0 * 1024 * 1024)
+
+/*
+ * How many rows are sampled: as many as are wanted, or as the memory has room
+ * for beside the centroids.
+ */
+static void
+plan_sample(Build *build)
+{
+	uint32 d = build->meta.dimension;
+	double memory = maintenance_work_mem * 1024.0;
+	double other = centroid_bytes(build) + SAMPLE_FIXED_BYTES;
+	double room = Max(memory - other, memory / 4) / SAMPLE_ROW_BYTES(d);
+	double wanted =
+		Max((double) SAMPLE_PER_LIST * lists_for(&build->meta, build->expected), SAMPLE_LEAST);
+
+	wanted = Min(wanted, Max(build->expected, 256));
+	build->sample_room = (uint64) Max(Min(room, wanted), 256);
+	if (room < wanted / 2)
+	{
+		double needed = wanted * SAMPLE_ROW_BYTES(d) + other;
+
+		ereport(NOTICE,
+				(errmsg("maintenance_work_mem has room for %.0f of %.0f rows that the "
+						"lists of index \"%s\" should be made of",
+						(double) build->sample_room, wanted, RelationGetRelationName(build->index)),
+				 errdetail("Searches will open more lists than necessary."),
+				 errhint("Set maintenance_work_mem to \"%.0fMB\" for this index.",
+						 ceil(needed / (1024 * 1024)))));
+	}
+}
+
 static void
 sample_row(Relation index, ItemPointer tid, Datum *values, bool *isnull,
 		   bool alive pg_attribute_unused(), void *pointer)
@@ -145,10 +193,7 @@ sample_row(Relation index, ItemPointer tid, Datum *values, bool *isnull,
 		if (build->sample == NULL)
 		{
 			/* now the dimension is known */
-			Size bytes = (Size) maintenance_work_mem * 1024 / 2;
-
-			build->sample_room = Max(bytes / (sizeof(float) * d), 256);
-			build->sample_room = Min(build->sample_room, build->sample_wanted);
+			plan_sample(build);
 			build->sample = MemoryContextAllocHuge(build->context,
 												   mul_size(build->sample_room, sizeof(float) * d));
 			build->sample_tid = MemoryContextAllocHuge(
@@ -187,10 +232,11 @@ sample_table(Build *build, double *rows)
 		return;
 	estimate_rel_size(build->heap, NULL, &all_visible, &tuples, &fraction);
 	tuples = Max(tuples, blocks);
-	wanted = SAMPLE_PER_LIST *
-			 (build->meta.wanted_lists > 0 ? (double) build->meta.wanted_lists : 4 * sqrt(tuples));
+	build->expected = tuples;
+	wanted = SAMPLE_PER_LIST * (build->meta.dimension > 0 || build->meta.wanted_lists > 0
+									? (double) lists_for(&build->meta, tuples)
+									: 4 * sqrt(tuples));
 	wanted = Max(wanted, SAMPLE_LEAST);
-	build->sample_wanted = (uint64) Min(wanted, 20e6);
 
 	/* twice the blocks that the sample needs, so that blocks are not alike within it */
 	target = ceil(2 * wanted / (tuples / blocks));
@@ -244,7 +290,7 @@ cluster(Build *build, double rows)
 	memset(&options, 0, sizeof(options));
 	options.lists = lists;
 	options.seed = build->meta.seed;
-	options.memory = Max((size_t) maintenance_work_mem * 1024 / 4, 1024 * 1024);
+	options.memory = 4 * 1024 * 1024; /* tiles: more does not make them faster */
 	options.cancel = ds_server_cancel;
 	if (build->samples > 0)
 	{
@@ -270,8 +316,37 @@ cluster(Build *build, double rows)
 
 /* ---- 3. assign ---- */
 
+/*
+ * The key to sort by: the list, then the place in the table, so that the index
+ * does not depend on who read which part of the table.  20 bits of list (two
+ * pseudo-lists for rows without a vector stand behind DS_MAX_LISTS), 32 of
+ * block, and the lowest 12 of the line, which tells lines of a block apart for
+ * all sizes of pages but 32 kB, where equal keys do no harm.
+ */
+#define KEY_LIST_SHIFT 44
+
+StaticAssertDecl(DS_MAX_LISTS + 2 < 1 << 20, "lists fit the sort's key");
+
+static int64
+sort_key(uint32 list, ItemPointer tid)
+{
+	uint64 key = (uint64) list << KEY_LIST_SHIFT |
+				 (uint64) ItemPointerGetBlockNumberNoCheck(tid) << 12 |
+				 (ItemPointerGetOffsetNumberNoCheck(tid) & 0xFFF);
+
+	/* the same order for signed numbers */
+	return (int64) (key ^ (uint64) PG_INT64_MIN);
+}
+
+static uint32
+key_list(int64 key)
+{
+	return (uint32) (((uint64) key ^ (uint64) PG_INT64_MIN) >> KEY_LIST_SHIFT);
+}
+
+/* A row into the sort; coded is NULL for one without a vector. */
 static void
-put_row(Build *build, uint32 list, uint64 number, ItemPointer tid, const DsCoded *coded)
+put_row(Build *build, uint32 list, ItemPointer tid, const DsCoded *coded)
 {
 	TupleTableSlot *slot = build->slot;
 	char *data = VARDATA(build->payload);
@@ -279,19 +354,23 @@ put_row(Build *build, uint32 list, uint64 number, ItemPointer tid, const DsCoded
 
 	memcpy(data, tid, sizeof(ItemPointerData));
 	data += sizeof(ItemPointerData);
-	memcpy(data, &coded->sign, sizeof(DsSignFactors));
-	data += sizeof(DsSignFactors);
-	memcpy(data, &coded->row, sizeof(DsRowFactors));
-	data += sizeof(DsRowFactors);
-	memcpy(data, coded->signs, layout->groups);
-	data += layout->groups;
-	memcpy(data, coded->bytes, layout->dimension);
+	if (coded != NULL)
+	{
+		memcpy(data, &coded->sign, sizeof(DsSignFactors));
+		data += sizeof(DsSignFactors);
+		memcpy(data, &coded->row, sizeof(DsRowFactors));
+		data += sizeof(DsRowFactors);
+		memcpy(data, coded->signs, layout->groups);
+		data += layout->groups;
+		memcpy(data, coded->bytes, layout->dimension);
+		data += layout->dimension;
+	}
+	SET_VARSIZE(build->payload, data - (char *) build->payload);
 
 	ExecClearTuple(slot);
-	slot->tts_values[0] = Int32GetDatum((int32) list);
-	slot->tts_values[1] = Int64GetDatum((int64) number);
-	slot->tts_values[2] = PointerGetDatum(build->payload);
-	slot->tts_isnull[0] = slot->tts_isnull[1] = slot->tts_isnull[2] = false;
+	slot->tts_values[0] = Int64GetDatum(sort_key(list, tid));
+	slot->tts_values[1] = PointerGetDatum(build->payload);
+	slot->tts_isnull[0] = slot->tts_isnull[1] = false;
 	ExecStoreVirtualTuple(slot);
 	tuplesort_puttupleslot(build->sort, slot);
 }
@@ -322,35 +401,58 @@ flush_batch(Build *build)
 							build->centroid + (Size) list * d, &build->coded);
 		stats->rows++;
 		stats->radius = Max(stats->radius, build->coded.radius);
-		put_row(build, list, build->assigned++, &build->batch_tid[i], &build->coded);
+		put_row(build, list, &build->batch_tid[i], &build->coded);
 	}
+	build->assigned += n;
+	pgstat_progress_update_param(PROGRESS_CREATEIDX_TUPLES_DONE,
+								 (int64) ds_build_count_rows(build, n));
 	build->batched = 0;
 	ds_arena_free(&scratch);
 	MemoryContextReset(build->batch_context);
 }
 
-static void
-begin_assign(Build *build)
+static TupleDesc
+sort_desc(void)
+{
+	TupleDesc desc = CreateTemplateTupleDesc(2);
+
+	TupleDescInitEntry(desc, 1, "place", INT8OID, -1, 0);
+	TupleDescInitEntry(desc, 2, "codes", BYTEAOID, -1, 0);
+	return desc;
+}
+
+Tuplesortstate *
+ds_build_sort(int memory, SortCoordinate coordinate)
+{
+	AttrNumber key = 1;
+	Oid operator= Int8LessOperator;
+	Oid collation = InvalidOid;
+	bool nulls_first = false;
+
+	/* 64 kB is the least that a sort may be given */
+	return tuplesort_begin_heap(sort_desc(), 1, &key, &operator, & collation, &nulls_first,
+								Max(memory, 64), coordinate, false);
+}
+
+/* Bytes of a batch and what goes with it */
+static Size
+batch_bytes(uint32 d)
+{
+	return 2 * Max(BATCH_BYTES, 16 * sizeof(float) * d);
+}
+
+void
+ds_build_begin_rows(Build *build, int memory, SortCoordinate coordinate)
 {
 	uint32 d = build->meta.dimension;
-	TupleDesc desc = CreateTemplateTupleDesc(3);
-	AttrNumber keys[] = {1, 2};
-	Oid operators[] = {Int4LessOperator, Int8LessOperator};
-	Oid collations[] = {InvalidOid, InvalidOid};
-	bool nulls_first[] = {false, false};
 	Size payload;
-	Size used;
+	Size used = batch_bytes(d);
 
 	ds_layout_init(&build->layout, d);
-	TupleDescInitEntry(desc, 1, "list", INT4OID, -1, 0);
-	TupleDescInitEntry(desc, 2, "row", INT8OID, -1, 0);
-	TupleDescInitEntry(desc, 3, "codes", BYTEAOID, -1, 0);
-	build->slot = MakeSingleTupleTableSlot(desc, &TTSOpsVirtual);
-	build->sorted = MakeSingleTupleTableSlot(desc, &TTSOpsMinimalTuple);
+	build->slot = MakeSingleTupleTableSlot(sort_desc(), &TTSOpsVirtual);
 	payload = sizeof(ItemPointerData) + sizeof(DsSignFactors) + sizeof(DsRowFactors) +
 			  build->layout.groups + d;
 	build->payload = palloc0(VARHDRSZ + payload);
-	SET_VARSIZE(build->payload, VARHDRSZ + payload);
 
 	build->batch_room = Max(Min(BATCH_BYTES / (sizeof(float) * d), 1024), 16);
 	build->batch = palloc(sizeof(float) * d * build->batch_room);
@@ -362,13 +464,13 @@ begin_assign(Build *build)
 	build->list =
 		MemoryContextAllocExtended(build->context, mul_size(build->lists, sizeof(BuildList)),
 								   MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
+	used += sizeof(BuildList) * build->lists;
 
-	/* centroids, as they are and packed by the router */
-	used = 2 * (Size) build->lists * d * sizeof(float) / 1024;
-	build->sort = tuplesort_begin_heap(
-		desc, 2, keys, operators, collations, nulls_first,
-		(int) Max((int64) maintenance_work_mem - (int64) used, maintenance_work_mem / 4), NULL,
-		false);
+	/* centroids as they are (a worker has the leader's), and packed by the router */
+	used += ((IsParallelWorker() ? 0 : 1) + (build->router.packed != NULL ? 1 : 0)) *
+			(Size) build->lists * d * sizeof(float);
+	build->sort =
+		ds_build_sort((int) Max((int64) memory - (int64) (used / 1024), memory / 4), coordinate);
 }
 
 /* The sample found no row with a vector, and here is one: a list around it. */
@@ -383,7 +485,7 @@ begin_with_row(Build *build, const DsEmbeddingView *vector, ItemPointer tid)
 	*build->sample_tid = *tid;
 	build->samples = 1;
 	cluster(build, 1);
-	begin_assign(build);
+	ds_build_begin_rows(build, maintenance_work_mem, NULL);
 	MemoryContextSwitchTo(old);
 }
 
@@ -401,7 +503,12 @@ assign_row(Relation index, ItemPointer tid, Datum *values, bool *isnull,
 	old = MemoryContextSwitchTo(build->row_context);
 	build->rows++;
 	if (!take_vector(build, values[0], isnull[0], &vector))
-		ds_tids_insert_direct(build, DS_TIDS_NULL, tid);
+	{
+		if (build->sort == NULL)
+			ds_tids_insert_direct(build, DS_TIDS_NULL, tid);
+		else
+			put_row(build, build->lists + DS_TIDS_NULL, tid, NULL);
+	}
 	else
 	{
 		if (build->lists == 0)
@@ -411,7 +518,7 @@ assign_row(Relation index, ItemPointer tid, Datum *values, bool *isnull,
 								   build->batch + (Size) i * build->meta.dimension);
 
 		if (place == DS_PLACE_ZERO)
-			ds_tids_insert_direct(build, DS_TIDS_ZERO, tid);
+			put_row(build, build->lists + DS_TIDS_ZERO, tid, NULL);
 		else
 		{
 			build->batch_place[i] = place;
@@ -424,7 +531,41 @@ assign_row(Relation index, ItemPointer tid, Datum *values, bool *isnull,
 	MemoryContextReset(build->row_context);
 }
 
+double
+ds_build_rows(Build *build, TableScanDesc scan)
+{
+	double scanned = table_index_build_scan(build->heap, build->index, build->info, true,
+											!IsParallelWorker(), assign_row, build, scan);
+
+	if (build->sort != NULL)
+	{
+		flush_batch(build);
+		ExecDropSingleTupleTableSlot(build->slot);
+	}
+	return scanned;
+}
+
 /* ---- 4. write ---- */
+
+/* The next row of the sort: the beginning of its payload, NULL at the end */
+static char *
+next_row(Build *build, uint32 *list)
+{
+	bool isnull;
+
+	if (!tuplesort_gettupleslot(build->sort, true, false, build->sorted, NULL))
+		return NULL;
+	*list = key_list(DatumGetInt64(slot_getattr(build->sorted, 1, &isnull)));
+	return VARDATA_ANY(DatumGetPointer(slot_getattr(build->sorted, 2, &isnull)));
+}
+
+static void
+write_centroids(Build *build)
+{
+	if (build->quantizer.origin != NULL)
+		ds_vectors_append(build->index, true, &build->meta, build->quantizer.origin, 1);
+	ds_vectors_append(build->index, true, &build->meta, build->centroid, build->lists);
+}
 
 static void
 write_lists(Build *build)
@@ -432,7 +573,8 @@ write_lists(Build *build)
 	const DsLayout *layout = &build->layout;
 	DsListEntry *entries;
 	int64 done = 0;
-	bool more;
+	uint32 next = 0;
+	char *data;
 
 	pgstat_progress_update_param(PROGRESS_CREATEIDX_SUBPHASE, PHASE_SORT);
 	tuplesort_performsort(build->sort);
@@ -440,15 +582,15 @@ write_lists(Build *build)
 	pgstat_progress_update_param(PROGRESS_CREATEIDX_TUPLES_TOTAL, build->assigned);
 	pgstat_progress_update_param(PROGRESS_CREATEIDX_TUPLES_DONE, 0);
 
-	if (build->quantizer.origin != NULL)
-		ds_vectors_append(build->index, true, &build->meta, build->quantizer.origin, 1);
-	ds_vectors_append(build->index, true, &build->meta, build->centroid, build->lists);
+	if (build->assigned > 0)
+		write_centroids(build);
 
 	entries =
 		MemoryContextAllocExtended(build->context, mul_size(build->lists, sizeof(DsListEntry)),
 								   MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
-	more = tuplesort_gettupleslot(build->sort, true, false, build->sorted, NULL);
-	for (uint32 list = 0; list < build->lists; list++)
+	build->sorted = MakeSingleTupleTableSlot(sort_desc(), &TTSOpsMinimalTuple);
+	data = next_row(build, &next);
+	for (uint32 list = 0; build->assigned > 0 && list < build->lists; list++)
 	{
 		DsListEntry *entry = &entries[list];
 		uint64 rows = build->list[list].rows;
@@ -462,13 +604,10 @@ write_lists(Build *build)
 								 blocks);
 		for (uint64 i = 0; i < rows; i++)
 		{
-			bool isnull;
 			DsRow row;
-			char *data;
 
-			if (!more || DatumGetInt32(slot_getattr(build->sorted, 1, &isnull)) != (int32) list)
+			if (data == NULL || next != list)
 				elog(ERROR, "rows of list %u got lost in the sort", list);
-			data = VARDATA_ANY(DatumGetPointer(slot_getattr(build->sorted, 3, &isnull)));
 			memcpy(&row.tid, data, sizeof(ItemPointerData));
 			data += sizeof(ItemPointerData);
 			memcpy(&row.sign, data, sizeof(DsSignFactors));
@@ -479,16 +618,25 @@ write_lists(Build *build)
 			row.signs = (uint8 *) data;
 			row.bytes = (int8 *) data + layout->groups;
 			ds_writer_row(writer, &row);
-			more = tuplesort_gettupleslot(build->sort, true, false, build->sorted, NULL);
+			data = next_row(build, &next);
 			if (++done % 4096 == 0)
 				pgstat_progress_update_param(PROGRESS_CREATEIDX_TUPLES_DONE, done);
 		}
 		ds_writer_end(writer, entry);
 	}
-	if (more)
-		elog(ERROR, "rows appeared in the sort");
+	for (; data != NULL; data = next_row(build, &next))
+	{
+		ItemPointerData tid;
 
-	for (uint32 list = 0; list < build->lists; list++)
+		if (next < build->lists || next > build->lists + DS_TIDS_ZERO)
+			elog(ERROR, "rows appeared in the sort");
+		CHECK_FOR_INTERRUPTS();
+		memcpy(&tid, data, sizeof(ItemPointerData));
+		ds_tids_insert_direct(build, (int) (next - build->lists), &tid);
+	}
+	ExecDropSingleTupleTableSlot(build->sorted);
+
+	for (uint32 list = 0; build->assigned > 0 && list < build->lists; list++)
 	{
 		BlockNumber block = ds_directory_page(build->index, true, &build->meta, list);
 		Buffer buffer = ds_page_read(build->index, block, DS_PAGE_DIRECTORY, BUFFER_LOCK_EXCLUSIVE);
@@ -532,6 +680,7 @@ ds_index_build(Relation heap, Relation index, IndexInfo *info)
 	MemoryContext old;
 	double rows = 0;
 	double scanned;
+	int workers = 0;
 
 	if (RelationGetNumberOfBlocks(index) != 0)
 		elog(ERROR, "index \"%s\" already contains data", RelationGetRelationName(index));
@@ -558,27 +707,29 @@ ds_index_build(Relation heap, Relation index, IndexInfo *info)
 	if (build->sample != NULL)
 	{
 		cluster(build, rows);
-		begin_assign(build);
 		pfree(build->sample);
+		pfree(build->sample_tid);
 		build->sample = NULL;
+		workers = plan_create_index_workers(RelationGetRelid(heap), RelationGetRelid(index));
 	}
 
 	pgstat_progress_update_param(PROGRESS_CREATEIDX_SUBPHASE, PHASE_ASSIGN);
 	pgstat_progress_update_param(PROGRESS_CREATEIDX_TUPLES_TOTAL, (int64) rows);
 	pgstat_progress_update_param(PROGRESS_CREATEIDX_TUPLES_DONE, 0);
-	scanned = table_index_build_scan(heap, index, info, true, true, assign_row, build, NULL);
+	if (workers == 0 || !ds_build_parallel(build, workers, &scanned))
+	{
+		if (build->lists > 0)
+			ds_build_begin_rows(build, maintenance_work_mem, NULL);
+		scanned = ds_build_rows(build, NULL);
+	}
 	if (build->lists > 0)
 	{
-		flush_batch(build);
 		if (build->assigned > 0)
-		{
 			ds_curve_finish(build);
-			write_lists(build);
-		}
+		write_lists(build);
 		tuplesort_end(build->sort);
-		ExecDropSingleTupleTableSlot(build->slot);
-		ExecDropSingleTupleTableSlot(build->sorted);
 	}
+	ds_build_parallel_end(build);
 	build->meta.built_rows = build->rows;
 	write_meta(build);
 	if (RelationNeedsWAL(index))

@@ -8,6 +8,7 @@
 #include "index/index.h"
 
 #include "base/random.h"
+#include "access/tableam.h"
 #include "executor/tuptable.h"
 #include "quant/kmeans.h"
 #include "utils/tuplesort.h"
@@ -37,7 +38,7 @@ typedef struct Build
 	ItemPointerData *sample_tid;
 	uint64 samples;
 	uint64 sample_room;
-	uint64 sample_wanted;
+	double expected; /* rows, as the planner knows them */
 	uint64 sampled_from; /* rows that the sample was drawn from */
 
 	DsArena arena; /* quantizer, router */
@@ -63,7 +64,40 @@ typedef struct Build
 
 	BlockNumber tids_tail[2];
 	Curve *curve;
+
+	/* a parallel build: parallel.c */
+	struct DsSharedBuild *shared; /* NULL: there is one process */
+	struct BuildLeader *leader; /* in the leader only */
 } Build;
+
+/* ---- build.c, for parallel.c ---- */
+
+/*
+ * Get ready for rows: meta, quantizer, router, centroids and lists are there.
+ * memory (kB) is what this process may use, batch, copies of the centroids and
+ * sort together.
+ */
+extern void ds_build_begin_rows(Build *build, int memory, SortCoordinate coordinate);
+
+/* The sort of a build, empty. */
+extern Tuplesortstate *ds_build_sort(int memory, SortCoordinate coordinate);
+
+/* All rows of the table, or those that scan gives, into the sort; how many there were. */
+extern double ds_build_rows(Build *build, TableScanDesc scan);
+
+/* ---- parallel.c ---- */
+
+/*
+ * Rows into the sort by several processes: false when there are none to be
+ * had; nothing was done then.  Else build->sort, build->list, build->rows,
+ * build->assigned and the curve are those of all processes, until
+ * ds_build_parallel_end(), which must be called after the sort was ended.
+ */
+extern bool ds_build_parallel(Build *build, int workers, double *scanned);
+extern void ds_build_parallel_end(Build *build);
+
+/* In any process: it has put so many further rows.  How many all have. */
+extern uint64 ds_build_count_rows(Build *build, uint64 rows);
 
 /* The mean of the sample [d], in the arena; it becomes the origin. */
 extern float *ds_build_mean(Build *build);
@@ -82,5 +116,15 @@ extern void ds_tids_insert_direct(Build *build, int chain, ItemPointer tid);
 extern uint64 ds_curve_begin(Build *build);
 extern void ds_curve_rows_seen(Build *build, uint32 rows);
 extern void ds_curve_finish(Build *build);
+
+/*
+ * A parallel build's: the leader gives the queries to its workers, each puts
+ * what it found into its slot, the leader takes it from there.
+ */
+extern Size ds_curve_shared_size(const Build *build, int workers);
+extern void ds_curve_share(const Build *build, void *space);
+extern void ds_curve_attach(Build *build, void *space);
+extern void ds_curve_put(const Build *build, void *space, int worker);
+extern void ds_curve_take(Build *build, void *space, int worker);
 
 #endif /* DS_INDEX_BUILD_H */

@@ -165,14 +165,134 @@ ds_curve_rows_seen(Build *build, uint32 rows)
 		const float *y = build->batch + (Size) i * d;
 		const float *dot = curve->dot + (Size) i * curve->queries;
 		float base = ip ? 0 : ds_kernels()->squared_norm(y, d);
+		int near = 0;
 
 		if (build->batch_place[i] != DS_PLACE_OK)
+			continue;
+
+		/* nearly all rows are far from all queries: find that out without a branch */
+		for (uint32 q = 0; q < curve->queries; q++)
+			near |= base + dot[q] < curve->threshold[q];
+		if (!near)
 			continue;
 		for (uint32 q = 0; q < curve->queries; q++)
 			if (base + dot[q] < curve->threshold[q] &&
 				!ItemPointerEquals(&build->batch_tid[i], &curve->tid[q]))
 				keep(curve, q, base + dot[q], build->batch_list[i]);
 	}
+}
+
+/* ---- between the processes of a parallel build ---- */
+
+/* What they share: this, then queries, their row ids, and a slot a worker */
+typedef struct SharedCurve
+{
+	uint32 queries;
+	uint32 keep;
+} SharedCurve;
+
+static char *
+shared_queries(SharedCurve *shared)
+{
+	return (char *) shared + MAXALIGN(sizeof(SharedCurve));
+}
+
+static char *
+shared_tids(SharedCurve *shared, uint32 d)
+{
+	return shared_queries(shared) + MAXALIGN(sizeof(float) * d * shared->queries);
+}
+
+/* A slot: how many neighbours of each query, then the neighbours */
+static char *
+shared_slot(SharedCurve *shared, uint32 d, int worker)
+{
+	Size size = MAXALIGN(sizeof(uint32) * shared->queries) +
+				MAXALIGN(sizeof(Neighbour) * shared->keep * shared->queries);
+
+	return shared_tids(shared, d) + MAXALIGN(sizeof(ItemPointerData) * shared->queries) +
+		   size * worker;
+}
+
+Size
+ds_curve_shared_size(const Build *build, int workers)
+{
+	SharedCurve shared = {0};
+
+	if (build->curve != NULL)
+	{
+		shared.queries = build->curve->queries;
+		shared.keep = build->curve->keep;
+	}
+	return shared_slot(&shared, build->meta.dimension, workers) - (char *) &shared;
+}
+
+void
+ds_curve_share(const Build *build, void *space)
+{
+	SharedCurve *shared = space;
+	const Curve *curve = build->curve;
+	uint32 d = build->meta.dimension;
+
+	shared->queries = shared->keep = 0;
+	if (curve == NULL)
+		return;
+	shared->queries = curve->queries;
+	shared->keep = curve->keep;
+	memcpy(shared_queries(shared), curve->query, sizeof(float) * d * curve->queries);
+	memcpy(shared_tids(shared, d), curve->tid, sizeof(ItemPointerData) * curve->queries);
+}
+
+void
+ds_curve_attach(Build *build, void *space)
+{
+	SharedCurve *shared = space;
+	Curve *curve;
+
+	if (shared->queries == 0)
+		return;
+	curve = build->curve = palloc0(sizeof(Curve));
+	curve->queries = shared->queries;
+	curve->keep = shared->keep;
+	curve->query = (float *) shared_queries(shared);
+	curve->tid = (ItemPointerData *) shared_tids(shared, build->meta.dimension);
+	curve->threshold = palloc(sizeof(float) * curve->queries);
+	curve->kept = palloc0(sizeof(uint32) * curve->queries);
+	curve->neighbour = palloc(sizeof(Neighbour) * curve->keep * curve->queries);
+	for (uint32 i = 0; i < curve->queries; i++)
+		curve->threshold[i] = INFINITY;
+}
+
+void
+ds_curve_put(const Build *build, void *space, int worker)
+{
+	const Curve *curve = build->curve;
+	char *slot;
+
+	if (curve == NULL)
+		return;
+	slot = shared_slot(space, build->meta.dimension, worker);
+	memcpy(slot, curve->kept, sizeof(uint32) * curve->queries);
+	memcpy(slot + MAXALIGN(sizeof(uint32) * curve->queries), curve->neighbour,
+		   sizeof(Neighbour) * curve->keep * curve->queries);
+}
+
+void
+ds_curve_take(Build *build, void *space, int worker)
+{
+	Curve *curve = build->curve;
+	const uint32 *kept;
+	const Neighbour *neighbour;
+
+	if (curve == NULL)
+		return;
+	kept = (const uint32 *) shared_slot(space, build->meta.dimension, worker);
+	neighbour =
+		(const Neighbour *) ((const char *) kept + MAXALIGN(sizeof(uint32) * curve->queries));
+	for (uint32 q = 0; q < curve->queries; q++, neighbour += curve->keep)
+		for (uint32 i = 0; i < kept[q]; i++)
+			if (neighbour[i].key < curve->threshold[q])
+				keep(curve, q, neighbour[i].key, neighbour[i].list);
 }
 
 static int

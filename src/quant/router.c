@@ -274,7 +274,9 @@ assign(const DsRouter *router, const float *rows, size_t n, uint32_t effort, siz
 	   const DsCancel *cancel, DsArena *arena, uint32_t *list, float *distance, DsStatus *status)
 {
 	size_t d = router->dimension;
-	bool flat = router->coarse == 0 || effort == 0 || effort >= router->coarse;
+	/* small products are so much slower that all of them are faster than two fifths */
+	bool flat = router->coarse == 0 || effort == 0 ||
+				(uint64_t) effort * 5 >= (uint64_t) router->coarse * 2;
 	Chunk chunk = {.rows = n < CHUNK_ROWS ? n : CHUNK_ROWS};
 	uint32_t widest = 1;
 	DsTile tile;
