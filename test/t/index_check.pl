@@ -162,8 +162,10 @@ sub damage
 	return;
 }
 
-my ($blocks) = grep { $_->{ordinal} == 0 && $_->{next} != 0xFFFFFFFF } current($file, 4);
-($blocks) = current($file, 4) unless $blocks;
+# a page whose first two rows exist, for their damage to be seen
+my @alive = grep { (unpack('L', substr($sound{$file}, $_->{page} * 8192 + 24, 4)) & 3) == 3 } current($file, 4);
+my ($blocks) = grep { $_->{ordinal} == 0 && $_->{next} != 0xFFFFFFFF } @alive;
+($blocks) = @alive unless $blocks;
 my ($other) = grep { $_->{list} != $blocks->{list} } current($file, 4);
 my ($codes) = grep { $_->{list} == $blocks->{list} } current($file, 5);
 my $vectors = $pages{$file}{2}[0];
