@@ -514,11 +514,11 @@ refine(Kmeans *km, Clusters *clusters, const float *coarse_centroids, uint32_t c
 									  coarse_centroids, coarse, group, km->arena, km->status);
 
 		if (code == DS_OK)
-			code = ds_router_assign(&router, km->rows, clusters->n,
-									iteration == REFINE_ITERATIONS ? DS_ROUTER_EFFORT
-																   : REFINE_EFFORT,
-									km->options->memory, &km->options->cancel, km->arena,
-									clusters->list, NULL, km->status);
+			code =
+				ds_router_assign(&router, km->rows, clusters->n,
+								 iteration == REFINE_ITERATIONS ? DS_ROUTER_EFFORT : REFINE_EFFORT,
+								 km->options->memory, &km->options->cancel, km->arena,
+								 clusters->list, NULL, km->status);
 		ds_arena_rewind(km->arena, mark);
 		if (code != DS_OK)
 			return code;
