@@ -28,7 +28,7 @@ SCRIPT_PARTS = $(foreach part,embedding index index_life model encode train eval
 DATA_built = $(SCRIPT)
 EXTRA_CLEAN = $(SCRIPT) build
 
-MULTIARCH := $(shell $(CC) -print-multiarch)
+MULTIARCH := $(shell $(CC) -print-multiarch 2>/dev/null)
 # The static serial archive: the threaded builds start threads (docs/internals/base.md).
 BLAS_LIBS ?= /usr/lib/$(MULTIARCH)/openblas-serial/libopenblas.a
 BLAS_CPPFLAGS ?= -isystem /usr/include/$(MULTIARCH)/openblas-serial
