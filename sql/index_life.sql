@@ -21,7 +21,7 @@ COMMENT ON FUNCTION ds_index_calibrate(regclass, text) IS
 	'measure on your own queries (embeddings in the first column of a SELECT) how many lists a recall needs; deepsearch.target_recall goes by it from then on';
 
 CREATE FUNCTION ds_index_maintain(index regclass, OUT lists_split integer,
-		OUT lists_encoded integer, OUT rows_encoded bigint, OUT queries integer)
+		OUT lists_merged integer, OUT lists_encoded integer, OUT rows_encoded bigint, OUT queries integer)
 	AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
 COMMENT ON FUNCTION ds_index_maintain(regclass) IS
-	'split large lists, encode rows of split lists again, and measure the recall curve on the rows of today';
+	'split large lists, merge small ones, encode rows that were moved again, and measure the recall curve on the rows of today';

@@ -257,6 +257,12 @@ typedef bool (*DsVectorCallback)(void *state, ItemPointer tid, DsEmbeddingView *
 
 extern uint64 ds_list_recode(Relation index, uint32 list, DsVectorCallback callback, void *state);
 
+/*
+ * Give the rows of lists that have few to their nearest other lists (merge.c);
+ * how many lists went.  The caller's lock of the table keeps VACUUM out.
+ */
+extern uint32 ds_lists_merge(Relation index);
+
 extern IndexScanDesc ds_index_begin(Relation index, int keys, int orderbys);
 extern void ds_index_rescan(IndexScanDesc scan, ScanKey keys, int nkeys, ScanKey orderbys,
 							int norderbys);

@@ -4,12 +4,13 @@
  *
  *	1. Lists that have grown out of proportion are split.  Inserts do that too,
  *	   unless another one was busy.
- *	2. A split moves rows with the codes that they have, for the centroid that
- *	   they were coded for.  The farther that is, the wider are their bounds, and
- *	   the more rows a search refines.  Rows of such lists are read from the
- *	   table and encoded for the list's own centroid; the list is written anew,
- *	   without holes.
- *	3. The recall curve is measured with rows of today.
+ *	2. Lists that have kept few rows give them to others and go (merge.c).
+ *	3. Splits and merges move rows with the codes that they have, for the
+ *	   centroid that they were coded for.  The farther that is, the wider are
+ *	   their bounds, and the more rows a search refines.  Rows of such lists are
+ *	   read from the table and encoded for the list's own centroid; the list is
+ *	   written anew, without holes.
+ *	4. The recall curve is measured with rows of today.
  *
  * Searches, inserts, updates and deletes go on; VACUUM and another maintenance
  * of the same table wait.  A list is locked while it is rewritten, so inserts
@@ -104,8 +105,8 @@ ds_index_maintain(PG_FUNCTION_ARGS)
 	DsSubject subject;
 	Reader reader;
 	TupleDesc desc;
-	Datum values[4];
-	bool nulls[4] = {false};
+	Datum values[5];
+	bool nulls[5] = {false};
 	DsMeta meta;
 	int32 recoded_lists = 0;
 	int64 recoded_rows = 0;
@@ -117,11 +118,12 @@ ds_index_maintain(PG_FUNCTION_ARGS)
 
 	PreventCommandIfReadOnly("ds_index_maintain()");
 	PreventCommandDuringRecovery("ds_index_maintain()");
-	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE || desc->natts != 4)
+	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE || desc->natts != 5)
 		elog(ERROR, "return type must be a row type");
 	ds_subject_open(&subject, PG_GETARG_OID(0), ShareUpdateExclusiveLock);
 
 	values[0] = Int32GetDatum(split_lists(subject.index));
+	values[1] = Int32GetDatum((int32) ds_lists_merge(subject.index));
 	ds_meta_read(subject.index, &meta);
 	ds_row_reader_open(&reader.reader, &subject);
 	for (uint32 i = 0; i < meta.lists; i++)
@@ -139,14 +141,14 @@ ds_index_maintain(PG_FUNCTION_ARGS)
 		recoded_rows += (int64) rows;
 	}
 	ds_row_reader_close(&reader.reader);
-	values[1] = Int32GetDatum(recoded_lists);
-	values[2] = Int64GetDatum(recoded_rows);
+	values[2] = Int32GetDatum(recoded_lists);
+	values[3] = Int64GetDatum(recoded_rows);
 
 	snapshot = RegisterSnapshot(GetTransactionSnapshot());
 	n = ds_sample_rows(&subject, snapshot, CURVE_QUERIES, meta.seed ^ meta.rewrites, &vectors,
 					   &tids, &d);
 	UnregisterSnapshot(snapshot);
-	values[3] =
+	values[4] =
 		Int32GetDatum((int32) ds_measure_curve(&subject, vectors, tids, n, DS_CURVE_OF_ROWS));
 	ds_subject_close(&subject);
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));

@@ -49,6 +49,12 @@
  *	 snapshots are not counted, so a scan compares generations on each page; if
  *	 the page is another one's, the scan drops what it has of the list and reads
  *	 what has become of it.
+ * - Rows go from a list to another one (merge.c) in the same way: both are
+ *	 written anew, and one record changes both entries.  An empty list is
+ *	 dropped by giving its number to the last list, written anew under it.  Both
+ *	 raise DsMeta.merges: what has become of one list of an older directory
+ *	 cannot be said any more, and a scan on a standby that would have to know
+ *	 ends as in any conflict with recovery.
  * - Everything that stands between pd_lower and pd_upper is lost in recovery.
  *
  * Why is a row id that a scan copied safe after its page is unlocked?  VACUUM
@@ -157,7 +163,9 @@ typedef struct DsMeta
 
 	/* the same as a distance: how far beyond the nearest list's key (ds_list_gap()) */
 	float curve_gap[DS_CURVE_ROWS][DS_CURVE_RECALLS];
-	uint64 reserved[16];
+	uint64 reserved[15];
+	uint32 merges; /* times that rows went from one list to another, other than by a split */
+	float built_distance; /* mean of what rows were from their centroids at the build; 0: none */
 } DsMeta;
 
 static inline DsMeta *

@@ -7,6 +7,7 @@
 #include <float.h>
 #include <math.h>
 
+#include "access/xlog.h"
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "port/pg_bitutils.h"
@@ -481,9 +482,10 @@ read_pages(Relation index, DsScan *scan, const DsView *view, uint32 list, ReadMo
 /*
  * Read a list from a view.  On a standby its pages may have been given to
  * another list since the view was read: then what was read of it so far is
- * dropped, and the lists that were made of it are read instead.  Lists are
- * only ever split, so those are the list itself and the newer ones that
- * descend from it.
+ * dropped, and the lists that were made of it are read instead.  As long as
+ * lists are only split, those are the list itself and the newer ones that
+ * descend from it.  After a merge its rows may be in any list, and others'
+ * rows in it: then the scan cannot go on.
  */
 static void
 read_list(Relation index, DsScan *scan, DsView *view, uint32 list, ReadMode mode)
@@ -508,8 +510,16 @@ read_list(Relation index, DsScan *scan, DsView *view, uint32 list, ReadMode mode
 	back_to(scan, &start);
 	now = ds_view_get(index);
 	if (now == view || now->meta.build_id != view->meta.build_id ||
-		now->entry[list].generation == view->entry[list].generation)
+		(now->meta.merges == view->meta.merges &&
+		 now->entry[list].generation == view->entry[list].generation) ||
+		(now->meta.merges != view->meta.merges && !RecoveryInProgress()))
 		ds_page_corrupted(index, view->entry[list].head, "a page of a list is another's");
+	if (now->meta.merges != view->meta.merges)
+		ereport(ERROR, (errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+						errmsg("canceling statement due to conflict with recovery"),
+						errdetail("Lists of index \"%s\" were merged, and pages that the query "
+								  "still needed were given away.",
+								  RelationGetRelationName(index))));
 	ds_view_pin(now, scan->context);
 	descends = MemoryContextAllocZero(scan->context, now->meta.lists);
 	descends[list] = true;

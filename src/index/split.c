@@ -13,7 +13,7 @@
  * changes the directory.  A crash in between leaves pages of a generation that
  * no list has, which VACUUM finds.
  */
-#include "index/index.h"
+#include "index/rewrite.h"
 
 #include <math.h>
 
@@ -26,28 +26,27 @@
 /* Rows at most that the two centroids are made of */
 #define SPLIT_SAMPLE 2048
 
-/* A row out of its list */
-typedef struct Moved
+Moved *
+ds_rewrite_add(Rewrite *rewrite)
 {
-	uint32 part;
-	uint32 order; /* as it was, for a stable sort */
-	DsRow row;
-} Moved;
-
-typedef struct Rewrite
-{
-	Relation index;
-	DsView *view;
-	uint32 list;
 	Moved *moved;
-	uint64 rows;
-	uint64 room;
-	uint64 places;
-} Rewrite;
 
-/* Read all rows of the list; it is locked, so nothing changes it but VACUUM's marks. */
-static void
-collect(Rewrite *rewrite)
+	if (rewrite->rows >= rewrite->room)
+	{
+		rewrite->room = Max(rewrite->room * 2, 512);
+		rewrite->moved =
+			rewrite->moved == NULL
+				? MemoryContextAllocHuge(CurrentMemoryContext, rewrite->room * sizeof(Moved))
+				: repalloc_huge(rewrite->moved, rewrite->room * sizeof(Moved));
+	}
+	moved = &rewrite->moved[rewrite->rows];
+	moved->part = 0;
+	moved->order = (uint32) rewrite->rows++;
+	return moved;
+}
+
+void
+ds_rewrite_collect(Rewrite *rewrite)
 {
 	Relation index = rewrite->index;
 	const DsView *view = rewrite->view;
@@ -99,18 +98,7 @@ collect(Rewrite *rewrite)
 				Moved *to;
 
 				live &= live - 1;
-				if (rewrite->rows >= rewrite->room)
-				{
-					rewrite->room = Max(rewrite->room * 2, 512);
-					rewrite->moved =
-						rewrite->moved == NULL
-							? MemoryContextAllocHuge(CurrentMemoryContext,
-													 rewrite->room * sizeof(Moved))
-							: repalloc_huge(rewrite->moved, rewrite->room * sizeof(Moved));
-				}
-				to = &rewrite->moved[rewrite->rows];
-				to->part = 0;
-				to->order = (uint32) rewrite->rows++;
+				to = ds_rewrite_add(rewrite);
 				to->row.tid = block->tid[at];
 				to->row.centroid = block->centroid;
 				to->row.sign = ds_block_get_factors(ds_block_factors(layout, block), at);
@@ -130,9 +118,8 @@ collect(Rewrite *rewrite)
 	pfree(copy);
 }
 
-/* What the codes of a row remember of it; zeros if they remember nothing. */
-static void
-remember(const Rewrite *rewrite, const DsRow *row, float *y)
+void
+ds_rewrite_remember(const Rewrite *rewrite, const DsRow *row, float *y)
 {
 	const DsView *view = rewrite->view;
 	uint32 d = view->meta.dimension;
@@ -141,6 +128,16 @@ remember(const Rewrite *rewrite, const DsRow *row, float *y)
 						ds_view_centroid(view, row->centroid), y);
 	if (!ds_kernels()->all_finite(y, d))
 		memset(y, 0, sizeof(float) * d);
+}
+
+float
+ds_rewrite_reach(const DsRow *row, double squared)
+{
+	/* the codes are off by `error` at most; the rest is for the roundings */
+	double reach = sqrt(squared) * (1 + 1e-6) + row->factors.error;
+
+	reach = nextafterf((float) reach, INFINITY);
+	return reach == reach ? (float) reach : INFINITY;
 }
 
 /*
@@ -160,7 +157,7 @@ divide(Rewrite *rewrite, float *centroid, float *radius, uint64 *rows)
 	uint32 lists;
 
 	for (uint64 i = 0; i < n; i++)
-		remember(rewrite, &rewrite->moved[i * rewrite->rows / n].row, sample + i * d);
+		ds_rewrite_remember(rewrite, &rewrite->moved[i * rewrite->rows / n].row, sample + i * d);
 	memset(&options, 0, sizeof(options));
 	options.lists = 2;
 	options.seed = rewrite->view->meta.seed;
@@ -178,21 +175,16 @@ divide(Rewrite *rewrite, float *centroid, float *radius, uint64 *rows)
 	{
 		Moved *moved = &rewrite->moved[i];
 		double distance[2];
-		double reach;
 
 		if (i % 1024 == 0)
 			CHECK_FOR_INTERRUPTS();
-		remember(rewrite, &moved->row, y);
+		ds_rewrite_remember(rewrite, &moved->row, y);
 		for (int p = 0; p < 2; p++)
 			distance[p] = ds_kernels()->l2_squared_wide(y, centroid + (Size) p * d, d);
 		moved->part = distance[1] < distance[0];
 		rows[moved->part]++;
-
-		/* the codes are off by `error` at most; the rest is for the roundings */
-		reach = sqrt(distance[moved->part]) * (1 + 1e-6) + moved->row.factors.error;
-		reach = nextafterf((float) reach, INFINITY);
-		if (!(reach <= radius[moved->part]))
-			radius[moved->part] = reach == reach ? (float) reach : INFINITY;
+		ds_rewrite_raise(&radius[moved->part],
+						 ds_rewrite_reach(&moved->row, distance[moved->part]));
 	}
 	pfree(y);
 	return rows[0] > 0 && rows[1] > 0;
@@ -211,10 +203,16 @@ compare_moved(const void *a, const void *b)
 	return x->order < y->order ? -1 : x->order > y->order;
 }
 
-/* Write the rows [from, until) as a list. */
-static void
-write_part(const Rewrite *rewrite, uint64 from, uint64 until, uint32 list, uint32 generation,
-		   DsListEntry *entry)
+void
+ds_rewrite_sort(Rewrite *rewrite)
+{
+	if (rewrite->rows > 0)
+		qsort(rewrite->moved, rewrite->rows, sizeof(Moved), compare_moved);
+}
+
+void
+ds_rewrite_write(const Rewrite *rewrite, uint64 from, uint64 until, uint32 list, uint32 generation,
+				 DsListEntry *entry)
 {
 	uint64 blocks = 0;
 	uint64 run = 0;
@@ -234,8 +232,8 @@ write_part(const Rewrite *rewrite, uint64 from, uint64 until, uint32 list, uint3
 	ds_writer_end(writer, entry);
 }
 
-static uint32
-take_generations(Relation index, uint32 count)
+uint32
+ds_rewrite_generations(Relation index, uint32 count)
 {
 	DsLog log;
 	DsMeta *meta;
@@ -330,7 +328,7 @@ rewrite_list(Relation index, uint32 list, bool split)
 
 	if (list >= view->meta.lists)
 		return;
-	collect(&rewrite);
+	ds_rewrite_collect(&rewrite);
 	for (uint32 i = 0; i < view->meta.lists; i++)
 		total += view->entry[i].rows;
 	entry[0] = entry[1] = view->entry[list];
@@ -344,18 +342,18 @@ rewrite_list(Relation index, uint32 list, bool split)
 			return;
 		}
 		parts = 2;
-		qsort(rewrite.moved, rewrite.rows, sizeof(Moved), compare_moved);
+		ds_rewrite_sort(&rewrite);
 	}
 	else if (split && rewrite.rows == rewrite.places)
 		return; /* somebody else did it */
 	else
-		qsort(rewrite.moved, rewrite.rows, sizeof(Moved), compare_moved);
+		ds_rewrite_sort(&rewrite);
 
-	generation = take_generations(index, parts);
+	generation = ds_rewrite_generations(index, parts);
 	ds_meta_read(index, &meta);
 	for (int p = 0; p < parts; p++)
-		write_part(&rewrite, p == 0 ? 0 : rows[0], p == 0 ? rows[0] : rewrite.rows,
-				   p == 0 ? list : meta.lists, generation + p, &entry[p]);
+		ds_rewrite_write(&rewrite, p == 0 ? 0 : rows[0], p == 0 ? rows[0] : rewrite.rows,
+						 p == 0 ? list : meta.lists, generation + p, &entry[p]);
 	entry[0].split_at = entry[1].split_at = 0;
 	if (parts > 1)
 	{
@@ -417,7 +415,7 @@ recode_rows(Rewrite *rewrite, DsVectorCallback callback, void *state, float *rad
 		DsRow *row = &rewrite->moved[i].row;
 		DsEmbeddingView vector;
 		DsPlace place;
-		double reach;
+		float reach;
 
 		CHECK_FOR_INTERRUPTS();
 		if (callback(state, &row->tid, &vector))
@@ -439,14 +437,10 @@ recode_rows(Rewrite *rewrite, DsVectorCallback callback, void *state, float *rad
 		}
 		else
 		{
-			/* as in divide() */
-			remember(rewrite, row, y);
-			reach = sqrt(ds_kernels()->l2_squared_wide(y, centroid, d)) * (1 + 1e-6) +
-					row->factors.error;
-			reach = nextafterf((float) reach, INFINITY);
+			ds_rewrite_remember(rewrite, row, y);
+			reach = ds_rewrite_reach(row, ds_kernels()->l2_squared_wide(y, centroid, d));
 		}
-		if (!(reach <= *radius))
-			*radius = reach == reach ? (float) reach : INFINITY;
+		ds_rewrite_raise(radius, reach);
 	}
 	pfree(y);
 	return recoded;
@@ -465,7 +459,7 @@ recode_list(Relation index, uint32 list, DsVectorCallback callback, void *state)
 
 	if (list >= view->meta.lists)
 		return 0;
-	collect(&rewrite);
+	ds_rewrite_collect(&rewrite);
 	for (uint64 i = 0; i < rewrite.rows; i++)
 		foreign += rewrite.moved[i].row.centroid != view->entry[list].centroid;
 	if (foreign == 0 && rewrite.places - rewrite.rows < Max(rewrite.places / 3, 2 * DS_BLOCK_ROWS))
@@ -474,10 +468,10 @@ recode_list(Relation index, uint32 list, DsVectorCallback callback, void *state)
 	/* the callback may run anything, so the view must not go */
 	ds_view_pin(view, CurrentMemoryContext);
 	recoded = recode_rows(&rewrite, callback, state, &radius);
-	qsort(rewrite.moved, rewrite.rows, sizeof(Moved), compare_moved);
+	ds_rewrite_sort(&rewrite);
 	entry = view->entry[list];
 	ds_meta_read(index, &meta);
-	write_part(&rewrite, 0, rewrite.rows, list, take_generations(index, 1), &entry);
+	ds_rewrite_write(&rewrite, 0, rewrite.rows, list, ds_rewrite_generations(index, 1), &entry);
 	entry.radius = radius;
 	flip(&rewrite, &meta, &entry, 1);
 	return recoded;

@@ -160,7 +160,10 @@ remember_buffers(Relation index, DsView *view)
 	view->recent_mask = slots - 1;
 }
 
-/* Read what meta has and the view has not: new centroids, and the directory. */
+/*
+ * Read what meta has and the view has not: new centroids, and the directory.
+ * The two may be of different times until the version says that they are not.
+ */
 static void
 refresh(Relation index, DsView *view, const DsMeta *meta)
 {
@@ -198,7 +201,15 @@ refresh(Relation index, DsView *view, const DsMeta *meta)
 		block = ds_page_opaque(page)->next;
 		UnlockReleaseBuffer(buffer);
 	}
-	for (uint32 i = 0; i < meta->lists; i++)
+}
+
+/* What follows from a directory that was read whole */
+static void
+settle(Relation index, DsView *view)
+{
+	if (view->meta.dimension == 0)
+		return;
+	for (uint32 i = 0; i < view->meta.lists; i++)
 		if (view->entry[i].centroid >= view->centroids)
 			ds_page_corrupted(index, DS_META_BLOCK, "a list without a centroid");
 	ds_route_refresh(view);
@@ -233,6 +244,7 @@ ds_view_get(Relation index)
 	{
 		uint32 version = meta.directory_version;
 		DsView *volatile view = slot->view;
+		volatile bool whole = false;
 
 		if (refreshable(view, &meta))
 		{
@@ -255,6 +267,9 @@ ds_view_get(Relation index)
 				open_view(index, view, &meta);
 			refresh(index, view, &meta);
 			ds_meta_read(index, &meta);
+			whole = meta.build_id == view->meta.build_id && meta.directory_version == version;
+			if (whole)
+				settle(index, view);
 		}
 		PG_CATCH();
 		{
@@ -264,7 +279,7 @@ ds_view_get(Relation index)
 		PG_END_TRY();
 		slot->view = view;
 		view->current = true;
-		if (meta.build_id == view->meta.build_id && meta.directory_version == version)
+		if (whole)
 		{
 			view->meta = meta;
 			return view;
