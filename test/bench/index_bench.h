@@ -16,7 +16,8 @@
 /*
  * A file of queries: this header, float[queries][dimensions], then for each
  * set, for each query, int32[BENCH_NEAREST] row ids, nearest first, -1 beyond
- * the last.  In the machine's byte order: it is made where it is used.
+ * the last; and in the same order, their inner products with the query.  In the
+ * machine's byte order: it is made where it is used.
  */
 typedef struct BenchHeader
 {

@@ -3,21 +3,27 @@
  *		The client of the index benchmark: prepared statements with binary
  *		parameters over libpq, the same for every contender.
  *
- *	index_client search FILE SET K SECONDS CLIENTS QUERY [STATS]
+ *	index_client recall FILE SET K QUERY [STATS]
  *		QUERY has $1, the vector, and gives row ids (int4).  Every query of FILE
- *		once, which warms caches and tells the recall over the first K of SET;
- *		then CLIENTS processes, each with its own connection, repeat them for
- *		SECONDS; before and after, a prepared SELECT 1 tells the floor.  Prints
- *		recall, rows (mean), floor ms (median), mean ms, median ms, p99 ms, queries/s of
- *		all clients; and, if STATS is given, a statement that after a query tells
- *		an int8 about it (heap rows fetched, say): its median and p99, else - -.
+ *		once.  Prints the recall over the first K of SET, rows (mean), and, if
+ *		STATS is given, a statement that after a query tells an int8 about it
+ *		(heap rows fetched, say): its median and p99, else - -.
+ *	index_client time FILE SECONDS CLIENTS FIRST QUERY
+ *		Repeats the queries, from number FIRST on, for SECONDS with one connection,
+ *		after a warm-up; before and after, a prepared SELECT 1 tells the floor.
+ *		With CLIENTS above 1, that many processes, each with its own connection,
+ *		do the same instead.  Prints ms: floor (median), mean, median, p99;
+ *		queries/s; and ms of the backend's processor for a query and for the
+ *		floor.  With many clients the rates are added up, the times' means given.
  *	index_client first FILE QUERY
  *		ms of connecting, ms of the first query, ms of the second one
  *	index_client insert FILE QUERY
  *		Rows of a file in binary COPY format as parameters $1, $2, ... of QUERY,
- *		each a transaction.  Prints rows, rows/s, median ms, p99 ms.
+ *		each a transaction.  Prints rows, rows/s, median ms, p99 ms, and ms of the
+ *		backend's processor for one.
  *
- * A connection begins with the statements in the environment's BENCH_SET.
+ * A connection begins with the statements in the environment's BENCH_SET; of
+ * the queries of FILE only the first BENCH_QUERIES are used, if that is set.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -40,8 +46,10 @@ typedef struct Queries
 	BenchHeader header;
 	float *vector;
 	int32_t *nearest; /* [sets, queries, BENCH_NEAREST] */
+	float *product; /* theirs with the query */
 	char *binary; /* [queries, size], as the server takes them */
 	int size;
+	size_t stride; /* from set to set */
 } Queries;
 
 static void
@@ -104,6 +112,7 @@ read_queries(const char *path, Queries *queries)
 {
 	FILE *file = fopen(path, "rb");
 	BenchHeader *header = &queries->header;
+	const char *most = getenv("BENCH_QUERIES");
 	size_t vectors;
 	size_t ids;
 
@@ -116,10 +125,15 @@ read_queries(const char *path, Queries *queries)
 	ids = (size_t) header->sets * header->queries * BENCH_NEAREST;
 	queries->vector = allocate(vectors, sizeof(float));
 	queries->nearest = allocate(ids, sizeof(int32_t));
+	queries->product = allocate(ids, sizeof(float));
 	if (fread(queries->vector, sizeof(float), vectors, file) != vectors ||
-		fread(queries->nearest, sizeof(int32_t), ids, file) != ids)
+		fread(queries->nearest, sizeof(int32_t), ids, file) != ids ||
+		fread(queries->product, sizeof(float), ids, file) != ids)
 		fail(path, "cut short");
 	fclose(file);
+	queries->stride = (size_t) header->queries * BENCH_NEAREST;
+	if (most != NULL && atoi(most) > 0 && (uint32_t) atoi(most) < header->queries)
+		header->queries = (uint32_t) atoi(most);
 
 	queries->size = (int) (4 + 4 * header->dimensions);
 	queries->binary = allocate(header->queries, (size_t) queries->size);
@@ -190,24 +204,47 @@ get32(const char *from)
 	return (int32_t) ntohl(bits);
 }
 
-/* median ms of a prepared SELECT 1 */
+/* ms that the backend has spent on a processor; 0 where the system does not tell */
 static double
-measure_floor(PGconn *connection)
+processor(PGconn *connection)
+{
+	char path[64];
+	FILE *file;
+	double ns = 0;
+
+	snprintf(path, sizeof(path), "/proc/%d/schedstat", PQbackendPID(connection));
+	file = fopen(path, "r");
+	if (file == NULL)
+		return 0;
+	if (fscanf(file, "%lf", &ns) != 1)
+		ns = 0;
+	fclose(file);
+	return ns / 1e6;
+}
+
+/* A prepared SELECT 1: its median ms, and ms of the processor */
+static void
+measure_floor(PGconn *connection, double *median, double *used)
 {
 	enum
 	{
-		RUNS = 4000
+		RUNS = 1000
 	};
 	static double sample[RUNS];
+	double before = 0;
 
-	for (int i = -200; i < RUNS; i++)
+	for (int i = -100; i < RUNS; i++)
 	{
-		double started = now();
+		double started;
 
+		if (i == 0)
+			before = processor(connection);
+		started = now();
 		PQclear(check(connection, PQexecPrepared(connection, "floor", 0, NULL, NULL, NULL, 1)));
 		sample[i < 0 ? 0 : i] = now() - started;
 	}
-	return quantile(sample, RUNS, 0.5);
+	*used = (processor(connection) - before) / RUNS;
+	*median = quantile(sample, RUNS, 0.5);
 }
 
 /* Repeat the queries for so long; how many samples (ms) there are now. */
@@ -231,13 +268,113 @@ repeat(PGconn *connection, const Queries *queries, double seconds, uint32_t firs
 	return samples;
 }
 
-/* Queries a second of all clients */
-static double
-many_clients(const Queries *queries, const char *query, double seconds, int clients, double *sample)
+static void
+run_recall(const char *path, int set, int k, const char *query, const char *stats)
+{
+	Queries queries;
+	PGconn *connection;
+	double *told;
+	double found = 0;
+	double wanted = 0;
+	double rows = 0;
+
+	if (k < 1 || k > BENCH_NEAREST || set < 0 || set >= BENCH_SETS)
+		fail("recall", "K is 1 to 100, and SET one of index_bench.h");
+	read_queries(path, &queries);
+	told = allocate(queries.header.queries, sizeof(double));
+	connection = open_connection();
+	prepare(connection, "search", query);
+	if (stats != NULL)
+		prepare(connection, "stats", stats);
+	for (uint32_t q = 0; q < queries.header.queries; q++)
+	{
+		size_t at = (size_t) set * queries.stride + (size_t) q * BENCH_NEAREST;
+		const int32_t *nearest = queries.nearest + at;
+		const float *product = queries.product + at;
+		PGresult *result = search(connection, &queries, q);
+		int n = PQntuples(result);
+		int possible = 0;
+		int right = 0;
+
+		rows += n;
+		while (possible < k && nearest[possible] >= 0)
+			possible++;
+		for (int j = 0; j < n && j < k; j++)
+			for (int i = 0; i < BENCH_NEAREST && nearest[i] >= 0 &&
+							(i < k || product[i] > product[k - 1] - 1e-6f);
+				 i++)
+				if (get32(PQgetvalue(result, j, 0)) == nearest[i])
+				{
+					right++;
+					break;
+				}
+		found += right < possible ? right : possible;
+		wanted += possible;
+		PQclear(result);
+		if (stats != NULL)
+		{
+			result = check(connection, PQexecPrepared(connection, "stats", 0, NULL, NULL, NULL, 0));
+			told[q] = atof(PQgetvalue(result, 0, 0));
+			PQclear(result);
+		}
+	}
+	PQfinish(connection);
+	printf("%.4f %.2f", found / wanted, rows / queries.header.queries);
+	if (stats != NULL)
+		printf(" %.0f %.0f\n", quantile(told, queries.header.queries, 0.5),
+			   quantile(told, queries.header.queries, 0.99));
+	else
+		printf(" - -\n");
+}
+
+typedef struct Timing
+{
+	double floor;
+	double mean;
+	double median;
+	double p99;
+	double rate;
+	double used;
+	double used_floor;
+} Timing;
+
+/* One connection: a warm-up, which also loads what the server keeps for a connection, then SECONDS */
+static Timing
+time_one(const Queries *queries, const char *query, double seconds, uint32_t first, double *sample)
+{
+	PGconn *connection = open_connection();
+	Timing timing;
+	double floor;
+	double used;
+	size_t samples;
+
+	prepare(connection, "search", query);
+	prepare(connection, "floor", "SELECT 1");
+	(void) repeat(connection, queries, seconds > 1 ? 0.3 : 0.2, first + 13, sample);
+	measure_floor(connection, &floor, &used);
+	timing.used = processor(connection);
+	timing.rate = now();
+	samples = repeat(connection, queries, seconds, first, sample);
+	timing.rate = (double) samples * 1e3 / (now() - timing.rate);
+	timing.used = (processor(connection) - timing.used) / (double) samples;
+	measure_floor(connection, &timing.floor, &timing.used_floor);
+	PQfinish(connection);
+	timing.floor = (timing.floor + floor) / 2;
+	timing.used_floor = (timing.used_floor + used) / 2;
+	timing.mean = mean(sample, samples);
+	timing.median = quantile(sample, samples, 0.5);
+	timing.p99 = quantile(sample, samples, 0.99);
+	return timing;
+}
+
+/* All clients at once: the rates added up, the times' means */
+static Timing
+time_many(const Queries *queries, const char *query, double seconds, int clients, uint32_t first,
+		  double *sample)
 {
 	int channel[2];
-	double total = 0;
-	double rate;
+	Timing all = {0};
+	Timing one;
 
 	if (pipe(channel) != 0)
 		fail("pipe", "cannot make");
@@ -249,19 +386,8 @@ many_clients(const Queries *queries, const char *query, double seconds, int clie
 			fail("fork", "cannot");
 		if (child == 0)
 		{
-			PGconn *connection = open_connection();
-			double started;
-			size_t samples;
-
-			prepare(connection, "search", query);
-			(void) repeat(connection, queries, 0.3, (uint32_t) (c * 7919), sample);
-			started = now();
-			samples = repeat(connection, queries, seconds, (uint32_t) (c * 7919), sample);
-			rate = (double) samples / (now() - started) * 1e3;
-			if (write(channel[1], &rate, sizeof(rate)) != sizeof(rate))
-				_exit(1);
-			PQfinish(connection);
-			_exit(0);
+			one = time_one(queries, query, seconds, first + (uint32_t) c * 7919, sample);
+			_exit(write(channel[1], &one, sizeof(one)) != sizeof(one));
 		}
 	}
 	close(channel[1]);
@@ -271,81 +397,36 @@ many_clients(const Queries *queries, const char *query, double seconds, int clie
 
 		if (wait(&status) < 0 || status != 0)
 			fail("client", "failed");
-		if (read(channel[0], &rate, sizeof(rate)) != sizeof(rate))
+		if (read(channel[0], &one, sizeof(one)) != sizeof(one))
 			fail("client", "no answer");
-		total += rate;
+		all.floor += one.floor / clients;
+		all.mean += one.mean / clients;
+		all.median += one.median / clients;
+		all.p99 += one.p99 / clients;
+		all.rate += one.rate;
+		all.used += one.used / clients;
+		all.used_floor += one.used_floor / clients;
 	}
 	close(channel[0]);
-	return total;
+	return all;
 }
 
 static void
-run_search(const char *path, int set, int k, double seconds, int clients, const char *query,
-		   const char *stats)
+run_time(const char *path, double seconds, int clients, int first, const char *query)
 {
 	Queries queries;
-	PGconn *connection;
 	double *sample = allocate(MOST_SAMPLES, sizeof(double));
-	double *told;
-	size_t samples;
-	double found = 0;
-	double wanted = 0;
-	double rows = 0;
-	double floor;
-	double rate;
+	Timing t;
 
-	if (k < 1 || k > BENCH_NEAREST || set < 0 || set >= BENCH_SETS)
-		fail("search", "K is 1 to 100, and SET one of index_bench.h");
+	if (first < 0)
+		fail("time", "FIRST is a number of a query");
 	read_queries(path, &queries);
-	told = allocate(queries.header.queries, sizeof(double));
-	connection = open_connection();
-	prepare(connection, "search", query);
-	prepare(connection, "floor", "SELECT 1");
-	if (stats != NULL)
-		prepare(connection, "stats", stats);
-	for (uint32_t q = 0; q < queries.header.queries; q++)
-	{
-		const int32_t *nearest =
-			queries.nearest + ((size_t) set * queries.header.queries + q) * BENCH_NEAREST;
-		PGresult *result = search(connection, &queries, q);
-		int n = PQntuples(result);
-
-		rows += n;
-		for (int i = 0; i < k && nearest[i] >= 0; i++)
-		{
-			wanted++;
-			for (int j = 0; j < n && j < k; j++)
-				if (get32(PQgetvalue(result, j, 0)) == nearest[i])
-				{
-					found++;
-					break;
-				}
-		}
-		PQclear(result);
-		if (stats != NULL)
-		{
-			result = check(connection, PQexecPrepared(connection, "stats", 0, NULL, NULL, NULL, 0));
-			told[q] = atof(PQgetvalue(result, 0, 0));
-			PQclear(result);
-		}
-	}
-
-	floor = measure_floor(connection);
-	samples = repeat(connection, &queries, seconds, 0, sample);
-	floor = (floor + measure_floor(connection)) / 2;
-	PQfinish(connection);
-	rate = 1e3 / mean(sample, samples);
-	printf("%.4f %.1f %.4f %.4f %.4f %.4f", found / wanted, rows / queries.header.queries, floor,
-		   mean(sample, samples), quantile(sample, samples, 0.5), quantile(sample, samples, 0.99));
-	fflush(stdout);
 	if (clients > 1)
-		rate = many_clients(&queries, query, seconds, clients, sample);
-	printf(" %.1f", rate);
-	if (stats != NULL)
-		printf(" %.0f %.0f\n", quantile(told, queries.header.queries, 0.5),
-			   quantile(told, queries.header.queries, 0.99));
+		t = time_many(&queries, query, seconds, clients, (uint32_t) first, sample);
 	else
-		printf(" - -\n");
+		t = time_one(&queries, query, seconds, (uint32_t) first, sample);
+	printf("%.4f %.4f %.4f %.4f %.1f %.4f %.4f\n", t.floor, t.mean, t.median, t.p99, t.rate, t.used,
+		   t.used_floor);
 }
 
 static void
@@ -384,12 +465,14 @@ run_insert(const char *path, const char *query)
 	char *buffer = allocate(MOST_FIELDS, 65536);
 	uint16_t fields;
 	double started;
+	double used;
 
 	if (file == NULL)
 		fail(path, "cannot open");
 	if (fread(header, sizeof(header), 1, file) != 1 || memcmp(header, "PGCOPY\n\377\r\n", 11) != 0)
 		fail(path, "not in binary COPY format");
 	prepare(connection, "insert", query);
+	used = processor(connection);
 	started = now();
 	while (fread(&fields, sizeof(fields), 1, file) == 1 && fields != 0xFFFF &&
 		   samples < MOST_SAMPLES)
@@ -425,7 +508,9 @@ run_insert(const char *path, const char *query)
 	if (samples == 0)
 		fail(path, "no rows");
 	printf("%zu %.1f", samples, (double) samples / (now() - started) * 1e3);
-	printf(" %.4f %.4f\n", quantile(sample, samples, 0.5), quantile(sample, samples, 0.99));
+	used = (processor(connection) - used) / (double) samples;
+	printf(" %.4f %.4f %.4f\n", quantile(sample, samples, 0.5), quantile(sample, samples, 0.99),
+		   used);
 	PQfinish(connection);
 	fclose(file);
 }
@@ -433,15 +518,16 @@ run_insert(const char *path, const char *query)
 int
 main(int argc, char **argv)
 {
-	if (argc >= 8 && argc <= 9 && strcmp(argv[1], "search") == 0)
-		run_search(argv[2], atoi(argv[3]), atoi(argv[4]), atof(argv[5]), atoi(argv[6]), argv[7],
-				   argc == 9 ? argv[8] : NULL);
+	if (argc >= 6 && argc <= 7 && strcmp(argv[1], "recall") == 0)
+		run_recall(argv[2], atoi(argv[3]), atoi(argv[4]), argv[5], argc == 7 ? argv[6] : NULL);
+	else if (argc == 7 && strcmp(argv[1], "time") == 0)
+		run_time(argv[2], atof(argv[3]), atoi(argv[4]), atoi(argv[5]), argv[6]);
 	else if (argc == 4 && strcmp(argv[1], "first") == 0)
 		run_first(argv[2], argv[3]);
 	else if (argc == 4 && strcmp(argv[1], "insert") == 0)
 		run_insert(argv[2], argv[3]);
 	else
-		fail("usage", "search FILE SET K SECONDS CLIENTS QUERY [STATS] | first FILE QUERY | "
-					  "insert FILE QUERY");
+		fail("usage", "recall FILE SET K QUERY [STATS] | time FILE SECONDS CLIENTS FIRST QUERY | "
+					  "first FILE QUERY | insert FILE QUERY");
 	return 0;
 }

@@ -14,14 +14,23 @@
  *		averaged (Levina & Bickel, NIPS 2004; MacKay & Ghahramani's correction).
  *
  * All vectors have length one, so that every distance gives the same order.
- * A vector is a cluster's centre, plus a point of a normal distribution in the
- * cluster's own subspace, whose axes are weighted by a power law, plus a little
- * noise in all dimensions.  Sizes of clusters follow a power law, and their
- * widths differ.  The two kinds differ in the number of axes, their law and the
- * width beside the distance of centres:
+ * KIND is one of
  *
- *	clustered	local intrinsic dimension about 9
+ *	clustered	local intrinsic dimension about 9 (1,000,000 x 128, 200,000 x 768)
  *	hard		about 21
+ *	file:PATH	vectors of a model: rows in PATH.rows and queries in PATH.queries,
+ *				binary COPY of one column of type embedding or vector
+ *
+ * The first two are made like this.  A point of a space of few dimensions is
+ * mapped to the vector by a random network of one hidden layer, so that all
+ * points lie on one curved surface, plus a little noise in all dimensions.
+ * Points are drawn from topics, normal distributions of different width and
+ * shape whose sizes follow a power law.  Every topic is a part of a wider one,
+ * beside whose centre its own lies, and a third of the points lie between the
+ * two: topics overlap and hang together, as those of real embeddings do.
+ * Independent clusters without anything between them, which take fewer lines,
+ * would punish indexes that are graphs: a search that was led into the wrong
+ * cluster never leaves it.
  *
  * Row i depends on (kind, dimensions, i) alone, so rows and truth can be made
  * apart; queries are rows from 2^40 on.
@@ -37,43 +46,52 @@
 #include "base/random.h"
 #include "index_bench.h"
 
-#define CLUSTERS 1000
-#define DIRECTIONS 1024
-#define AXES_MOST 64
+#define TOPICS_MOST 1000
+#define LATENT_MOST 64
+#define HIDDEN_MOST 512
 #define FIRST_QUERY (1ULL << 40)
 #define TILE 2048
 
 typedef struct Kind
 {
 	const char *name;
-	int clusters; /* CLUSTERS at most */
-	int axes;
-	float law; /* axis k has the weight (k + 1)^-law */
-	float width; /* of a cluster, centres having length one; in all axes together */
+	int topics; /* TOPICS_MOST at most */
+	int latent; /* dimensions of the space in which topics lie; LATENT_MOST at most */
+	float law; /* axis k of a topic has the weight (k + 1)^-law */
+	float step; /* from a topic to a narrower one, the widest having radius one */
+	float width; /* of a topic, in all axes together */
 	float spread; /* of the logarithm of the width */
-	float noise; /* length, in all dimensions together */
+	float curvature; /* of the surface: 0 for a plane */
+	float noise; /* length beside that of the vector, in all dimensions together */
 } Kind;
 
 static const Kind kinds[] = {
-	{"clustered", 400, 16, 0.5f, 0.55f, 0.25f, 0.02f},
-	{"hard", 100, 48, 0.25f, 0.9f, 0.15f, 0.05f},
+	{"clustered", 400, 16, 0.5f, 1.0f, 0.5f, 0.4f, 1.0f, 0.02f},
+	{"hard", 200, 48, 0.2f, 0.9f, 0.9f, 0.25f, 1.0f, 0.1f},
 };
 
-typedef struct Cluster
+typedef struct Topic
 {
+	int wider; /* the topic that this one is a part of */
 	float width;
-	int axis[AXES_MOST]; /* a direction */
-} Cluster;
+	float centre[LATENT_MOST];
+	int axis[LATENT_MOST]; /* a permutation */
+} Topic;
 
 typedef struct Model
 {
-	const Kind *kind;
+	const Kind *kind; /* NULL: read from files */
+	const char *name;
 	int d;
-	float *direction; /* [DIRECTIONS, d], length one */
-	float *centre; /* [CLUSTERS, d] */
-	Cluster cluster[CLUSTERS];
-	double cumulated[CLUSTERS]; /* of the sizes */
-	float weight[AXES_MOST]; /* squares add up to one */
+	float *read[2]; /* rows, queries */
+	uint64_t count[2];
+	int hidden;
+	float *into; /* [latent, hidden] */
+	float *offset; /* [hidden] */
+	float *out; /* [hidden, d] */
+	Topic topic[TOPICS_MOST];
+	double cumulated[TOPICS_MOST]; /* of the sizes */
+	float weight[LATENT_MOST]; /* squares add up to one */
 } Model;
 
 static void
@@ -104,55 +122,127 @@ normalise(float *x, int d)
 		x[i] = (float) (x[i] / sqrt(square));
 }
 
+static float *
+normals(DsRandom *random, size_t count, double deviation)
+{
+	float *x = allocate(count, sizeof(float));
+
+	for (size_t i = 0; i < count; i++)
+		x[i] = (float) (deviation * ds_random_normal(random));
+	return x;
+}
+
+/* Vectors of a file in binary COPY format, one column; divided by their lengths */
+static float *
+file_read(const char *stem, const char *end, int d, uint64_t *count)
+{
+	char path[1024];
+	char head[19];
+	float *x = NULL;
+	FILE *file;
+	size_t room = 0;
+	size_t n = 0;
+
+	if ((size_t) snprintf(path, sizeof(path), "%s.%s", stem, end) >= sizeof(path))
+		fail("the path is too long");
+	file = fopen(path, "rb");
+	if (file == NULL || fread(head, sizeof(head), 1, file) != 1 ||
+		memcmp(head, "PGCOPY\n\377\r\n", 11) != 0)
+		fail("the files of this kind cannot be read");
+	for (;; n++)
+	{
+		uint16_t fields;
+		uint32_t size;
+		uint16_t dim[2];
+
+		if (fread(&fields, sizeof(fields), 1, file) != 1)
+			fail("a file of vectors is cut short");
+		if (fields == 0xFFFF)
+			break;
+		if (fields != htons(1) || fread(&size, sizeof(size), 1, file) != 1 ||
+			ntohl(size) != 4 + 4 * (uint32_t) d || fread(dim, sizeof(dim), 1, file) != 1)
+			fail("one column of vectors of this dimension is wanted");
+		if (n == room)
+		{
+			room = room * 2 + 1024;
+			x = realloc(x, room * (size_t) d * sizeof(float));
+			if (x == NULL)
+				fail("out of memory");
+		}
+		if (fread(x + n * (size_t) d, sizeof(float), (size_t) d, file) != (size_t) d)
+			fail("a file of vectors is cut short");
+		for (size_t i = n * (size_t) d; i < (n + 1) * (size_t) d; i++)
+		{
+			uint32_t bits;
+
+			memcpy(&bits, &x[i], sizeof(bits));
+			bits = ntohl(bits);
+			memcpy(&x[i], &bits, sizeof(bits));
+		}
+		normalise(x + n * (size_t) d, d);
+	}
+	fclose(file);
+	*count = n;
+	return x;
+}
+
 static void
 model_make(Model *model, const char *name, int d)
 {
+	const Kind *kind = NULL;
 	DsRandom random;
 	double total = 0;
 	double squares = 0;
 
+	model->name = name;
+	model->d = d;
+	if (strncmp(name, "file:", 5) == 0)
+	{
+		model->read[0] = file_read(name + 5, "rows", d, &model->count[0]);
+		model->read[1] = file_read(name + 5, "queries", d, &model->count[1]);
+		return;
+	}
 	for (size_t i = 0; i < sizeof(kinds) / sizeof(*kinds); i++)
 		if (strcmp(kinds[i].name, name) == 0)
-			model->kind = &kinds[i];
-	if (model->kind == NULL)
-		fail("the kind is clustered or hard");
-	model->d = d;
-	model->direction = allocate((size_t) DIRECTIONS * d, sizeof(float));
-	model->centre = allocate((size_t) CLUSTERS * d, sizeof(float));
+			kind = &kinds[i];
+	if (kind == NULL)
+		fail("the kind is clustered, hard or file:PATH");
+	model->kind = kind;
+	model->hidden = d < 64 ? 64 : d > HIDDEN_MOST ? HIDDEN_MOST : d;
+	ds_random_init(&random, (uint64_t) d, (uint64_t) (kind - kinds));
+	model->into = normals(&random, (size_t) kind->latent * model->hidden, 1);
+	model->offset = normals(&random, (size_t) model->hidden, 1);
+	model->out = normals(&random, (size_t) model->hidden * d, 1 / sqrt(d));
 
-	ds_random_init(&random, (uint64_t) d, (uint64_t) (model->kind - kinds));
-	for (int i = 0; i < DIRECTIONS; i++)
+	for (int k = 0; k < kind->latent; k++)
 	{
-		float *direction = model->direction + (size_t) i * d;
-
-		for (int j = 0; j < d; j++)
-			direction[j] = (float) ds_random_normal(&random);
-		normalise(direction, d);
-	}
-	for (int k = 0; k < model->kind->axes; k++)
-	{
-		model->weight[k] = powf((float) (k + 1), -model->kind->law);
+		model->weight[k] = powf((float) (k + 1), -kind->law);
 		squares += (double) model->weight[k] * model->weight[k];
 	}
-	for (int k = 0; k < model->kind->axes; k++)
+	for (int k = 0; k < kind->latent; k++)
 		model->weight[k] /= (float) sqrt(squares);
-	for (int c = 0; c < model->kind->clusters; c++)
-	{
-		float *centre = model->centre + (size_t) c * d;
 
-		/* centres lie near each other in some directions more than in others */
-		for (int j = 0; j < d; j++)
-			centre[j] = (float) (ds_random_normal(&random) / sqrt(1 + 8.0 * j / d));
-		normalise(centre, d);
-		model->cluster[c].width =
-			model->kind->width * (float) exp(model->kind->spread * ds_random_normal(&random));
-		for (int k = 0; k < model->kind->axes; k++)
-			model->cluster[c].axis[k] = (int) ds_random_below(&random, DIRECTIONS);
-		total += pow(c + 20, -0.7);
-		model->cumulated[c] = total;
+	for (int t = 0; t < kind->topics; t++)
+	{
+		Topic *topic = &model->topic[t];
+		uint32_t order[LATENT_MOST];
+
+		topic->wider = t == 0 ? 0 : (int) ds_random_below(&random, (uint64_t) t);
+		topic->width = kind->width * (float) exp(kind->spread * ds_random_normal(&random));
+		ds_random_permutation(&random, order, (size_t) kind->latent);
+		for (int k = 0; k < kind->latent; k++)
+		{
+			topic->axis[k] = (int) order[k];
+			topic->centre[k] =
+				t == 0 ? 0
+					   : 0.8f * model->topic[topic->wider].centre[k] +
+							 (float) (kind->step * ds_random_normal(&random) / sqrt(kind->latent));
+		}
+		total += pow(t + 20, -0.7);
+		model->cumulated[t] = total;
 	}
-	for (int c = 0; c < model->kind->clusters; c++)
-		model->cumulated[c] /= total;
+	for (int t = 0; t < kind->topics; t++)
+		model->cumulated[t] /= total;
 }
 
 static void
@@ -160,13 +250,28 @@ model_row(const Model *model, uint64_t number, float *restrict x)
 {
 	const Kind *kind = model->kind;
 	int d = model->d;
-	float noise = kind->noise / sqrtf((float) d);
-	const Cluster *cluster;
+	int hidden = model->hidden;
+	const Topic *topic;
+	const Topic *wider;
+	float h[HIDDEN_MOST];
+	float noise;
+	float towards;
+	double square = 0;
 	DsRandom random;
 	double at;
 	int low = 0;
-	int high = kind->clusters - 1;
+	int high = kind->topics - 1;
 
+	if (kind == NULL)
+	{
+		int which = number >= FIRST_QUERY;
+
+		number -= which ? FIRST_QUERY : 0;
+		if (number >= model->count[which])
+			fail("the file has fewer vectors");
+		memcpy(x, model->read[which] + number * (uint64_t) d, sizeof(float) * (size_t) d);
+		return;
+	}
 	ds_random_init(&random, 0x726f77, number);
 	at = ds_random_double(&random);
 	while (low < high)
@@ -178,18 +283,40 @@ model_row(const Model *model, uint64_t number, float *restrict x)
 		else
 			high = middle;
 	}
-	cluster = &model->cluster[low];
-	memcpy(x, model->centre + (size_t) low * d, sizeof(float) * (size_t) d);
-	for (int k = 0; k < kind->axes; k++)
+	topic = &model->topic[low];
+	wider = &model->topic[topic->wider];
+
+	/* a third of the rows lie between a topic and the wider one */
+	towards = (float) (1.5 * ds_random_double(&random) - 1);
+	if (towards < 0)
+		towards = 0;
+	memcpy(h, model->offset, sizeof(float) * (size_t) hidden);
+	for (int k = 0; k < kind->latent; k++)
 	{
-		const float *restrict axis = model->direction + (size_t) cluster->axis[k] * d;
-		float z = cluster->width * model->weight[k] * (float) ds_random_normal(&random);
+		int axis = topic->axis[k];
+		const float *restrict into = model->into + (size_t) axis * hidden;
+		float z = topic->width * model->weight[k] * (float) ds_random_normal(&random) +
+				  (1 - towards) * topic->centre[axis] + towards * wider->centre[axis];
+
+		for (int j = 0; j < hidden; j++)
+			h[j] += z * into[j];
+	}
+	for (int j = 0; j < hidden; j++)
+		h[j] /= 1 + kind->curvature * fabsf(h[j]);
+	memset(x, 0, sizeof(float) * (size_t) d);
+	for (int i = 0; i < hidden; i++)
+	{
+		const float *restrict out = model->out + (size_t) i * d;
+		float from = h[i];
 
 		for (int j = 0; j < d; j++)
-			x[j] += z * axis[j];
+			x[j] += from * out[j];
 	}
 
 	/* uniform instead of normal: nobody can tell, and it takes a fifth of the time */
+	for (int j = 0; j < d; j++)
+		square += (double) x[j] * x[j];
+	noise = kind->noise * (float) sqrt(square / d);
 	for (int j = 0; j < d; j++)
 		x[j] += noise * 1.7320508f * ((float) (ds_random_next(&random) >> 40) * 0x1p-23f - 1.0f);
 	normalise(x, d);
@@ -374,6 +501,8 @@ truth_write(const Model *model, uint64_t rows, uint64_t extra, size_t queries)
 			nearest[i].id[k] = -1;
 		fwrite(nearest[i].id, sizeof(nearest[i].id), 1, stdout);
 	}
+	for (size_t i = 0; i < BENCH_SETS * queries; i++)
+		fwrite(nearest[i].product, sizeof(nearest[i].product), 1, stdout);
 	if (fflush(stdout) != 0)
 		fail("cannot write");
 }
@@ -402,7 +531,7 @@ dimension_print(const Model *model, uint64_t rows, size_t queries)
 	}
 	printf("%s, %d dimensions, %llu rows: local intrinsic dimension %.1f, distance of the 10th "
 		   "neighbour %.3f\n",
-		   model->kind->name, model->d, (unsigned long long) rows, 1 / inverse, contrast);
+		   model->name, model->d, (unsigned long long) rows, 1 / inverse, contrast);
 }
 
 int
