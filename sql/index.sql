@@ -38,10 +38,14 @@ COMMENT ON FUNCTION ds_index_last_scan() IS
 	'what the last finished index scan of this session did: lists opened, codes scanned, rows refined, rows returned to the executor';
 
 CREATE FUNCTION ds_index_stats(index regclass, OUT metric text, OUT dimensions integer,
-		OUT lists integer, OUT rows bigint, OUT null_rows bigint, OUT zero_rows bigint,
-		OUT free_places bigint, OUT least_rows bigint, OUT most_rows bigint,
-		OUT lists_at_build integer, OUT probes integer, OUT pages bigint, OUT block_pages bigint,
-		OUT code_pages bigint, OUT stale_pages bigint, OUT free_pages bigint)
+		OUT rows bigint, OUT null_rows bigint, OUT zero_rows bigint, OUT free_places bigint,
+		OUT rows_at_build bigint, OUT lists integer, OUT empty_lists integer, OUT least_rows bigint,
+		OUT most_rows bigint, OUT mean_rows double precision, OUT rows_cv double precision,
+		OUT rows_elsewhere bigint, OUT drift double precision, OUT lists_measured integer,
+		OUT probes integer, OUT expected_recall double precision, OUT bytes bigint,
+		OUT pages bigint, OUT vector_pages bigint, OUT directory_pages bigint,
+		OUT block_pages bigint, OUT code_pages bigint, OUT row_id_pages bigint,
+		OUT stale_pages bigint, OUT free_pages bigint)
 	AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE STRICT PARALLEL SAFE;
 COMMENT ON FUNCTION ds_index_stats(regclass) IS
-	'contents of an index: rows and lists, the lists that a scan opens first, pages by use';
+	'contents of an index: rows; lists and their balance; drift since the build; the lists that a scan opens first and the recall that was measured for that; pages by use';

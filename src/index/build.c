@@ -22,6 +22,7 @@
  */
 #include "index/build.h"
 
+#include <float.h>
 #include <math.h>
 
 #include "access/genam.h"
@@ -572,6 +573,8 @@ write_lists(Build *build)
 {
 	const DsLayout *layout = &build->layout;
 	DsListEntry *entries;
+	double slack = 0;
+	int64 slacks = 0;
 	int64 done = 0;
 	uint32 next = 0;
 	char *data;
@@ -618,12 +621,19 @@ write_lists(Build *build)
 			row.signs = (uint8 *) data;
 			row.bytes = (int8 *) data + layout->groups;
 			ds_writer_row(writer, &row);
+			if (row.sign.slack >= 0 && row.sign.slack <= FLT_MAX)
+			{
+				slack += row.sign.slack;
+				slacks++;
+			}
 			data = next_row(build, &next);
 			if (++done % 4096 == 0)
 				pgstat_progress_update_param(PROGRESS_CREATEIDX_TUPLES_DONE, done);
 		}
 		ds_writer_end(writer, entry);
 	}
+	if (slacks > 0)
+		build->meta.built_slack = (float) (slack / (double) slacks);
 	for (; data != NULL; data = next_row(build, &next))
 	{
 		ItemPointerData tid;

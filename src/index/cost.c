@@ -62,6 +62,13 @@ wanted_for(double recall)
 	return recall + RECALL_MARGIN * (1 - recall);
 }
 
+double
+ds_expected_recall(double recall)
+{
+	/* of 1-bit bounds that fail, one in eight loses a row (scan.c) */
+	return recall + GAP_MARGIN * (1 - recall) - 0.1 * (1 - recall);
+}
+
 /* Lists that a scan opens whatever their distance */
 uint32
 ds_least_probes(double recall)

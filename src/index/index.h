@@ -270,6 +270,7 @@ extern bool ds_index_next(IndexScanDesc scan, ScanDirection direction);
 extern void ds_index_end(IndexScanDesc scan);
 extern uint32 ds_probes_for(const DsMeta *meta, int stage, double recall);
 extern uint32 ds_least_probes(double recall);
+extern double ds_expected_recall(double recall); /* what the curve says that a target gives */
 extern double ds_gap_for(const DsMeta *meta, int stage, double recall);
 
 /* How much farther a list is than the nearest one, from their keys */

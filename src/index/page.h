@@ -165,7 +165,7 @@ typedef struct DsMeta
 	float curve_gap[DS_CURVE_ROWS][DS_CURVE_RECALLS];
 	uint64 reserved[15];
 	uint32 merges; /* times that rows went from one list to another, other than by a split */
-	float built_distance; /* mean of what rows were from their centroids at the build; 0: none */
+	float built_slack; /* mean of DsSignFactors.slack at the build: how far rows were; 0: none */
 } DsMeta;
 
 static inline DsMeta *
