@@ -260,7 +260,7 @@ model_row(const Model *model, uint64_t number, float *restrict x)
 	DsRandom random;
 	double at;
 	int low = 0;
-	int high = kind->topics - 1;
+	int high;
 
 	if (kind == NULL)
 	{
@@ -274,6 +274,7 @@ model_row(const Model *model, uint64_t number, float *restrict x)
 	}
 	ds_random_init(&random, 0x726f77, number);
 	at = ds_random_double(&random);
+	high = kind->topics - 1;
 	while (low < high)
 	{
 		int middle = (low + high) / 2;
