@@ -564,8 +564,9 @@ static void
 write_centroids(Build *build)
 {
 	if (build->quantizer.origin != NULL)
-		ds_vectors_append(build->index, true, &build->meta, build->quantizer.origin, 1);
-	ds_vectors_append(build->index, true, &build->meta, build->centroid, build->lists);
+		ds_vectors_append(build->index, true, &build->meta, build->quantizer.origin, 1, NULL);
+	ds_centroids_append(build->index, true, &build->meta, &build->quantizer, NULL, build->centroid,
+						build->lists);
 }
 
 static void

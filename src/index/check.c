@@ -187,8 +187,9 @@ walk_stream(Check *check, BlockNumber head, DsPageKind kind, uint64 pages)
 		CHECK_FOR_INTERRUPTS();
 		if (!BlockNumberIsValid(block))
 			ds_page_corrupted(check->index, DS_META_BLOCK,
-							  kind == DS_PAGE_VECTORS ? "the chain of centroids is too short"
-													  : "the directory is too short");
+							  kind == DS_PAGE_VECTORS  ? "the chain of centroids is too short"
+							  : kind == DS_PAGE_ROUTES ? "the chain of routes is too short"
+													   : "the directory is too short");
 		claim(check, block, kind, 0);
 		buffer = ds_page_read(check->index, block, kind, BUFFER_LOCK_SHARE);
 		opaque = ds_page_opaque(BufferGetPage(buffer));
@@ -208,10 +209,16 @@ walk_vectors(Check *check, uint32 number pg_attribute_unused())
 
 	check->vector_pages = walk_stream(check, meta->vectors_head, DS_PAGE_VECTORS,
 									  (bytes + DS_PAGE_SPACE - 1) / DS_PAGE_SPACE);
+	bytes = ds_route_bytes(meta->dimension, check->view->centroids);
+	check->route_pages = walk_stream(check, meta->routes_head, DS_PAGE_ROUTES,
+									 (bytes + DS_PAGE_SPACE - 1) / DS_PAGE_SPACE);
 	for (uint32 i = 0; i < check->view->centroids; i++)
 		if (!ds_kernels()->all_finite(ds_view_centroid(check->view, i), meta->dimension))
 			ds_check_put(check, "centroid", InvalidBlockNumber, NULL, "centroid %u is not finite",
 						 i);
+		else if (!ds_route_check(check->view, i))
+			ds_check_put(check, "centroid", InvalidBlockNumber, NULL,
+						 "the code of centroid %u is not that of the centroid", i);
 }
 
 static void
@@ -502,6 +509,9 @@ look_at_page(Check *check, uint32 number)
 			case DS_PAGE_VECTORS:
 				lost = opaque.ordinal < check->vector_pages;
 				break;
+			case DS_PAGE_ROUTES:
+				lost = opaque.ordinal < check->route_pages;
+				break;
 			case DS_PAGE_DIRECTORY:
 				lost = opaque.ordinal < check->directory_pages;
 				break;
@@ -545,7 +555,7 @@ begin_attempt(Check *check)
 	check->sample = NULL;
 	check->samples = check->sample_room = 0;
 	check->previous = NULL;
-	check->vector_pages = check->directory_pages = 0;
+	check->vector_pages = check->route_pages = check->directory_pages = 0;
 	check->tid_pages[0] = check->tid_pages[1] = 0;
 	check->blocks = RelationGetNumberOfBlocks(check->index);
 	check->claim = MemoryContextAllocExtended(check->context, Max(check->blocks, 1) * sizeof(Claim),

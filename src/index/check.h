@@ -49,6 +49,7 @@ typedef struct Check
 	BlockNumber blocks;
 	uint32 *list_pages; /* [lists]: of blocks */
 	uint32 vector_pages;
+	uint32 route_pages;
 	uint32 directory_pages;
 	uint32 tid_pages[2];
 

@@ -98,23 +98,29 @@ extern void ds_meta_init(DsMeta *meta, Relation index, DsMetric metric, uint32 d
 /* Write a metapage as the first page of a fork that has none. */
 extern void ds_meta_create(Relation index, ForkNumber fork, const DsMeta *meta);
 
+/* Where a reader or writer of a chain that is one stream of bytes stands; all zeros: at the head */
+typedef struct DsStreamCursor
+{
+	BlockNumber block; /* page of the next byte, or the one before */
+	uint64 position; /* of the next byte in the stream */
+} DsStreamCursor;
+
+/* Read on.  Pages are taken from *cursor on, so a cursor may begin anywhere. */
+extern void ds_stream_read(Relation index, DsPageKind kind, BlockNumber head,
+						   DsStreamCursor *cursor, Size size, void *data);
+
+/* Write on: over what is there, then behind it.  Caller holds the shape lock. */
+extern void ds_stream_write(Relation index, bool direct, DsPageKind kind, BlockNumber *head,
+							DsStreamCursor *cursor, Size size, const void *data);
+
 /*
  * Append vectors to the chain, behind the meta->vectors first ones; meta (the
  * caller's copy, to be put into the metapage with whatever makes the vectors
- * used) gets the new head, tail and number.  Caller holds the shape lock.
+ * used) gets the new head, tail and number, and page[count] (may be NULL) where
+ * each begins.  Caller holds the shape lock.  Centroids: ds_centroids_append().
  */
 extern void ds_vectors_append(Relation index, bool direct, DsMeta *meta, const float *vectors,
-							  uint32 count);
-
-/* Read vectors [first, first + count) of the chain.  pages counts from *block, for cursors. */
-typedef struct DsVectorCursor
-{
-	BlockNumber block; /* page of the next byte */
-	uint64 position; /* of the next byte in the chain */
-} DsVectorCursor;
-
-extern void ds_vectors_read(Relation index, const DsMeta *meta, DsVectorCursor *cursor,
-							uint32 count, float *vectors);
+							  uint32 count, BlockNumber *page);
 
 /*
  * Make sure that the directory has a page for entry number `list`: the page,
@@ -147,9 +153,11 @@ typedef struct DsView
 	DsArena arena;
 	float *origin;
 	DsQuantizer quantizer; /* when meta.dimension is known */
-	DsVectorCursor cursor; /* behind the last centroid */
+	Oid index;
 	uint32 centroids;
-	float *centroid; /* [centroids, d] */
+	const float **centroid; /* [centroids]: of d floats each; NULL: not read yet */
+	float *spare; /* [spares, d]: room for those read next */
+	uint32 spares;
 	DsListEntry *entry; /* [meta.lists] */
 	BlockNumber *directory_page; /* of each DS_ENTRIES_PER_PAGE entries */
 	uint32 centroid_room, entry_room, directory_room; /* sizes of the arrays */
@@ -159,10 +167,17 @@ typedef struct DsView
 	uint32 reads;
 } DsView;
 
+/* Read a centroid that the view does not have yet; see there. */
+extern const float *ds_view_read_centroid(DsView *view, uint32 i);
+
+/* It is best to hold no page's lock where this may read a page. */
 static inline const float *
 ds_view_centroid(const DsView *view, uint32 i)
 {
-	return view->centroid + (size_t) i * view->meta.dimension;
+	const float *centroid = view->centroid[i];
+
+	return likely(centroid != NULL) ? centroid
+									: ds_view_read_centroid(unconstify(DsView *, view), i);
 }
 
 /*
@@ -172,25 +187,44 @@ ds_view_centroid(const DsView *view, uint32 i)
 extern DsView *ds_view_get(Relation index);
 extern void ds_view_pin(DsView *view, MemoryContext context);
 
-/* The list whose centroid is nearest to a placed vector; there is at least one list. */
-extern uint32 ds_view_nearest(DsView *view, const float *y);
-
 /* Raise 22000: a vector does not have the index's dimension. */
 extern void ds_view_check_dimension(const DsView *view, int dimension);
 
 /* ---- route.c: which lists are near a query ---- */
 
-/* Bring the codes of centroids up to date with the directory. */
-extern void ds_route_refresh(DsView *view);
+/*
+ * Append centroids to the vectors, and their codes to the routes; meta as for
+ * ds_vectors_append().  view is what the index has now; NULL when it is built.
+ * Caller holds the shape lock.
+ */
+extern void ds_centroids_append(Relation index, bool direct, DsMeta *meta,
+								const DsQuantizer *quantizer, const DsView *view,
+								const float *centroids, uint32 count);
 
-/* A multiple of 32, at least the number of lists */
+/* Read what meta has and the view has not; then view->entry must be new, too. */
+extern void ds_route_refresh(Relation index, DsView *view);
+
+/* Where a centroid begins in the chain of vectors */
+extern BlockNumber ds_route_page(const DsView *view, uint32 centroid);
+
+/* Are the code and the page of a centroid those that ds_centroids_append() wrote? */
+extern bool ds_route_check(const DsView *view, uint32 centroid);
+
+/* Bytes of the stream of pages for so many centroids */
+extern uint64 ds_route_bytes(uint32 dimension, uint32 centroids);
+
+/* Lists have places, here and there; how many: a multiple of 32 */
 extern uint32 ds_route_places(const DsView *view);
+extern uint32 ds_route_list(const DsView *view, uint32 place);
 
 /*
- * A lower bound of ds_list_key() for each list, as good as 1-bit bounds are;
- * never NaN or infinity, which stands in all places behind the lists.
+ * A lower bound of ds_list_key() for the list at each place, as good as 1-bit
+ * bounds are; never NaN or infinity, which stands in places without a list.
  */
 extern void ds_route(const DsView *view, const DsQuery *query, float *bound);
+
+/* The list whose centroid is nearest to a placed vector; there is at least one list. */
+extern uint32 ds_view_nearest(const DsView *view, const float *y);
 
 /* ---- write.c: whole lists ---- */
 

@@ -28,47 +28,6 @@ typedef struct Insertion
 /* How much a list's radius is raised beyond need, so that it is raised rarely. */
 #define RADIUS_MARGIN 1.125f
 
-uint32
-ds_view_nearest(DsView *view, const float *y)
-{
-	const DsKernels *kernels = ds_kernels();
-	uint32 d = view->meta.dimension;
-	uint32 best = 0;
-	float least = INFINITY;
-	float distance[256];
-
-	/* centroids in their order, then the lists that use them: both arrays stream */
-	if (view->meta.lists == view->centroids)
-	{
-		for (uint32 first = 0; first < view->centroids; first += lengthof(distance))
-		{
-			uint32 count = Min(lengthof(distance), view->centroids - first);
-
-			kernels->l2_squared_many(y, ds_view_centroid(view, first), d, count, d, distance);
-			for (uint32 i = 0; i < count; i++)
-				if (distance[i] < least)
-				{
-					least = distance[i];
-					best = first + i;
-				}
-		}
-
-		/* until the first split, list i has centroid i */
-		return best;
-	}
-	for (uint32 i = 0; i < view->meta.lists; i++)
-	{
-		float here = kernels->l2_squared(y, ds_view_centroid(view, view->entry[i].centroid), d);
-
-		if (here < least)
-		{
-			least = here;
-			best = i;
-		}
-	}
-	return best;
-}
-
 /*
  * The first list of an index that has none, around this row; with it, what
  * only a row can tell: the dimension, and for l2 the origin.
@@ -100,7 +59,6 @@ create_first_list(Relation index, const float *x, uint32 dimension)
 		ds_quantizer_init(&quantizer, meta.metric, dimension, meta.seed, NULL, &arena, &status),
 		&status);
 	place = ds_quantizer_place(&quantizer, x, vectors + dimension);
-	ds_arena_free(&arena);
 	list = place != DS_PLACE_ZERO;
 	if (meta.metric == DS_METRIC_L2 && place == DS_PLACE_OK)
 	{
@@ -108,13 +66,14 @@ create_first_list(Relation index, const float *x, uint32 dimension)
 		meta.flags |= DS_META_ORIGIN;
 		memcpy(vectors, x, sizeof(float) * dimension);
 		memset(vectors + dimension, 0, sizeof(float) * dimension);
-		ds_vectors_append(index, false, &meta, vectors, 2);
+		ds_vectors_append(index, false, &meta, vectors, 1, NULL);
 	}
-	else if (list)
-		ds_vectors_append(index, false, &meta, vectors + dimension, 1);
-
 	if (list)
+	{
+		ds_centroids_append(index, false, &meta, &quantizer, NULL, vectors + dimension, 1);
 		ds_directory_page(index, false, &meta, 0);
+	}
+	ds_arena_free(&arena);
 	ds_log_begin(&log, index, false);
 	if (list)
 	{
@@ -138,6 +97,7 @@ create_first_list(Relation index, const float *x, uint32 dimension)
 	stored->vectors = meta.vectors;
 	stored->vectors_head = meta.vectors_head;
 	stored->vectors_tail = meta.vectors_tail;
+	stored->routes_head = meta.routes_head;
 	stored->directory_head = meta.directory_head;
 	stored->directory_tail = meta.directory_tail;
 	stored->directory_version++;

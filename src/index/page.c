@@ -292,6 +292,7 @@ ds_meta_init(DsMeta *meta, Relation index, DsMetric metric, uint32 dimension)
 	meta->next_generation = 1;
 	meta->vectors_head = meta->vectors_tail = InvalidBlockNumber;
 	meta->directory_head = meta->directory_tail = InvalidBlockNumber;
+	meta->routes_head = InvalidBlockNumber;
 	for (int i = 0; i < 2; i++)
 		meta->tids_head[i] = meta->tids_insert[i] = InvalidBlockNumber;
 }
@@ -363,11 +364,13 @@ chain_extend(Relation index, bool direct, DsPageKind kind, BlockNumber *head, Bl
 }
 
 void
-ds_vectors_append(Relation index, bool direct, DsMeta *meta, const float *vectors, uint32 count)
+ds_vectors_append(Relation index, bool direct, DsMeta *meta, const float *vectors, uint32 count,
+				  BlockNumber *page)
 {
 	const char *data = (const char *) vectors;
 	Size size = sizeof(float) * (Size) meta->dimension;
 	uint64 position = (uint64) meta->vectors * size;
+	uint64 begin = position;
 	uint64 end = position + (uint64) count * size;
 
 	while (position < end)
@@ -375,20 +378,24 @@ ds_vectors_append(Relation index, bool direct, DsMeta *meta, const float *vector
 		Size offset = position % DS_PAGE_SPACE;
 		Size part = Min(DS_PAGE_SPACE - offset, end - position);
 		DsLog log;
-		Page page;
+		Page image;
 		PageHeader header;
 
 		CHECK_FOR_INTERRUPTS();
 		if (offset == 0)
 			chain_extend(index, direct, DS_PAGE_VECTORS, &meta->vectors_head, &meta->vectors_tail);
 		ds_log_begin(&log, index, direct);
-		page = ds_log_page(
+		image = ds_log_page(
 			&log, ds_page_read(index, meta->vectors_tail, DS_PAGE_VECTORS, BUFFER_LOCK_EXCLUSIVE),
 			false);
-		header = (PageHeader) page;
+		header = (PageHeader) image;
 		header->pd_lower = MAXALIGN(SizeOfPageHeaderData) + offset + part;
-		memcpy(PageGetContents(page) + offset, data, part);
+		memcpy(PageGetContents(image) + offset, data, part);
 		ds_log_end(&log);
+		if (page != NULL)
+			for (uint64 i = (position - begin + size - 1) / size;
+				 i < count && begin + i * size < position + part; i++)
+				page[i] = meta->vectors_tail;
 		data += part;
 		position += part;
 	}
@@ -396,25 +403,26 @@ ds_vectors_append(Relation index, bool direct, DsMeta *meta, const float *vector
 }
 
 void
-ds_vectors_read(Relation index, const DsMeta *meta, DsVectorCursor *cursor, uint32 count,
-				float *vectors)
+ds_stream_read(Relation index, DsPageKind kind, BlockNumber head, DsStreamCursor *cursor, Size size,
+			   void *data)
 {
-	char *data = (char *) vectors;
-	uint64 left = (uint64) count * sizeof(float) * meta->dimension;
+	char *to = data;
 
 	if (cursor->position == 0)
-		cursor->block = meta->vectors_head;
-	while (left > 0)
+		cursor->block = head;
+	while (size > 0)
 	{
 		Size offset = cursor->position % DS_PAGE_SPACE;
-		Size part = Min(DS_PAGE_SPACE - offset, left);
+		Size part = Min(DS_PAGE_SPACE - offset, size);
 		Buffer buffer;
 		Page page;
 
 		CHECK_FOR_INTERRUPTS();
 		if (!BlockNumberIsValid(cursor->block))
-			ds_page_corrupted(index, DS_META_BLOCK, "the chain of centroids is too short");
-		buffer = ds_page_read(index, cursor->block, DS_PAGE_VECTORS, BUFFER_LOCK_SHARE);
+			ds_page_corrupted(index, DS_META_BLOCK,
+							  kind == DS_PAGE_VECTORS ? "the chain of centroids is too short"
+													  : "the chain of routes is too short");
+		buffer = ds_page_read(index, cursor->block, kind, BUFFER_LOCK_SHARE);
 		page = BufferGetPage(buffer);
 
 		/* the page behind a full one may not exist yet: move on when it is needed */
@@ -427,12 +435,73 @@ ds_vectors_read(Relation index, const DsMeta *meta, DsVectorCursor *cursor, uint
 		}
 		if (ds_page_opaque(page)->ordinal != cursor->position / DS_PAGE_SPACE ||
 			ds_page_used(page) < offset + part)
-			ds_page_corrupted(index, cursor->block, "the chain of centroids is broken");
-		memcpy(data, PageGetContents(page) + offset, part);
+			ds_page_corrupted(index, cursor->block,
+							  kind == DS_PAGE_VECTORS ? "the chain of centroids is broken"
+													  : "the chain of routes is broken");
+		memcpy(to, PageGetContents(page) + offset, part);
 		UnlockReleaseBuffer(buffer);
-		data += part;
+		to += part;
 		cursor->position += part;
-		left -= part;
+		size -= part;
+	}
+}
+
+/* Page number `ordinal` of a chain, made if it is the next one; *from: one that is not behind it */
+static BlockNumber
+chain_page(Relation index, bool direct, DsPageKind kind, BlockNumber *head, BlockNumber from,
+		   uint32 ordinal)
+{
+	BlockNumber block = BlockNumberIsValid(from) ? from : *head;
+
+	if (!BlockNumberIsValid(block))
+		chain_extend(index, direct, kind, head, &block);
+	for (;;)
+	{
+		Buffer buffer = ds_page_read(index, block, kind, BUFFER_LOCK_SHARE);
+		uint32 here = ds_page_opaque(BufferGetPage(buffer))->ordinal;
+		BlockNumber next = ds_page_opaque(BufferGetPage(buffer))->next;
+
+		UnlockReleaseBuffer(buffer);
+		CHECK_FOR_INTERRUPTS();
+		if (here == ordinal)
+			return block;
+		if (here > ordinal)
+			ds_page_corrupted(index, block, "a chain is broken");
+		if (BlockNumberIsValid(next))
+			block = next;
+		else
+			chain_extend(index, direct, kind, head, &block);
+	}
+}
+
+void
+ds_stream_write(Relation index, bool direct, DsPageKind kind, BlockNumber *head,
+				DsStreamCursor *cursor, Size size, const void *data)
+{
+	const char *from = data;
+
+	if (cursor->position == 0)
+		cursor->block = *head;
+	while (size > 0)
+	{
+		Size offset = cursor->position % DS_PAGE_SPACE;
+		Size part = Min(DS_PAGE_SPACE - offset, size);
+		DsLog log;
+		Page page;
+		PageHeader header;
+
+		cursor->block = chain_page(index, direct, kind, head, cursor->block,
+								   (uint32) (cursor->position / DS_PAGE_SPACE));
+		ds_log_begin(&log, index, direct);
+		page = ds_log_page(&log, ds_page_read(index, cursor->block, kind, BUFFER_LOCK_EXCLUSIVE),
+						   false);
+		header = (PageHeader) page;
+		header->pd_lower = Max(header->pd_lower, MAXALIGN(SizeOfPageHeaderData) + offset + part);
+		memcpy(PageGetContents(page) + offset, from, part);
+		ds_log_end(&log);
+		from += part;
+		cursor->position += part;
+		size -= part;
 	}
 }
 

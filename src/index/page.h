@@ -13,6 +13,9 @@
  *	vectors		DS_PAGE_VECTORS, a chain: float32 vectors one after another as
  *				one stream of bytes, cut at page ends: the origin (if
  *				DS_META_ORIGIN), then the centroids.  Only ever appended to.
+ *	routes		DS_PAGE_ROUTES, a chain: 1-bit codes of the centroids, and where each
+ *				centroid begins, as one stream of bytes: a record for each 64 of
+ *				them (route.c).  Only ever appended to.
  *	directory	DS_PAGE_DIRECTORY, a chain: DsListEntry, as many as fit a page
  *	lists		DS_PAGE_BLOCKS, a chain a list: blocks of 32 rows, what a scan
  *				reads; and DS_PAGE_CODES, named by the blocks: what a refinement
@@ -83,7 +86,7 @@
 
 #define DS_META_BLOCK 0
 #define DS_META_MAGIC 0x44536978
-#define DS_INDEX_VERSION 2
+#define DS_INDEX_VERSION 3
 #define DS_PAGE_ID 0xD51D
 
 typedef enum DsPageKind
@@ -94,6 +97,7 @@ typedef enum DsPageKind
 	DS_PAGE_BLOCKS,
 	DS_PAGE_CODES,
 	DS_PAGE_TIDS,
+	DS_PAGE_ROUTES,
 	DS_PAGE_FREE
 } DsPageKind;
 
@@ -166,7 +170,15 @@ typedef struct DsMeta
 	uint64 reserved[15];
 	uint32 merges; /* times that rows went from one list to another, other than by a split */
 	float built_slack; /* mean of DsSignFactors.slack at the build: how far rows were; 0: none */
+	BlockNumber routes_head;
 } DsMeta;
+
+/* Centroids in the chain of vectors */
+static inline uint32
+ds_meta_centroids(const DsMeta *meta)
+{
+	return meta->vectors - ((meta->flags & DS_META_ORIGIN) ? 1 : 0);
+}
 
 static inline DsMeta *
 ds_page_meta(Page page)

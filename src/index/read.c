@@ -427,6 +427,7 @@ read_pages(Relation index, DsScan *scan, const DsView *view, uint32 list, ReadMo
 		Page page;
 		uint32 blocks;
 		bool whole = true;
+		bool held = !copy;
 
 		CHECK_FOR_INTERRUPTS();
 		buffer = read_page(index, scan->view, number);
@@ -456,6 +457,15 @@ read_pages(Relation index, DsScan *scan, const DsView *view, uint32 list, ReadMo
 			{
 				if (block->centroid >= view->centroids)
 					ds_page_corrupted(index, number, "a block without a centroid");
+				if (held && view->centroid[block->centroid] == NULL)
+				{
+					/* one that a split has left: to read it takes another page */
+					memcpy(scan->page, page, BLCKSZ);
+					page = scan->page;
+					block = ds_page_block(layout, page, i);
+					UnlockReleaseBuffer(buffer);
+					held = false;
+				}
 				coded_for = block->centroid;
 				ds_query_probe(scan->query, ds_view_centroid(view, coded_for), &probe);
 				if (mode == READ_CANDIDATES)
@@ -471,7 +481,7 @@ read_pages(Relation index, DsScan *scan, const DsView *view, uint32 list, ReadMo
 							   entry->generation, mode);
 		}
 		number = ds_page_opaque(page)->next;
-		if (!copy)
+		if (held)
 			UnlockReleaseBuffer(buffer);
 		if (!whole)
 			return false;

@@ -369,7 +369,7 @@ settle_waiting(DsScan *state)
 
 		if (state->waitings > 0 && !(least < state->waiting[0].key))
 			break;
-		list = pool_pop(&state->lists).place;
+		list = ds_route_list(state->view, pool_pop(&state->lists).place);
 		push_waiting(state, list_key(state, list), list);
 	}
 }

@@ -304,6 +304,7 @@ flip(Rewrite *rewrite, DsMeta *meta, const DsListEntry *entry, int parts)
 	stored->vectors = meta->vectors;
 	stored->vectors_head = meta->vectors_head;
 	stored->vectors_tail = meta->vectors_tail;
+	stored->routes_head = meta->routes_head;
 	stored->directory_head = meta->directory_head;
 	stored->directory_tail = meta->directory_tail;
 	stored->directory_version++;
@@ -357,9 +358,9 @@ rewrite_list(Relation index, uint32 list, bool split)
 	entry[0].split_at = entry[1].split_at = 0;
 	if (parts > 1)
 	{
-		uint32 first = meta.vectors - ((meta.flags & DS_META_ORIGIN) ? 1 : 0);
+		uint32 first = ds_meta_centroids(&meta);
 
-		ds_vectors_append(index, false, &meta, centroid, 2);
+		ds_centroids_append(index, false, &meta, &view->quantizer, view, centroid, 2);
 		for (int p = 0; p < 2; p++)
 		{
 			entry[p].centroid = first + p;

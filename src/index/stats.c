@@ -224,7 +224,7 @@ ds_index_stats(PG_FUNCTION_ARGS)
 	/* pages */
 	values[n++] = Int64GetDatum((int64) blocks * BLCKSZ);
 	values[n++] = Int64GetDatum(blocks);
-	values[n++] = Int64GetDatum(stats.pages[DS_PAGE_VECTORS]);
+	values[n++] = Int64GetDatum(stats.pages[DS_PAGE_VECTORS] + stats.pages[DS_PAGE_ROUTES]);
 	values[n++] = Int64GetDatum(stats.pages[DS_PAGE_DIRECTORY]);
 	values[n++] = Int64GetDatum(stats.pages[DS_PAGE_BLOCKS]);
 	values[n++] = Int64GetDatum(stats.pages[DS_PAGE_CODES]);

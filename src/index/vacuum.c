@@ -217,6 +217,7 @@ pass_page(Pass *pass, BlockNumber number)
 			return;
 		case DS_PAGE_META:
 		case DS_PAGE_VECTORS:
+		case DS_PAGE_ROUTES:
 		case DS_PAGE_DIRECTORY:
 			UnlockReleaseBuffer(buffer);
 			return;

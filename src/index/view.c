@@ -1,13 +1,16 @@
 /*
  * view.c
- *		What a backend remembers of an index: the rotation, the centroids, the
- *		directory.
+ *		What a backend remembers of an index: the rotation, the codes of the
+ *		centroids, the directory, and the centroids that it met.
  *
- * Reading them anew for each query would cost more than the query: 1,000,000
- * rows of 128 dimensions have 2 MB of centroids.  They hardly ever change, and
- * the metapage, which every scan reads, says by its version when they did.
- * Centroids are only ever appended, so a newer view takes over the older one's
- * array unless a scan has it pinned.
+ * Reading them anew for each query would cost more than the query.  They hardly
+ * ever change, and the metapage, which every scan reads, says by its version
+ * when they did.  Centroids are only ever appended, so a newer view takes over
+ * what the older one has unless a scan has it pinned.
+ *
+ * 200,000 rows of 768 dimensions have 5.5 MB of centroids: to read them all
+ * was most of a connection's first query.  Their codes (route.c), a twentieth
+ * of that, say which of them a query needs, and it reads those only.
  *
  * A view is read page by page while writers go on: it is whole if the version
  * in the metapage is the same afterwards as before, for whoever changes an
@@ -98,12 +101,6 @@ find(Oid index)
 	return slot;
 }
 
-static uint32
-origins(const DsMeta *meta)
-{
-	return (meta->flags & DS_META_ORIGIN) ? 1 : 0;
-}
-
 /* A view of an index whose metapage is meta, still without centroids and directory. */
 static void
 open_view(Relation index, DsView *view, const DsMeta *meta)
@@ -115,10 +112,13 @@ open_view(Relation index, DsView *view, const DsMeta *meta)
 		return;
 	ds_layout_init(&view->layout, meta->dimension);
 	ds_server_arena(&view->arena, view->context);
-	if (origins(meta))
+	if (meta->flags & DS_META_ORIGIN)
 	{
+		DsStreamCursor cursor = {0};
+
 		view->origin = MemoryContextAlloc(view->context, sizeof(float) * meta->dimension);
-		ds_vectors_read(index, meta, &view->cursor, 1, view->origin);
+		ds_stream_read(index, DS_PAGE_VECTORS, meta->vectors_head, &cursor,
+					   sizeof(float) * meta->dimension, view->origin);
 	}
 	ds_check(ds_quantizer_init(&view->quantizer, meta->metric, meta->dimension, meta->seed,
 							   view->origin, &view->arena, &status),
@@ -160,25 +160,20 @@ remember_buffers(Relation index, DsView *view)
 	view->recent_mask = slots - 1;
 }
 
-/*
- * Read what meta has and the view has not: new centroids, and the directory.
- * The two may be of different times until the version says that they are not.
- */
+/* Read the directory that meta has; it may be of different times until the version says no. */
 static void
-refresh(Relation index, DsView *view, const DsMeta *meta)
+read_directory(Relation index, DsView *view, const DsMeta *meta)
 {
-	uint32 centroids = meta->vectors - origins(meta);
+	uint32 centroids = ds_meta_centroids(meta);
 	uint32 pages = (meta->lists + DS_ENTRIES_PER_PAGE - 1) / DS_ENTRIES_PER_PAGE;
 	BlockNumber block = meta->directory_head;
 
 	view->meta = *meta;
 	if (meta->dimension == 0)
 		return;
-	view->centroid = grow(view, view->centroid, &view->centroid_room, centroids,
-						  sizeof(float) * meta->dimension);
-	ds_vectors_read(index, meta, &view->cursor, centroids - view->centroids,
-					view->centroid + (size_t) view->centroids * meta->dimension);
-	view->centroids = centroids;
+	view->centroid = grow(view, view->centroid, &view->centroid_room, centroids, sizeof(float *));
+	for (; view->centroids < centroids; view->centroids++)
+		view->centroid[view->centroids] = NULL;
 
 	view->entry = grow(view, view->entry, &view->entry_room, meta->lists, sizeof(DsListEntry));
 	view->directory_page =
@@ -203,7 +198,7 @@ refresh(Relation index, DsView *view, const DsMeta *meta)
 	}
 }
 
-/* What follows from a directory that was read whole */
+/* The directory was read whole: what it has and the view has not. */
 static void
 settle(Relation index, DsView *view)
 {
@@ -212,8 +207,42 @@ settle(Relation index, DsView *view)
 	for (uint32 i = 0; i < view->meta.lists; i++)
 		if (view->entry[i].centroid >= view->centroids)
 			ds_page_corrupted(index, DS_META_BLOCK, "a list without a centroid");
-	ds_route_refresh(view);
+	ds_route_refresh(index, view);
 	remember_buffers(index, view);
+}
+
+/* Centroids that room is made for at a time, in bytes */
+#define SPARE_BYTES (32 * 1024)
+
+/*
+ * The index is open, for a view is only of use to somebody who has it open:
+ * the relation is found in the server's cache.
+ */
+const float *
+ds_view_read_centroid(DsView *view, uint32 i)
+{
+	uint32 d = view->meta.dimension;
+	Size size = sizeof(float) * d;
+	Relation index = RelationIdGetRelation(view->index);
+	DsStreamCursor cursor;
+
+	if (!RelationIsValid(index))
+		elog(ERROR, "could not open index %u", view->index);
+	if (view->spares == 0)
+	{
+		uint32 count = (uint32) Max(SPARE_BYTES / size, 1);
+
+		view->spare = MemoryContextAllocHuge(view->context, count * size);
+		view->spares = count;
+	}
+	cursor.block = ds_route_page(view, i);
+	cursor.position = (i + (uint64) (view->meta.vectors - ds_meta_centroids(&view->meta))) * size;
+	ds_stream_read(index, DS_PAGE_VECTORS, view->meta.vectors_head, &cursor, size, view->spare);
+	RelationClose(index);
+	view->centroid[i] = view->spare;
+	view->spare += d;
+	view->spares--;
+	return view->centroid[i];
 }
 
 /* Can this view be brought up to date, or must it be made anew? */
@@ -222,7 +251,7 @@ refreshable(const DsView *view, const DsMeta *meta)
 {
 	return view != NULL && view->pins == 0 && view->meta.build_id == meta->build_id &&
 		   view->meta.dimension == meta->dimension && view->meta.flags == meta->flags &&
-		   meta->vectors >= view->centroids + origins(meta);
+		   ds_meta_centroids(meta) >= view->centroids;
 }
 
 DsView *
@@ -260,12 +289,13 @@ ds_view_get(Relation index)
 			retire(slot);
 			view = MemoryContextAllocZero(context, sizeof(DsView));
 			view->context = context;
+			view->index = RelationGetRelid(index);
 		}
 		PG_TRY();
 		{
 			if (view->meta.build_id == 0)
 				open_view(index, view, &meta);
-			refresh(index, view, &meta);
+			read_directory(index, view, &meta);
 			ds_meta_read(index, &meta);
 			whole = meta.build_id == view->meta.build_id && meta.directory_version == version;
 			if (whole)

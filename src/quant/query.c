@@ -137,13 +137,13 @@ make_table(DsQuery *query, double magnitude)
 	query->table_error = (float) (TABLE_DEVIATIONS * sqrt(square) * query->table_step);
 }
 
-DsPlace
-ds_query_set(DsQuery *query, const float *q)
+/* What follows from query->placed */
+static void
+prepare(DsQuery *query)
 {
 	const DsQuantizer *quantizer = query->quantizer;
 	DsVectorSums sums;
 
-	query->place = ds_quantizer_place(quantizer, q, query->placed);
 	query->loops->vector_sums(query->placed, quantizer->dimension, &sums);
 	query->norm = sqrt(sums.square) * (1.0 + SUM_ERROR);
 	query->sum = sums.sum;
@@ -152,7 +152,22 @@ ds_query_set(DsQuery *query, const float *q)
 	query->rotation_slack = 2.0 * (quantizer->place_error * query->norm + quantizer->place_tiny);
 	make_table(query, sums.magnitude);
 	query->caution = 1.0f;
+}
+
+DsPlace
+ds_query_set(DsQuery *query, const float *q)
+{
+	query->place = ds_quantizer_place(query->quantizer, q, query->placed);
+	prepare(query);
 	return query->place;
+}
+
+void
+ds_query_set_placed(DsQuery *query, const float *y)
+{
+	query->place = DS_PLACE_OK;
+	memcpy(query->placed, y, query->quantizer->dimension * sizeof(float));
+	prepare(query);
 }
 
 /*

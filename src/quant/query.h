@@ -59,6 +59,9 @@ extern DsQuery *ds_query_new(const DsQuantizer *quantizer, DsArena *arena, DsSta
  */
 extern DsPlace ds_query_set(DsQuery *query, const float *q);
 
+/* The same for a vector that is placed already, y[d] */
+extern void ds_query_set_placed(DsQuery *query, const float *y);
+
 /*
  * How many of the rows may have a 1-bit bound above their key: 0.025 or so
  * after ds_query_set(), which is what the codes were made for; anything from

@@ -171,6 +171,8 @@ my ($codes) = grep { $_->{list} == $blocks->{list} } current($file, 5);
 my $vectors = $pages{$file}{2}[0];
 my $directory = $pages{$file}{3}[0];
 my $tids = $pages{$file}{6}[0];
+my $routes = $pages{$file}{7}[0];
+my $dims = 32;
 my @saved;
 
 # the table's files too: inserts of one case must not be seen in the next
@@ -210,6 +212,12 @@ my @cases = (
 	[ $file, 'centroids', $vectors->{page}, 24, pack('f', 1e30) x 32, qr/other codes than the row's|beyond|centroid/ ],
 	[ $file, 'centroids that are not numbers', $vectors->{page}, 24, pack('L', 0x7FC00000) x 64, qr/centroid 0 is not finite/ ],
 	[ $file, 'the chain of centroids', $vectors->{page}, $opaque + 12, pack('L', 5), qr/chain of centroids is broken|its number in the chain/ ],
+	[ $file, 'routes: codes', $routes->{page}, 24 + 4 * $dims + 64 * 4 + 2 * 384, "\xA5" x 200, qr/the code of centroid \d+ is not that of the centroid/ ],
+	[ $file, 'routes: a factor that is not a number', $routes->{page}, 24 + 4 * $dims + 64 * 4, pack('L', 0x7FC00000), qr/the code of centroid 0 is not/ ],
+	[ $file, 'routes: where a centroid begins', $routes->{page}, 24 + 4 * $dims + 4, pack('L', 0x7FFFFFF0), qr/could not (?:read|open).*block/ ],
+	[ $file, 'routes: the page of another kind', $routes->{page}, 24 + 4 * $dims + 4, pack('L', $directory->{page}), qr/another kind of page/ ],
+	[ $file, 'the chain of routes', $routes->{page}, $opaque + 12, pack('L', 5), qr/chain of routes is broken|its number in the chain/ ],
+	[ $file, 'directory: two lists of one centroid', $directory->{page}, 24, substr($sound{$file}, $directory->{page} * 8192 + 24 + 64, 4), qr/two lists have the same centroid/ ],
 	[ $file, 'directory: a centroid', $directory->{page}, 24, pack('L', 0x7FFFFFFF), qr/a list without a centroid/ ],
 	[ $file, 'directory: a generation', $directory->{page}, 24 + 4, pack('L', 0x7FFFFFFF), qr/generation 2147483647/ ],
 	[ $file, 'directory: a first page', $directory->{page}, 24 + 12, pack('L', 0), qr/damage|is in two places/ ],

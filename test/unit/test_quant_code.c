@@ -610,6 +610,37 @@ test_outside(void)
 	CHECK(wrong == 0, "nothing is claimed about a row outside");
 }
 
+/* A query that is placed already is the query that is not. */
+static void
+test_placed_query(void)
+{
+	enum
+	{
+		D = 100
+	};
+	float x[D];
+	float y[D];
+	DsRandom random;
+	DsStatus status;
+	DsQuantizer quantizer;
+	DsQuery *query;
+	DsQuery *placed;
+
+	ds_random_init(&random, 31, 0);
+	random_vector(&random, x, D);
+	ds_quantizer_init(&quantizer, DS_METRIC_COSINE, D, 5, NULL, &arena, &status);
+	query = ds_query_new(&quantizer, &arena, &status);
+	placed = ds_query_new(&quantizer, &arena, &status);
+	ds_query_set(query, x);
+	ds_quantizer_place(&quantizer, x, y);
+	ds_query_set_placed(placed, y);
+	CHECK(placed->place == DS_PLACE_OK && placed->norm == query->norm &&
+			  placed->table_step == query->table_step &&
+			  memcmp(placed->placed, query->placed, sizeof(y)) == 0 &&
+			  memcmp(placed->table, query->table, 32 * ds_code_groups(D)) == 0,
+		  "a placed query is prepared as any other");
+}
+
 int
 main(void)
 {
@@ -629,6 +660,7 @@ main(void)
 	test_levels();
 	test_loop_levels();
 	test_outside();
+	test_placed_query();
 	ds_arena_free(&arena);
 	return unit_done();
 }
