@@ -6,6 +6,7 @@
 #define DS_INDEX_H
 
 #include "index/page.h"
+#include "quant/neighbours.h"
 #include "quant/query.h"
 #include "vector/embedding.h"
 
@@ -306,6 +307,10 @@ extern uint32 ds_probes_for(const DsMeta *meta, int stage, double recall);
 extern uint32 ds_least_probes(double recall);
 extern double ds_expected_recall(double recall); /* what the curve says that a target gives */
 extern double ds_gap_for(const DsMeta *meta, int stage, double recall);
+
+/* What neighbours and their lists say about the curve (curve.c) */
+extern void ds_curve_store(DsRanks *ranks, uint32 curve[DS_CURVE_ROWS][DS_CURVE_RECALLS],
+						   float curve_gap[DS_CURVE_ROWS][DS_CURVE_RECALLS]);
 
 /* How much farther a list is than the nearest one, from their keys */
 static inline double

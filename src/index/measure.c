@@ -34,12 +34,6 @@ typedef struct Located
 	uint32 list;
 } Located;
 
-typedef struct Neighbour
-{
-	float key;
-	uint32 list;
-} Neighbour;
-
 typedef struct Measure
 {
 	Relation index;
@@ -47,10 +41,7 @@ typedef struct Measure
 	uint32 queries;
 	const float *query; /* [queries, d], placed */
 	const ItemPointerData *tid; /* or NULL */
-	uint32 keep;
-	Neighbour *neighbour; /* [queries, keep]: heaps, the farthest on top */
-	uint32 *kept; /* [queries] */
-	float *threshold; /* [queries] */
+	DsNeighbours near;
 
 	Located *located; /* [rows], by row id */
 	uint64 rows;
@@ -126,43 +117,6 @@ locate_rows(Measure *measure)
 /* ---- neighbours ---- */
 
 static void
-keep(Measure *measure, uint32 q, float key, uint32 list)
-{
-	Neighbour *heap = measure->neighbour + (Size) q * measure->keep;
-	uint32 count = measure->kept[q];
-	uint32 hole;
-
-	if (count < measure->keep)
-	{
-		hole = count;
-		while (hole > 0 && heap[(hole - 1) / 2].key < key)
-		{
-			heap[hole] = heap[(hole - 1) / 2];
-			hole = (hole - 1) / 2;
-		}
-		measure->kept[q] = ++count;
-	}
-	else
-	{
-		uint32 child;
-
-		hole = 0;
-		while ((child = 2 * hole + 1) < count)
-		{
-			if (child + 1 < count && heap[child + 1].key > heap[child].key)
-				child++;
-			if (heap[child].key <= key)
-				break;
-			heap[hole] = heap[child];
-			hole = child;
-		}
-	}
-	heap[hole] = (Neighbour){key, list};
-	if (count == measure->keep)
-		measure->threshold[q] = heap[0].key;
-}
-
-static void
 flush_batch(Measure *measure)
 {
 	uint32 d = measure->view->meta.dimension;
@@ -178,10 +132,10 @@ flush_batch(Measure *measure)
 		float base = ip ? 0 : ds_kernels()->squared_norm(measure->batch + (Size) i * d, d);
 
 		for (uint32 q = 0; q < n; q++)
-			if (base + dot[q] < measure->threshold[q] &&
+			if (base + dot[q] < measure->near.threshold[q] &&
 				(measure->tid == NULL ||
 				 !ItemPointerEquals(&measure->row[i].tid, (ItemPointer) &measure->tid[q])))
-				keep(measure, q, base + dot[q], measure->row[i].list);
+				ds_neighbours_keep(&measure->near, q, base + dot[q], measure->row[i].list);
 	}
 	measure->batched = 0;
 }
@@ -219,104 +173,40 @@ see_row(Relation index, ItemPointer tid, Datum *values, bool *isnull,
 
 /* ---- the curve ---- */
 
-static int
-compare_neighbours(const void *a, const void *b)
-{
-	const Neighbour *x = a;
-	const Neighbour *y = b;
-
-	if (x->key != y->key)
-		return x->key < y->key ? -1 : 1;
-	return x->list < y->list ? -1 : x->list > y->list;
-}
-
-static int
-compare_floats(const void *a, const void *b)
-{
-	float x = *(const float *) a;
-	float y = *(const float *) b;
-
-	return x < y ? -1 : x > y;
-}
-
 static void
-make_curve(Measure *measure, uint32 curve[DS_CURVE_ROWS][DS_CURVE_RECALLS],
+make_curve(Measure *measure, DsArena *arena, uint32 curve[DS_CURVE_ROWS][DS_CURVE_RECALLS],
 		   float curve_gap[DS_CURVE_ROWS][DS_CURVE_RECALLS])
 {
 	const DsView *view = measure->view;
 	const DsMeta *meta = &view->meta;
 	uint32 d = meta->dimension;
 	uint32 lists = meta->lists;
-	Neighbour *order = palloc_extended(sizeof(Neighbour) * lists, MCXT_ALLOC_HUGE);
-	uint32 *rank = palloc_extended(sizeof(uint32) * lists, MCXT_ALLOC_HUGE);
-	float *gap[DS_CURVE_ROWS]; /* of each neighbour's list */
-	uint64 *hits[DS_CURVE_ROWS];
-	uint64 total[DS_CURVE_ROWS] = {0};
+	float *key = palloc_extended(sizeof(float) * lists, MCXT_ALLOC_HUGE);
+	DsRanks ranks;
+	DsStatus status;
 
-	for (int s = 0; s < DS_CURVE_ROWS; s++)
-	{
-		gap[s] = palloc_extended(sizeof(float) * ds_curve_rows[s] * (Size) measure->queries,
-								 MCXT_ALLOC_HUGE);
-		hits[s] = palloc_extended(sizeof(uint64) * lists, MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
-	}
+	ds_check(ds_ranks_init(&ranks, lists, measure->queries, DS_CURVE_ROWS, ds_curve_rows, arena,
+						   &status),
+			 &status);
 	for (uint32 q = 0; q < measure->queries; q++)
 	{
 		const float *query = measure->query + (Size) q * d;
-		Neighbour *neighbour = measure->neighbour + (Size) q * measure->keep;
 		double norm = ds_norm(query, d);
-		uint32 first = 0;
 
 		CHECK_FOR_INTERRUPTS();
 		for (uint32 i = 0; i < lists; i++)
 		{
 			const float *centroid = ds_view_centroid(view, view->entry[i].centroid);
-			float key = meta->metric == DS_METRIC_IP
-							? ds_kernels()->inner_product(query, centroid, d)
-							: ds_kernels()->l2_squared(query, centroid, d);
 
-			order[i].key = (float) ds_list_key(meta, norm, key, view->entry[i].radius);
-			order[i].list = i;
+			/* one vector of many: rounded as a scan does */
+			(meta->metric == DS_METRIC_IP
+				 ? ds_kernels()->inner_product_many
+				 : ds_kernels()->l2_squared_many)(query, centroid, d, 1, d, &key[i]);
+			key[i] = (float) ds_list_key(meta, norm, key[i], view->entry[i].radius);
 		}
-		qsort(order, lists, sizeof(Neighbour), compare_neighbours);
-		for (uint32 i = 0; i < lists; i++)
-			rank[order[i].list] = i;
-		/* lists that always come first are no measure */
-		while (first < lists - 1 && isinf(order[first].key))
-			first++;
-		qsort(neighbour, measure->kept[q], sizeof(Neighbour), compare_neighbours);
-		for (int s = 0; s < DS_CURVE_ROWS; s++)
-			for (uint32 i = 0; i < Min(ds_curve_rows[s], measure->kept[q]); i++)
-			{
-				uint32 at = rank[neighbour[i].list];
-
-				gap[s][total[s]] =
-					at <= first ? 0
-								: (float) ds_list_gap(meta, norm, order[first].key, order[at].key);
-				hits[s][at]++;
-				total[s]++;
-			}
+		ds_ranks_add(&ranks, &measure->near, q, key, ds_list_gap(meta, norm, 0, 1));
 	}
-	for (int s = 0; s < DS_CURVE_ROWS; s++)
-	{
-		uint64 found = 0;
-		uint32 open = 0;
-
-		qsort(gap[s], total[s], sizeof(float), compare_floats);
-		for (int r = 0; r < DS_CURVE_RECALLS; r++)
-		{
-			uint64 last = (uint64) (ds_curve_recalls[r] * total[s]);
-
-			curve_gap[s][r] = total[s] > 0 ? gap[s][Min(last, total[s] - 1)] : 0;
-			while (open < lists && found < ds_curve_recalls[r] * total[s])
-				found += hits[s][open++];
-			curve[s][r] = Max(open, 1);
-			if (s > 0)
-			{
-				curve[s][r] = Max(curve[s][r], curve[s - 1][r]);
-				curve_gap[s][r] = Max(curve_gap[s][r], curve_gap[s - 1][r]);
-			}
-		}
-	}
+	ds_curve_store(&ranks, curve, curve_gap);
 }
 
 static void
@@ -368,6 +258,8 @@ ds_measure_curve(DsSubject *subject, const float *queries, ItemPointer tids, uin
 	Measure measure;
 	float *placed;
 	ItemPointerData *excluded;
+	DsArena arena;
+	DsStatus status;
 	uint32 curve[DS_CURVE_ROWS][DS_CURVE_RECALLS];
 	float curve_gap[DS_CURVE_ROWS][DS_CURVE_RECALLS];
 	uint32 d;
@@ -396,13 +288,10 @@ ds_measure_curve(DsSubject *subject, const float *queries, ItemPointer tids, uin
 	}
 	if (measure.queries > 0)
 	{
-		measure.keep = ds_curve_rows[DS_CURVE_ROWS - 1];
-		measure.neighbour = palloc_extended(
-			sizeof(Neighbour) * measure.keep * (Size) measure.queries, MCXT_ALLOC_HUGE);
-		measure.kept = palloc0(sizeof(uint32) * measure.queries);
-		measure.threshold = palloc(sizeof(float) * measure.queries);
-		for (uint32 q = 0; q < measure.queries; q++)
-			measure.threshold[q] = INFINITY;
+		ds_server_arena(&arena, context);
+		ds_check(ds_neighbours_init(&measure.near, measure.queries,
+									ds_curve_rows[DS_CURVE_ROWS - 1], &arena, &status),
+				 &status);
 		measure.batch = palloc(sizeof(float) * BATCH_ROWS * d);
 		measure.dot =
 			palloc_extended(sizeof(float) * BATCH_ROWS * (Size) measure.queries, MCXT_ALLOC_HUGE);
@@ -412,7 +301,7 @@ ds_measure_curve(DsSubject *subject, const float *queries, ItemPointer tids, uin
 		(void) ds_subject_scan(subject, snapshot, see_row, &measure);
 		if (measure.batched > 0)
 			flush_batch(&measure);
-		make_curve(&measure, curve, curve_gap);
+		make_curve(&measure, &arena, curve, curve_gap);
 		store_curve(index, view->meta.lists, measure.queries, curve, curve_gap, source);
 	}
 	UnregisterSnapshot(snapshot);
