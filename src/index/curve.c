@@ -40,7 +40,11 @@ ds_build_mean(Build *build)
 	if (mean == NULL)
 		ereport(ERROR, (errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory")));
 	for (uint64 i = 0; i < build->samples; i++)
+	{
+		if (i % 64 == 0)
+			CHECK_FOR_INTERRUPTS();
 		ds_kernels()->accumulate(sum, build->sample + i * d, d);
+	}
 	for (uint32 i = 0; i < d; i++)
 		mean[i] = (float) (sum[i] / (double) Max(build->samples, 1));
 	pfree(sum);
@@ -55,7 +59,7 @@ ds_build_place_sample(Build *build)
 
 	for (uint64 i = 0; i < build->samples; i++)
 	{
-		if (i % 1024 == 0)
+		if (i % 64 == 0)
 			CHECK_FOR_INTERRUPTS();
 		if (ds_quantizer_place(&build->quantizer, build->sample + i * d,
 							   build->sample + kept * d) == DS_PLACE_OK)

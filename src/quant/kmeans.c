@@ -6,19 +6,22 @@
  * what the codes want: the error of both codes is proportional to the length
  * of the residual.  Lloyd's iteration (assign each row to the nearest
  * centroid, move each centroid to the mean of its rows) costs n k d a round;
- * with n = 40 k rows of sample, k = 4,096 and d = 128 that is two seconds of
- * BLAS, twenty for ten rounds.  Two levels come within 1 % of the same sum in a
- * fraction of the time; without stage 4 it is 13 % more (1,024 lists;
- * docs/internals/quant.md).
+ * with n = 40 k rows of sample, k = 4,096 and d = 128 that is two seconds,
+ * twenty for ten rounds.  Divided by levels it takes one, and comes within 1 % of
+ * the same sum (docs/internals/quant.md).
  *
  * Stages, for more than FLAT_LISTS lists:
  *
- *	1. Coarse: k-means of all rows into about sqrt(k) clusters.
- *	2. Shares: each coarse cluster gets lists in proportion to its rows.
+ *	1. Coarse: k-means of a part of the rows into at most LEAF_LISTS clusters,
+ *	   then all rows to theirs.
+ *	2. Shares: each coarse cluster gets lists in proportion to its rows; one
+ *	   with more than LEAF_LISTS is divided in its turn, from stage 1 on.
  *	3. Fine: k-means within each coarse cluster.
- *	4. Refinement: REFINE_ITERATIONS rounds of Lloyd over all lists, with
- *	   candidates from the DS_ROUTER_EFFORT nearest coarse clusters, so that rows
- *	   near a coarse border find their list on the other side of it.
+ *	4. Refinement: REFINE_ITERATIONS rounds of Lloyd over all lists, in which a
+ *	   row is compared with the NEIGHBOURS centroids nearest to its own, so that
+ *	   rows near a coarse border find their list on the other side of it.
+ *	   Neighbours are found by comparing all centroids with each other: k k d,
+ *	   the price of k / n = 1 / 40 of a round without them.
  *
  * Each k-means starts from rows that were chosen to be far apart.  That leaves
  * some clusters small and some much too big, and a scan pays for big lists (the chance to hit one
@@ -37,25 +40,33 @@
  * rows all lie on its centroid cannot give one away; what stays empty to the
  * end is dropped, and fewer centroids come back.
  *
- * Memory: 16 bytes a row, and a tile (nearest.h).  Rows are read in place; a
- * subset of them is a list of numbers.
+ * Memory: 16 bytes a row, a tile (nearest.h), and the centroids twice more in
+ * stage 4: where they were, and packed.  Rows are read in place; a subset of
+ * them is a list of numbers.
  */
 #include "quant/kmeans.h"
 
 #include <math.h>
 #include <string.h>
 
-#include "base/random.h"
+#include "quant/clusters.h"
 #include "quant/nearest.h"
 #include "vector/kernels.h"
 
 /* up to here one level is as good */
 #define FLAT_LISTS 256
 
+/* lists that a coarse cluster gets at most; beyond, it is divided again */
+#define LEAF_LISTS 48
+
+/* centroids that a row is compared with in refinement, its own among them */
+#define NEIGHBOURS 48
+
+/* centroids whose neighbours are looked for at once */
+#define NEIGHBOUR_ROWS 256
+
 #define DEFAULT_ITERATIONS 10
 #define REFINE_ITERATIONS 4
-#define REFINE_EFFORT 8 /* of all but the last, which alone decides where a row counts */
-#define DEFAULT_BALANCE 3.0
 
 /* rows a list that the first centroids are chosen from */
 #define SEED_SAMPLE 16
@@ -66,298 +77,29 @@
 /* a round that moves fewer than one row in this many is the last */
 #define SETTLED 1000
 
-/* places that one big cluster may be given in one round */
-#define MAX_SPLITS 8
-
-/* rows that are tried for one that is not on the centroid */
-#define MAX_TRIES 16
-
-/* what all stages share */
-typedef struct Kmeans
-{
-	const float *rows;
-	size_t d;
-	const DsKmeansOptions *options;
-	DsArena *arena;
-	DsStatus *status;
-	DsRandom random;
-	double *mean; /* [d] */
-} Kmeans;
-
-/* a set of rows, and which cluster each is in */
-typedef struct Clusters
-{
-	size_t n;
-	const uint32_t *subset; /* [n] numbers of rows; NULL: all */
-	uint32_t k;
-	float *centroids; /* [k, d] */
-	uint32_t *list; /* [n] */
-	uint32_t *order; /* [n]: places in the set, by cluster */
-	uint32_t *start; /* [k + 2] */
-	uint32_t *by_size; /* [k]: clusters, largest first */
-} Clusters;
-
-static DsCode
-out_of_memory(DsStatus *status)
-{
-	return ds_fail(status, DS_OUT_OF_MEMORY, "out of memory for clustering");
-}
-
-static const float *
-row_at(const Kmeans *km, const Clusters *clusters, size_t place)
-{
-	size_t row = clusters->subset != NULL ? clusters->subset[place] : place;
-
-	return km->rows + row * km->d;
-}
-
-static DsCode
-clusters_init(Kmeans *km, Clusters *clusters, size_t n, const uint32_t *subset, uint32_t k,
-			  float *centroids)
-{
-	clusters->n = n;
-	clusters->subset = subset;
-	clusters->k = k;
-	clusters->centroids = centroids;
-	clusters->list = ds_arena_zero(km->arena, n, sizeof(uint32_t));
-	clusters->order = ds_arena_alloc(km->arena, n, sizeof(uint32_t));
-	clusters->start = ds_arena_alloc(km->arena, (size_t) k + 2, sizeof(uint32_t));
-	clusters->by_size = ds_arena_alloc(km->arena, k, sizeof(uint32_t));
-	if (clusters->list == NULL || clusters->order == NULL || clusters->start == NULL ||
-		clusters->by_size == NULL)
-		return out_of_memory(km->status);
-	return DS_OK;
-}
-
-static uint32_t
-cluster_size(const Clusters *clusters, uint32_t i)
-{
-	return clusters->start[i + 1] - clusters->start[i];
-}
-
-/* order and start from list */
-static void
-sort_rows(Clusters *clusters)
-{
-	uint32_t *start = clusters->start;
-
-	memset(start, 0, ((size_t) clusters->k + 2) * sizeof(uint32_t));
-	for (size_t i = 0; i < clusters->n; i++)
-		start[clusters->list[i] + 2]++;
-	for (uint32_t i = 0; i < clusters->k; i++)
-		start[i + 2] += start[i + 1];
-	for (size_t i = 0; i < clusters->n; i++)
-		clusters->order[start[clusters->list[i] + 1]++] = (uint32_t) i;
-}
-
-/* by_size: a counting sort would need n places; k log k is nothing beside the products */
-static void
-sift(const Clusters *clusters, uint32_t *heap, size_t at, size_t n)
-{
-	for (;;)
-	{
-		size_t child = 2 * at + 1;
-		uint32_t swap;
-
-		if (child >= n)
-			return;
-		if (child + 1 < n &&
-			cluster_size(clusters, heap[child + 1]) < cluster_size(clusters, heap[child]))
-			child++;
-		if (cluster_size(clusters, heap[at]) <= cluster_size(clusters, heap[child]))
-			return;
-		swap = heap[at];
-		heap[at] = heap[child];
-		heap[child] = swap;
-		at = child;
-	}
-}
-
-static void
-sort_clusters(Clusters *clusters)
-{
-	uint32_t *heap = clusters->by_size;
-	size_t k = clusters->k;
-
-	/* a heap with the least on top, taken off to the end: largest first remains */
-	for (size_t i = 0; i < k; i++)
-		heap[i] = (uint32_t) i;
-	for (size_t i = k / 2; i-- > 0;)
-		sift(clusters, heap, i, k);
-	for (size_t i = k; i-- > 1;)
-	{
-		uint32_t swap = heap[0];
-
-		heap[0] = heap[i];
-		heap[i] = swap;
-		sift(clusters, heap, 0, i);
-	}
-}
-
-static void
-normalise(float *x, size_t d)
-{
-	double square = 0.0;
-
-	for (size_t i = 0; i < d; i++)
-		square += (double) x[i] * x[i];
-	if (square > 0.0)
-	{
-		double scale = 1.0 / sqrt(square);
-
-		for (size_t i = 0; i < d; i++)
-			x[i] = (float) (x[i] * scale);
-	}
-}
-
-/* Each centroid to the mean of its rows; an empty one stays where it is. */
-static DsCode
-move_centroids(Kmeans *km, Clusters *clusters)
-{
-	size_t d = km->d;
-	double *mean = km->mean;
-
-	for (uint32_t i = 0; i < clusters->k; i++)
-	{
-		float *centroid = clusters->centroids + (size_t) i * d;
-		uint32_t size = cluster_size(clusters, i);
-
-		if (size == 0)
-			continue;
-		memset(mean, 0, d * sizeof(double));
-		for (uint32_t j = clusters->start[i]; j < clusters->start[i + 1]; j++)
-		{
-			const float *row = row_at(km, clusters, clusters->order[j]);
-
-			/* 100 us to 1 ms between polls */
-			if (j % 64 == 0 && ds_cancelled(&km->options->cancel))
-				return DS_CANCELLED;
-			ds_kernels()->accumulate(mean, row, d);
-		}
-		for (size_t c = 0; c < d; c++)
-			centroid[c] = (float) (mean[c] / size);
-		if (km->options->spherical)
-			normalise(centroid, d);
-	}
-	return DS_OK;
-}
-
-/* A random row of a cluster that is not on its centroid, or NULL */
-static const float *
-row_apart(Kmeans *km, const Clusters *clusters, uint32_t cluster)
-{
-	const float *centroid = clusters->centroids + (size_t) cluster * km->d;
-	uint32_t size = cluster_size(clusters, cluster);
-
-	if (size < 2)
-		return NULL;
-	for (int attempt = 0; attempt < MAX_TRIES; attempt++)
-	{
-		uint32_t j = clusters->start[cluster] + (uint32_t) ds_random_below(&km->random, size);
-		const float *row = row_at(km, clusters, clusters->order[j]);
-
-		/* a mean of equal rows may be off by rounding */
-		for (size_t c = 0; c < km->d; c++)
-			if (fabsf(row[c] - centroid[c]) > 1e-6f * fabsf(row[c]))
-				return row;
-	}
-	return NULL;
-}
-
-/* Give the places of empty and of small clusters to big ones; how many were given. */
-static uint32_t
-repair(Kmeans *km, Clusters *clusters, uint32_t *group)
-{
-	double balance = km->options->balance > 0.0 ? km->options->balance : DEFAULT_BALANCE;
-	double mean = (double) clusters->n / clusters->k;
-	uint32_t taker = clusters->k; /* places are taken from the smallest on */
-	uint32_t given = 0;
-
-	sort_clusters(clusters);
-	for (uint32_t i = 0; i < taker; i++)
-	{
-		uint32_t giver = clusters->by_size[i];
-		double size = cluster_size(clusters, giver);
-		uint32_t wanted = size > balance * mean ? (uint32_t) (size / (balance * mean)) : 0;
-
-		wanted = wanted > MAX_SPLITS ? MAX_SPLITS : wanted;
-		for (uint32_t split = 0; taker > i + 1; split++)
-		{
-			uint32_t place = clusters->by_size[taker - 1];
-			uint32_t lost = cluster_size(clusters, place);
-			const float *row;
-
-			/* an empty place goes to whoever comes first, one each; a small one to the big */
-			if (lost == 0 ? split > wanted : split >= wanted || lost > 0.5 * mean)
-				break;
-			row = row_apart(km, clusters, giver);
-			if (row == NULL)
-				break;
-			memcpy(clusters->centroids + (size_t) place * km->d, row, km->d * sizeof(float));
-			if (km->options->spherical)
-				normalise(clusters->centroids + (size_t) place * km->d, km->d);
-			if (group != NULL)
-				group[place] = group[giver];
-			taker--;
-			given++;
-		}
-		/* in order of size: none of the rest is big, and no place is empty */
-		if (wanted == 0 && (taker == 0 || cluster_size(clusters, clusters->by_size[taker - 1]) > 0))
-			break;
-	}
-	return given;
-}
-
-/* Close the gaps that empty clusters leave; list is no longer valid. */
-static void
-drop_empty(const Kmeans *km, Clusters *clusters, uint32_t *group)
-{
-	uint32_t kept = 0;
-
-	for (uint32_t i = 0; i < clusters->k; i++)
-	{
-		if (cluster_size(clusters, i) == 0)
-			continue;
-		if (kept != i)
-		{
-			memcpy(clusters->centroids + (size_t) kept * km->d,
-				   clusters->centroids + (size_t) i * km->d, km->d * sizeof(float));
-			if (group != NULL)
-				group[kept] = group[i];
-		}
-		kept++;
-	}
-	clusters->k = kept;
-}
-
 /* every row of the set to the nearest of all k centroids; how many changed */
 static DsCode
-assign_flat(Kmeans *km, Clusters *clusters, const DsTile *tile, float *norms, uint32_t *number,
-			float *value, size_t *changed)
+assign_flat(Kmeans *km, Clusters *clusters, const DsTile *tile, float *packed, float *norms,
+			uint32_t *number, float *value, size_t *changed)
 {
 	size_t d = km->d;
 
 	*changed = 0;
 	ds_squared_norms(clusters->centroids, clusters->k, d, norms);
+	ds_panels_pack(clusters->centroids, clusters->k, d, packed);
 	for (size_t i = 0; i < clusters->n; i += tile->rows)
 	{
 		size_t m = tile->rows < clusters->n - i ? tile->rows : clusters->n - i;
-		const float *rows = row_at(km, clusters, i);
 		DsCode code;
 
-		if (clusters->subset != NULL)
-		{
-			for (size_t j = 0; j < m; j++)
-				memcpy(tile->gathered + j * d, row_at(km, clusters, i + j), d * sizeof(float));
-			rows = tile->gathered;
-		}
 		for (size_t j = 0; j < m; j++)
 		{
+			tile->row[j] = ds_clusters_row(km, clusters, i + j);
 			number[j] = 0;
 			value[j] = INFINITY;
 		}
-		code = ds_nearest(tile, rows, m, d, clusters->centroids, norms, clusters->k, 0,
-						  &km->options->cancel, number, value);
+		code = ds_nearest(tile, m, d, packed, norms, clusters->k, 0, &km->options->cancel, number,
+						  value);
 		if (code != DS_OK)
 			return code;
 		for (size_t j = 0; j < m; j++)
@@ -385,7 +127,7 @@ choose_rows(Kmeans *km, Clusters *clusters)
 	sampled = sampled < clusters->n ? sampled : clusters->n;
 	distance = ds_arena_alloc(km->arena, sampled, sizeof(float));
 	if (distance == NULL)
-		return out_of_memory(km->status);
+		return ds_kmeans_out_of_memory(km->status);
 	for (size_t i = 0; i < clusters->n; i++)
 		clusters->order[i] = (uint32_t) i;
 	for (size_t i = 0; i < sampled; i++)
@@ -411,9 +153,9 @@ choose_rows(Kmeans *km, Clusters *clusters)
 				if (until < 0.0)
 					break;
 			}
-		memcpy(centroid, row_at(km, clusters, clusters->order[place]), d * sizeof(float));
+		memcpy(centroid, ds_clusters_row(km, clusters, clusters->order[place]), d * sizeof(float));
 		if (km->options->spherical)
-			normalise(centroid, d);
+			ds_kmeans_normalise(centroid, d);
 
 		total = 0.0;
 		for (size_t i = 0; i < sampled; i++)
@@ -422,7 +164,8 @@ choose_rows(Kmeans *km, Clusters *clusters)
 
 			if (i % 64 == 0 && ds_cancelled(&km->options->cancel))
 				return DS_CANCELLED;
-			here = ds_kernels()->l2_squared(row_at(km, clusters, clusters->order[i]), centroid, d);
+			here = ds_kernels()->l2_squared(ds_clusters_row(km, clusters, clusters->order[i]),
+											centroid, d);
 			if (here < distance[i])
 				distance[i] = here;
 			total += distance[i];
@@ -431,20 +174,26 @@ choose_rows(Kmeans *km, Clusters *clusters)
 	return DS_OK;
 }
 
-/* Lloyd's iteration, one level; clusters->k <= clusters->n */
-static DsCode
-lloyd(Kmeans *km, Clusters *clusters)
+static uint32_t
+iterations_of(const DsKmeansOptions *options)
 {
-	uint32_t iterations =
-		km->options->iterations > 0 ? km->options->iterations : DEFAULT_ITERATIONS;
+	return options->iterations > 0 ? options->iterations : DEFAULT_ITERATIONS;
+}
+
+/* Lloyd's iteration, one level; clusters->k <= clusters->n.  counted: its rounds are progress */
+static DsCode
+lloyd(Kmeans *km, Clusters *clusters, bool counted)
+{
+	uint32_t iterations = iterations_of(km->options);
 	float *norms = ds_arena_alloc(km->arena, clusters->k, sizeof(float));
+	float *packed = ds_arena_alloc(km->arena, ds_panel_columns(clusters->k) * km->d, sizeof(float));
 	uint32_t *number;
 	float *value;
 	DsTile tile;
 	DsCode code;
 
-	if (norms == NULL)
-		return out_of_memory(km->status);
+	if (norms == NULL || packed == NULL)
+		return ds_kmeans_out_of_memory(km->status);
 	code = ds_tile_init(&tile, clusters->n, km->d, clusters->k, km->options->memory, km->arena,
 						km->status);
 	if (code != DS_OK)
@@ -452,7 +201,7 @@ lloyd(Kmeans *km, Clusters *clusters)
 	number = ds_arena_alloc(km->arena, tile.rows, sizeof(uint32_t));
 	value = ds_arena_alloc(km->arena, tile.rows, sizeof(float));
 	if (number == NULL || value == NULL)
-		return out_of_memory(km->status);
+		return ds_kmeans_out_of_memory(km->status);
 
 	code = choose_rows(km, clusters);
 	if (code != DS_OK)
@@ -462,19 +211,25 @@ lloyd(Kmeans *km, Clusters *clusters)
 		size_t changed;
 		uint32_t given;
 
-		code = assign_flat(km, clusters, &tile, norms, number, value, &changed);
+		code = assign_flat(km, clusters, &tile, packed, norms, number, value, &changed);
 		if (code != DS_OK)
 			return code;
-		sort_rows(clusters);
-		code = move_centroids(km, clusters);
+		if (counted)
+			ds_kmeans_progress(km, clusters->n);
+		ds_clusters_sort(clusters);
+		code = ds_clusters_move(km, clusters);
 		if (code != DS_OK || iteration == iterations)
 			break;
-		given = repair(km, clusters, NULL);
+		given = ds_clusters_repair(km, clusters, NULL);
 		if (given == 0 && iteration > 1 && changed * SETTLED <= clusters->n)
+		{
+			if (counted)
+				ds_kmeans_progress(km, (uint64_t) (iterations - iteration) * clusters->n);
 			break;
+		}
 	}
 	if (code == DS_OK)
-		drop_empty(km, clusters, NULL);
+		ds_clusters_drop_empty(km, clusters, NULL);
 	return code;
 }
 
@@ -488,7 +243,7 @@ share_lists(const Clusters *coarse, uint32_t k, uint32_t *share)
 	/* the running total is rounded, so the sum is k; every share is at least 1 at first */
 	for (uint32_t g = 0; g < coarse->k; g++)
 	{
-		uint32_t size = cluster_size(coarse, g);
+		uint32_t size = ds_cluster_size(coarse, g);
 		uint64_t until;
 
 		rows_before += size;
@@ -501,32 +256,202 @@ share_lists(const Clusters *coarse, uint32_t k, uint32_t *share)
 	}
 }
 
+/* Stages 1 and 2: clusters of a part of the rows, then all rows in order of their cluster */
+static DsCode
+coarse_level(Kmeans *km, Clusters *coarse)
+{
+	size_t sampled = (size_t) coarse->k * COARSE_SAMPLE;
+	DsArenaMark mark = ds_arena_mark(km->arena);
+	Clusters part;
+	DsTile tile;
+	float *packed;
+	float *norms;
+	uint32_t *number;
+	float *value;
+	size_t changed;
+	DsCode code;
+
+	if (coarse->n <= sampled)
+		code = lloyd(km, coarse, false);
+	else
+	{
+		uint32_t *subset = ds_arena_alloc(km->arena, sampled, sizeof(uint32_t));
+
+		if (subset == NULL)
+			return ds_kmeans_out_of_memory(km->status);
+		/* evenly over the rows, whatever their order is */
+		for (size_t i = 0; i < sampled; i++)
+		{
+			uint32_t place = (uint32_t) ((uint64_t) i * coarse->n / sampled);
+
+			subset[i] = coarse->subset != NULL ? coarse->subset[place] : place;
+		}
+		code = ds_clusters_init(km, &part, sampled, subset, coarse->k, coarse->centroids);
+		if (code == DS_OK)
+			code = lloyd(km, &part, false);
+		coarse->k = part.k;
+	}
+	if (code != DS_OK)
+		return code;
+
+	/* once more, with all rows and where the centroids have come to */
+	packed = ds_arena_alloc(km->arena, ds_panel_columns(coarse->k) * km->d, sizeof(float));
+	norms = ds_arena_alloc(km->arena, coarse->k, sizeof(float));
+	code = ds_tile_init(&tile, coarse->n, km->d, coarse->k, km->options->memory, km->arena,
+						km->status);
+	if (code != DS_OK)
+		return code;
+	number = ds_arena_alloc(km->arena, tile.rows, sizeof(uint32_t));
+	value = ds_arena_alloc(km->arena, tile.rows, sizeof(float));
+	if (packed == NULL || norms == NULL || number == NULL || value == NULL)
+		return ds_kmeans_out_of_memory(km->status);
+	code = assign_flat(km, coarse, &tile, packed, norms, number, value, &changed);
+	ds_clusters_sort(coarse);
+	ds_arena_rewind(km->arena, mark);
+	return code;
+}
+
+/* Stage 4: near[k, neighbours], the centroids nearest to each of home [k, d] */
+static DsCode
+find_neighbours(Kmeans *km, const Clusters *clusters, const float *home, const float *norms,
+				uint32_t neighbours, uint32_t *near)
+{
+	size_t d = km->d;
+	uint32_t k = clusters->k;
+	size_t columns = ds_panel_columns(k);
+	size_t budget = km->options->memory > 0 ? km->options->memory : NEAREST_DEFAULT_MEMORY;
+	size_t rows = budget / sizeof(float) / columns;
+	size_t step = d < 1024 ? 256 : DS_PANEL;
+	DsArenaMark mark = ds_arena_mark(km->arena);
+	float *packed = ds_arena_alloc(km->arena, columns * d, sizeof(float));
+	float *products;
+	const float *row[NEIGHBOUR_ROWS];
+
+	rows = rows < 1 ? 1 : rows > NEIGHBOUR_ROWS ? NEIGHBOUR_ROWS : rows;
+	products = ds_arena_alloc(km->arena, rows * columns, sizeof(float));
+	if (packed == NULL || products == NULL)
+		return ds_kmeans_out_of_memory(km->status);
+	for (size_t i = 0; i < k; i += DS_PANEL)
+	{
+		if (ds_cancelled(&km->options->cancel))
+			return DS_CANCELLED;
+		ds_panels_pack(clusters->centroids + i * d, k - i < DS_PANEL ? k - i : DS_PANEL, d,
+					   packed + i * d);
+	}
+	for (size_t i = 0; i < k; i += rows)
+	{
+		size_t m = rows < k - i ? rows : k - i;
+
+		for (size_t j = 0; j < m; j++)
+			row[j] = home + (i + j) * d;
+		/* one panel after the other: 256 rows of 16,000 dimensions take 1 ms */
+		for (size_t c = 0; c < columns; c += DS_PANEL)
+		{
+			if (c % step == 0 && ds_cancelled(&km->options->cancel))
+				return DS_CANCELLED;
+			ds_products()(row, m, d, packed + c * d, 1, products + c, columns);
+		}
+		for (size_t j = 0; j < m; j++)
+			ds_keep_nearest(products + j * columns, norms, k, neighbours,
+							near + (i + j) * neighbours);
+	}
+	ds_arena_rewind(km->arena, mark);
+	return DS_OK;
+}
+
+/* Each row to the nearest of its list's neighbours; order is by list, as it was */
+static DsCode
+assign_neighbours(Kmeans *km, Clusters *clusters, const float *norms, uint32_t neighbours,
+				  const uint32_t *near, size_t *changed)
+{
+	size_t d = km->d;
+	DsArenaMark mark = ds_arena_mark(km->arena);
+	float *packed = ds_arena_alloc(km->arena, ds_panel_columns(neighbours) * d, sizeof(float));
+	float *near_norms = ds_arena_alloc(km->arena, neighbours, sizeof(float));
+	uint32_t *number;
+	float *value;
+	DsTile tile;
+	DsCode code;
+
+	*changed = 0;
+	code =
+		ds_tile_init(&tile, clusters->n, d, neighbours, km->options->memory, km->arena, km->status);
+	if (code != DS_OK)
+		return code;
+	number = ds_arena_alloc(km->arena, tile.rows, sizeof(uint32_t));
+	value = ds_arena_alloc(km->arena, tile.rows, sizeof(float));
+	if (packed == NULL || near_norms == NULL || number == NULL || value == NULL)
+		return ds_kmeans_out_of_memory(km->status);
+	for (uint32_t a = 0; a < clusters->k; a++)
+	{
+		const uint32_t *here = near + (size_t) a * neighbours;
+
+		if (ds_cluster_size(clusters, a) == 0)
+			continue;
+		ds_panels_gather(clusters->centroids, here, neighbours, d, packed);
+		for (uint32_t j = 0; j < neighbours; j++)
+			near_norms[j] = norms[here[j]];
+		for (size_t i = clusters->start[a]; i < clusters->start[a + 1]; i += tile.rows)
+		{
+			size_t m = clusters->start[a + 1] - i;
+
+			m = tile.rows < m ? tile.rows : m;
+			for (size_t j = 0; j < m; j++)
+			{
+				tile.row[j] = ds_clusters_row(km, clusters, clusters->order[i + j]);
+				number[j] = 0;
+				value[j] = INFINITY;
+			}
+			code = ds_nearest(&tile, m, d, packed, near_norms, neighbours, 0, &km->options->cancel,
+							  number, value);
+			if (code != DS_OK)
+				return code;
+			for (size_t j = 0; j < m; j++)
+			{
+				*changed += here[number[j]] != a;
+				clusters->list[clusters->order[i + j]] = here[number[j]];
+			}
+		}
+		ds_kmeans_progress(km, ds_cluster_size(clusters, a));
+	}
+	ds_arena_rewind(km->arena, mark);
+	return DS_OK;
+}
+
 /* Stage 4 */
 static DsCode
-refine(Kmeans *km, Clusters *clusters, const float *coarse_centroids, uint32_t coarse,
-	   uint32_t *group)
+refine(Kmeans *km, Clusters *clusters, uint32_t *group)
 {
+	size_t d = km->d;
+	uint32_t k = clusters->k;
+	uint32_t neighbours = NEIGHBOURS < k ? NEIGHBOURS : k;
+	float *home = ds_arena_alloc(km->arena, (size_t) k * d, sizeof(float));
+	float *norms = ds_arena_alloc(km->arena, k, sizeof(float));
+	uint32_t *near = ds_arena_alloc(km->arena, (size_t) k * neighbours, sizeof(uint32_t));
+
+	if (home == NULL || norms == NULL || near == NULL)
+		return ds_kmeans_out_of_memory(km->status);
+	ds_clusters_sort(clusters);
 	for (int iteration = 1;; iteration++)
 	{
-		DsArenaMark mark = ds_arena_mark(km->arena);
-		DsRouter router;
-		DsCode code = ds_router_group(&router, clusters->centroids, clusters->k, km->d,
-									  coarse_centroids, coarse, group, km->arena, km->status);
+		size_t changed;
+		uint32_t given;
+		DsCode code;
 
+		/* a place that is given away leaves its rows behind: they look around where they are */
+		memcpy(home, clusters->centroids, (size_t) k * d * sizeof(float));
+		given = ds_clusters_repair(km, clusters, group);
+		ds_squared_norms(clusters->centroids, k, d, norms);
+		code = find_neighbours(km, clusters, home, norms, neighbours, near);
 		if (code == DS_OK)
-			code =
-				ds_router_assign(&router, km->rows, clusters->n,
-								 iteration == REFINE_ITERATIONS ? DS_ROUTER_EFFORT : REFINE_EFFORT,
-								 km->options->memory, &km->options->cancel, km->arena,
-								 clusters->list, NULL, km->status);
-		ds_arena_rewind(km->arena, mark);
+			code = assign_neighbours(km, clusters, norms, neighbours, near, &changed);
 		if (code != DS_OK)
 			return code;
-		sort_rows(clusters);
-		code = move_centroids(km, clusters);
-		if (code != DS_OK || iteration == REFINE_ITERATIONS)
+		ds_clusters_sort(clusters);
+		code = ds_clusters_move(km, clusters);
+		if (code != DS_OK || iteration == REFINE_ITERATIONS ||
+			(given == 0 && changed * SETTLED <= clusters->n))
 			return code;
-		repair(km, clusters, group);
 	}
 }
 
@@ -539,7 +464,7 @@ order_by_group(const Kmeans *km, Clusters *clusters, uint32_t coarse, const uint
 	size_t place = 0;
 
 	if (copy == NULL)
-		return out_of_memory(km->status);
+		return ds_kmeans_out_of_memory(km->status);
 	memcpy(copy, clusters->centroids, (size_t) clusters->k * d * sizeof(float));
 	for (uint32_t g = 0; g < coarse; g++)
 		for (uint32_t i = 0; i < clusters->k; i++)
@@ -548,97 +473,80 @@ order_by_group(const Kmeans *km, Clusters *clusters, uint32_t coarse, const uint
 	return DS_OK;
 }
 
+/* Stages 1 to 3 for a set of rows: numbers from *made on, centroids, and list of each row */
 static DsCode
-two_levels(Kmeans *km, Clusters *clusters)
+divide(Kmeans *km, const uint32_t *subset, size_t n, uint32_t k, Clusters *all, uint32_t *group,
+	   uint32_t *groups, uint32_t *made)
 {
-	uint32_t k = clusters->k;
-	uint32_t coarse_k = (uint32_t) lround(sqrt((double) k));
+	DsArenaMark mark = ds_arena_mark(km->arena);
+	size_t d = km->d;
 	Clusters coarse;
-	float *coarse_centroids = ds_arena_alloc(km->arena, (size_t) coarse_k * km->d, sizeof(float));
-	uint32_t *group = ds_arena_alloc(km->arena, k, sizeof(uint32_t));
+	uint32_t coarse_k = (k + LEAF_LISTS / 2 - 1) / (LEAF_LISTS / 2);
+	float *centroids;
 	uint32_t *share;
+	DsCode code;
+
+	if (k <= LEAF_LISTS)
+	{
+		code = ds_clusters_init(km, &coarse, n, subset, k, all->centroids + *made * d);
+		if (code == DS_OK)
+			code = lloyd(km, &coarse, true);
+		for (size_t i = 0; i < n && code == DS_OK; i++)
+			all->list[subset != NULL ? subset[i] : i] = *made + coarse.list[i];
+		for (uint32_t i = 0; i < coarse.k && code == DS_OK; i++)
+			group[(*made)++] = *groups;
+		(*groups)++;
+		ds_arena_rewind(km->arena, mark);
+		return code;
+	}
+
+	coarse_k = coarse_k > LEAF_LISTS ? LEAF_LISTS : coarse_k;
+	centroids = ds_arena_alloc(km->arena, coarse_k * d, sizeof(float));
+	share = ds_arena_alloc(km->arena, coarse_k, sizeof(uint32_t));
+	if (centroids == NULL || share == NULL)
+		return ds_kmeans_out_of_memory(km->status);
+	code = ds_clusters_init(km, &coarse, n, subset, coarse_k, centroids);
+	if (code == DS_OK)
+		code = coarse_level(km, &coarse);
+	if (code != DS_OK)
+		return code;
+	share_lists(&coarse, k, share);
+	/* order holds places in the set: the rows' own numbers from here on */
+	for (size_t i = 0; subset != NULL && i < n; i++)
+		coarse.order[i] = subset[coarse.order[i]];
+	for (uint32_t g = 0; g < coarse.k && code == DS_OK; g++)
+		if (share[g] > 0)
+			code = divide(km, coarse.order + coarse.start[g], ds_cluster_size(&coarse, g), share[g],
+						  all, group, groups, made);
+	ds_arena_rewind(km->arena, mark);
+	return code;
+}
+
+static DsCode
+many_lists(Kmeans *km, Clusters *clusters)
+{
+	uint32_t *group = ds_arena_alloc(km->arena, clusters->k, sizeof(uint32_t));
+	uint32_t groups = 0;
 	uint32_t made = 0;
 	DsCode code;
 
-	if (coarse_centroids == NULL || group == NULL)
-		return out_of_memory(km->status);
-	/* the set's own arrays serve the coarse level first */
-	coarse = *clusters;
-	coarse.k = coarse_k;
-	coarse.centroids = coarse_centroids;
-	if (clusters->n > (size_t) coarse_k * COARSE_SAMPLE)
-	{
-		DsArenaMark mark = ds_arena_mark(km->arena);
-		uint32_t *subset;
-
-		/* evenly over the rows, whatever their order is */
-		coarse.n = (size_t) coarse_k * COARSE_SAMPLE;
-		subset = ds_arena_alloc(km->arena, coarse.n, sizeof(uint32_t));
-		if (subset == NULL)
-			return out_of_memory(km->status);
-		for (size_t i = 0; i < coarse.n; i++)
-			subset[i] = (uint32_t) ((uint64_t) i * clusters->n / coarse.n);
-		coarse.subset = subset;
-		code = lloyd(km, &coarse);
-		ds_arena_rewind(km->arena, mark);
-		coarse.subset = NULL;
-		coarse.n = clusters->n;
-	}
-	else
-		code = lloyd(km, &coarse);
-	if (code != DS_OK)
-		return code;
-
-	/* drop_empty() moved centroids: the rows' numbers are made anew, which also uses the last move */
-	{
-		DsArenaMark mark = ds_arena_mark(km->arena);
-		DsRouter router;
-
-		code = ds_router_group(&router, coarse_centroids, coarse.k, km->d, NULL, 1, NULL, km->arena,
-							   km->status);
-		if (code == DS_OK)
-			code = ds_router_assign(&router, km->rows, coarse.n, 0, km->options->memory,
-									&km->options->cancel, km->arena, coarse.list, NULL, km->status);
-		ds_arena_rewind(km->arena, mark);
-		if (code != DS_OK)
-			return code;
-	}
-	sort_rows(&coarse);
-	share = ds_arena_alloc(km->arena, coarse.k, sizeof(uint32_t));
-	if (share == NULL)
-		return out_of_memory(km->status);
-	share_lists(&coarse, k, share);
-
-	for (uint32_t g = 0; g < coarse.k; g++)
-	{
-		DsArenaMark mark = ds_arena_mark(km->arena);
-		Clusters fine;
-
-		if (share[g] == 0)
-			continue;
-		code = clusters_init(km, &fine, cluster_size(&coarse, g), coarse.order + coarse.start[g],
-							 share[g], clusters->centroids + (size_t) made * km->d);
-		if (code == DS_OK)
-			code = lloyd(km, &fine);
-		ds_arena_rewind(km->arena, mark);
-		if (code != DS_OK)
-			return code;
-		for (uint32_t i = 0; i < fine.k; i++)
-			group[made++] = g;
-	}
+	if (group == NULL)
+		return ds_kmeans_out_of_memory(km->status);
+	code = divide(km, NULL, clusters->n, clusters->k, clusters, group, &groups, &made);
 	clusters->k = made;
-	code = refine(km, clusters, coarse_centroids, coarse.k, group);
+	if (code == DS_OK)
+		code = refine(km, clusters, group);
 	if (code != DS_OK)
 		return code;
-	drop_empty(km, clusters, group);
-	return order_by_group(km, clusters, coarse.k, group);
+	ds_clusters_drop_empty(km, clusters, group);
+	return order_by_group(km, clusters, groups, group);
 }
 
 DsCode
 ds_kmeans(const float *rows, size_t n, size_t d, const DsKmeansOptions *options, DsArena *arena,
 		  float *centroids, uint32_t *lists, DsStatus *status)
 {
-	Kmeans km = {rows, d, options, arena, status, {{0}}, NULL};
+	Kmeans km = {rows, d, options, arena, status, {{0}}, NULL, 0, 0};
 	uint32_t k = options->lists;
 	Clusters clusters;
 	DsArenaMark mark;
@@ -653,11 +561,14 @@ ds_kmeans(const float *rows, size_t n, size_t d, const DsKmeansOptions *options,
 
 	ds_random_init(&km.random, options->seed, n);
 	mark = ds_arena_mark(arena);
+	km.total = (uint64_t) n * iterations_of(options);
+	if (k > FLAT_LISTS)
+		km.total += (uint64_t) n * REFINE_ITERATIONS;
 	km.mean = ds_arena_alloc(arena, d, sizeof(double));
-	code = km.mean == NULL ? out_of_memory(status)
-						   : clusters_init(&km, &clusters, n, NULL, k, centroids);
+	code = km.mean == NULL ? ds_kmeans_out_of_memory(status)
+						   : ds_clusters_init(&km, &clusters, n, NULL, k, centroids);
 	if (code == DS_OK)
-		code = k <= FLAT_LISTS ? lloyd(&km, &clusters) : two_levels(&km, &clusters);
+		code = k <= FLAT_LISTS ? lloyd(&km, &clusters, true) : many_lists(&km, &clusters);
 	ds_arena_rewind(arena, mark);
 	if (code == DS_CANCELLED)
 		return ds_fail(status, code, "cancelled while clustering");

@@ -22,6 +22,10 @@ typedef struct DsKmeansOptions
 	double balance; /* split clusters with more than this times the mean size; 0 means 3 */
 	size_t memory; /* bytes of scratch beside rows and centroids; 0 means 64 MB */
 	DsCancel cancel;
+
+	/* told now and then how many rows were given to a cluster, of how many over all rounds */
+	void (*progress)(void *context, uint64_t done, uint64_t total);
+	void *progress_context;
 } DsKmeansOptions;
 
 /*
@@ -31,9 +35,9 @@ typedef struct DsKmeansOptions
  * Centroids come in groups of neighbours (the order in which the two-level
  * method made them), so neighbours in number are near in space.
  *
- * Above 256 lists it is done in two levels: about sqrt(k) coarse clusters,
- * k-means within each, then Lloyd iterations over all of them with
- * candidates from the nearest coarse clusters.
+ * Above 256 lists it is done level by level: some coarse clusters, k-means
+ * within each, then Lloyd iterations over all of them in which rows look at
+ * the neighbours of their centroid.
  *
  * DS_INVALID (n = 0, lists = 0), DS_CANCELLED, DS_OUT_OF_MEMORY.
  */
@@ -41,10 +45,9 @@ extern DsCode ds_kmeans(const float *rows, size_t n, size_t d, const DsKmeansOpt
 						DsArena *arena, float *centroids, uint32_t *lists, DsStatus *status);
 
 /*
- * Two-level routing.  The coarse level is a k-means over the centroids: about
- * sqrt(k) coarse centroids, each with the numbers of its lists.  An index may
- * store these arrays; a query ranks the coarse ones first and looks at the
- * lists of the best few only.
+ * Two-level routing.  The coarse level is a k-means over the centroids: one
+ * coarse centroid for a few lists.  A row ranks the coarse ones first and looks
+ * at the lists of the best few only.
  */
 typedef struct DsRouter
 {
@@ -57,13 +60,14 @@ typedef struct DsRouter
 	const float *coarse_norms; /* [coarse] */
 	const uint32_t *start; /* [coarse + 1]: members of coarse cluster g are member[start[g] ..] */
 	const uint32_t *member; /* [k] */
-	const float *packed; /* [k, d]: centroids in the order of member, for products in tiles */
-	const float *packed_norms; /* [k] */
+	const float *coarse_packed; /* the coarse ones in panels: products.h */
+	const float *packed; /* all centroids in panels, in the order of member; flat: in their own */
+	const float *packed_norms; /* [k], in the order of member */
 } DsRouter;
 
-/* coarse = 0 chooses: flat below 512 lists, else about sqrt(k) */
+/* coarse = 0 chooses: flat below 512 lists, else a sixth of them */
 extern DsCode ds_router_init(DsRouter *router, const float *centroids, uint32_t lists, size_t d,
-							 uint32_t coarse, uint64_t seed, const DsCancel *cancel, DsArena *arena,
+							 uint32_t coarse, const DsCancel *cancel, DsArena *arena,
 							 DsStatus *status);
 
 /*
@@ -78,12 +82,12 @@ extern DsCode ds_router_group(DsRouter *router, const float *centroids, uint32_t
  * The nearest list of each of rows [n, d]: list[n], and the squared distance
  * to it in distance[n] (may be NULL; float32 rounding of |y|^2 + |c|^2 - 2<y, c>).
  * effort is how many coarse clusters are searched for each row; 0 means all
- * (the exact answer); DS_ROUTER_EFFORT finds it for about 99 in 100 rows, and for
- * the others one that is hardly farther.
+ * (the exact answer); DS_ROUTER_EFFORT finds it for more than 99 in 100 rows, and
+ * for the others one that is hardly farther.
  * Scratch memory comes from the arena and is released; at most memory bytes of
  * it (0 means 64 MB), tile by tile, so n may be anything.
  */
-#define DS_ROUTER_EFFORT 16
+#define DS_ROUTER_EFFORT 8
 
 extern DsCode ds_router_assign(const DsRouter *router, const float *rows, size_t n, uint32_t effort,
 							   size_t memory, const DsCancel *cancel, DsArena *arena,

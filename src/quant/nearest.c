@@ -2,15 +2,14 @@
  * nearest.c
  *		The nearest of many centroids, for tiles of rows.
  *
- * One pass of BLAS over a tile makes rows * columns products, then each row of
- * them is searched for the least (scan.h).
+ * rows * columns products (products.h), then each row of them is searched for
+ * the least (scan.h).
  *
- * A tile is limited by memory and by TILE_WORK multiplications, about 10 ms,
- * since nothing can be cancelled inside of BLAS.
+ * A tile is limited by memory and by TILE_WORK multiplications, 5 to 10 ms,
+ * between which somebody may cancel.
  */
 #include "quant/nearest.h"
 
-#include "base/blas.h"
 #include "quant/scan.h"
 #include "vector/kernels.h"
 
@@ -38,13 +37,13 @@ ds_tile_init(DsTile *tile, size_t n, size_t d, size_t k, size_t memory, DsArena 
 	size_t budget = (memory == 0 ? NEAREST_DEFAULT_MEMORY : memory) / sizeof(float);
 
 	tile->rows = larger(1, smaller(n, TILE_ROWS));
-	tile->columns = larger(1, smaller(k, TILE_COLUMNS));
-	tile->columns =
-		larger(smaller(tile->columns, 32), smaller(tile->columns, TILE_WORK / tile->rows / d));
-	tile->rows = larger(1, smaller(tile->rows, budget / (d + tile->columns)));
-	tile->gathered = ds_arena_alloc(arena, tile->rows * d, sizeof(float));
+	tile->columns = smaller(ds_panel_columns(larger(k, 1)), TILE_COLUMNS);
+	tile->columns = smaller(tile->columns, ds_panel_columns(TILE_WORK / tile->rows / d));
+	tile->columns = larger(tile->columns, DS_PANEL);
+	tile->rows = larger(1, smaller(tile->rows, budget / tile->columns));
+	tile->row = ds_arena_alloc(arena, tile->rows, sizeof(float *));
 	tile->products = ds_arena_alloc(arena, tile->rows * tile->columns, sizeof(float));
-	if (tile->gathered == NULL || tile->products == NULL)
+	if (tile->row == NULL || tile->products == NULL)
 		return ds_fail(status, DS_OUT_OF_MEMORY, "out of memory for assigning rows to lists");
 	return DS_OK;
 }
@@ -59,25 +58,25 @@ ds_squared_norms(const float *rows, size_t n, size_t d, float *out)
 }
 
 DsCode
-ds_nearest(const DsTile *tile, const float *rows, size_t m, size_t d, const float *centroids,
-		   const float *norms, size_t k, uint32_t first, const DsCancel *cancel, uint32_t *number,
-		   float *value)
+ds_nearest(const DsTile *tile, size_t m, size_t d, const float *packed, const float *norms,
+		   size_t k, uint32_t first, const DsCancel *cancel, uint32_t *number, float *value)
 {
 	const DsScanLoops *loops = ds_scan_loops();
+	DsProducts products = ds_products();
 
 	for (size_t start = 0; start < k; start += tile->columns)
 	{
-		size_t columns = smaller(tile->columns, k - start);
+		size_t count = smaller(tile->columns, k - start);
+		size_t columns = ds_panel_columns(count);
 
 		if (ds_cancelled(cancel))
 			return DS_CANCELLED;
-		ds_gemm(0, 1, m, columns, d, 1.0f, rows, d, centroids + start * d, d, 0.0f, tile->products,
-				columns);
+		products(tile->row, m, d, packed + start * d, columns / DS_PANEL, tile->products, columns);
 		for (size_t i = 0; i < m; i++)
 		{
 			float here;
 			uint32_t where =
-				loops->least(tile->products + i * columns, norms + start, columns, &here);
+				loops->least(tile->products + i * columns, norms + start, count, &here);
 
 			if (here < value[i])
 			{
@@ -87,4 +86,40 @@ ds_nearest(const DsTile *tile, const float *rows, size_t m, size_t d, const floa
 		}
 	}
 	return DS_OK;
+}
+
+DsCode
+ds_nearest_rows(const DsTile *tile, const float *rows, size_t m, size_t d, const float *packed,
+				const float *norms, size_t k, uint32_t first, const DsCancel *cancel,
+				uint32_t *number, float *value)
+{
+	for (size_t i = 0; i < m; i++)
+		tile->row[i] = rows + i * d;
+	return ds_nearest(tile, m, d, packed, norms, k, first, cancel, number, value);
+}
+
+void
+ds_keep_nearest(const float *products, const float *norms, uint32_t coarse, uint32_t effort,
+				uint32_t *number)
+{
+	float value[DS_MOST_NEAREST];
+	uint32_t kept = 0;
+
+	for (uint32_t g = 0; g < coarse; g++)
+	{
+		float v = norms[g] - 2.0f * products[g];
+		uint32_t place;
+
+		/* cppcheck-suppress uninitvar ; kept values are set */
+		if (kept == effort && !(v < value[effort - 1]))
+			continue;
+		place = kept < effort ? kept++ : effort - 1;
+		for (; place > 0 && v < value[place - 1]; place--)
+		{
+			value[place] = value[place - 1];
+			number[place] = number[place - 1];
+		}
+		value[place] = v;
+		number[place] = g;
+	}
 }

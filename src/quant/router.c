@@ -3,40 +3,48 @@
  *		From a row to its list in two levels.
  *
  * Comparing a row with all of k centroids costs k d multiplications: a million
- * rows of 128 dimensions and 4,096 lists take 11 s of BLAS at 100 GFLOP/s.  So
- * the centroids are themselves clustered, about sqrt(k) coarse ones; a row
- * is compared with those, and with the lists of the `effort' nearest.  With
- * 64 coarse centroids and an effort of 16 that is 64 + 16 * 64 products instead
- * of 4,096, a quarter.
+ * rows of 128 dimensions and 4,000 lists take 10 s at 100 GFLOP/s.  So the
+ * centroids are themselves clustered, into groups of LISTS_TOGETHER; a row is
+ * compared with the means of those, and with the lists of the `effort' nearest.
  *
- * A product of a few rows with a few centroids is slow in BLAS, so rows are
- * handled by the chunk:
+ * Groups are small, so that they are as natural as the data allow: their mean
+ * says where their lists are.  With sqrt(k) groups most rows looked into groups
+ * two or three times as large as the mean, for where data are dense there are
+ * many lists, and many rows that look for theirs (1,788 lists of 768 dimensions
+ * in 42 groups: 109 lists instead of 43); and groups made equal, by cutting,
+ * have means that belong to none of their parts.
+ *
+ * Products are fast by the panel of 16 centroids (products.h).  So lists stand
+ * in panels in the order of their groups, those in an order in which neighbours
+ * are near (order.h), and rows visit panels.  They do it by the chunk:
  *
  *	1. Products of the chunk with all coarse centroids; each row keeps its
  *	   nearest `effort', a small sorted array.
- *	2. Turned over: for each coarse centroid, which rows want it (a counting
- *	   sort of (row, coarse) pairs).
- *	3. For each coarse centroid: gather those rows into a tile, multiply with
- *	   its lists, keep the best of each row.
+ *	2. Turned over: for each panel, which rows want it (a counting sort of
+ *	   pairs of row and panel).
+ *	3. For each panel: multiply those rows, where they stand, with its lists,
+ *	   keep the best of each row.
  *
- * Example: a chunk of 8,192 rows, 64 coarse, effort 16: 2,048 rows meet each
- * coarse centroid on average, eight tiles of 256 rows by 64 lists.
+ * Example: 4,000 lists, 667 coarse centroids, effort 8: about 12 of 250 panels
+ * a row, 860 products instead of 4,000; of a chunk of 2,048 rows some 100 meet
+ * each panel.
  */
 #include "quant/kmeans.h"
 
 #include <math.h>
 #include <string.h>
 
-#include "base/blas.h"
 #include "quant/nearest.h"
+#include "quant/order.h"
 
 /* up to here, one flat product is as fast */
 #define FLAT_LISTS 511
 
 /* rows that are turned over at once */
-#define CHUNK_ROWS 8192
+#define CHUNK_ROWS 4096
 
-#define MAX_EFFORT 64
+/* lists a coarse centroid, on average: fewer than a panel, so that a group is natural */
+#define LISTS_TOGETHER 6
 
 /* Lloyd iterations of the k-means over centroids */
 #define COARSE_ITERATIONS 10
@@ -47,10 +55,26 @@ out_of_memory(DsStatus *status)
 	return ds_fail(status, DS_OUT_OF_MEMORY, "out of memory for routing rows to lists");
 }
 
-/* a flat router */
+/* centroids [k, d] in panels, in the order of member if there is one; NULL: no memory */
+static float *
+pack(const float *centroids, const uint32_t *member, size_t k, size_t d, DsArena *arena)
+{
+	float *packed = NULL;
+	size_t floats;
+
+	if (ds_size_mul(ds_panel_columns(k), d, &floats))
+		packed = ds_arena_alloc(arena, floats, sizeof(float));
+	if (packed != NULL && member != NULL)
+		ds_panels_gather(centroids, member, k, d, packed);
+	else if (packed != NULL)
+		ds_panels_pack(centroids, k, d, packed);
+	return packed;
+}
+
+/* what both kinds have */
 static DsCode
-init_flat(DsRouter *router, const float *centroids, uint32_t lists, size_t d, DsArena *arena,
-		  DsStatus *status)
+init(DsRouter *router, const float *centroids, uint32_t lists, size_t d, DsArena *arena,
+	 DsStatus *status)
 {
 	float *norms;
 
@@ -73,29 +97,28 @@ ds_router_group(DsRouter *router, const float *centroids, uint32_t lists, size_t
 				const float *coarse_centroids, uint32_t coarse, const uint32_t *group,
 				DsArena *arena, DsStatus *status)
 {
-	DsCode code = init_flat(router, centroids, lists, d, arena, status);
+	DsCode code = init(router, centroids, lists, d, arena, status);
 	uint32_t *start;
 	uint32_t *member;
-	float *packed;
 	float *packed_norms;
 	float *coarse_norms;
-	size_t floats;
 
-	if (code != DS_OK || coarse <= 1)
+	if (code != DS_OK)
 		return code;
+	if (coarse <= 1)
+	{
+		router->packed = pack(centroids, NULL, lists, d, arena);
+		return router->packed == NULL ? out_of_memory(status) : DS_OK;
+	}
 	for (uint32_t i = 0; i < lists; i++)
 		if (group[i] >= coarse)
 			return ds_fail(status, DS_BAD_DATA, "list %u belongs to coarse centroid %u of %u",
 						   (unsigned) i, (unsigned) group[i], (unsigned) coarse);
-	if (!ds_size_mul(lists, d, &floats))
-		return out_of_memory(status);
 	start = ds_arena_zero(arena, (size_t) coarse + 2, sizeof(uint32_t));
 	member = ds_arena_alloc(arena, lists, sizeof(uint32_t));
-	packed = ds_arena_alloc(arena, floats, sizeof(float));
 	packed_norms = ds_arena_alloc(arena, lists, sizeof(float));
 	coarse_norms = ds_arena_alloc(arena, coarse, sizeof(float));
-	if (start == NULL || member == NULL || packed == NULL || packed_norms == NULL ||
-		coarse_norms == NULL)
+	if (start == NULL || member == NULL || packed_norms == NULL || coarse_norms == NULL)
 		return out_of_memory(status);
 
 	/* counting sort; start[g + 1] runs from the beginning of g to its end */
@@ -109,36 +132,66 @@ ds_router_group(DsRouter *router, const float *centroids, uint32_t lists, size_t
 
 		member[place] = i;
 		packed_norms[place] = router->norms[i];
-		memcpy(packed + (size_t) place * d, centroids + (size_t) i * d, d * sizeof(float));
 	}
 	ds_squared_norms(coarse_centroids, coarse, d, coarse_norms);
 	router->coarse = coarse;
 	router->coarse_centroids = coarse_centroids;
 	router->coarse_norms = coarse_norms;
+	router->coarse_packed = pack(coarse_centroids, NULL, coarse, d, arena);
 	router->start = start;
 	router->member = member;
-	router->packed = packed;
+	router->packed = pack(centroids, member, lists, d, arena);
 	router->packed_norms = packed_norms;
+	if (router->coarse_packed == NULL || router->packed == NULL)
+		return out_of_memory(status);
 	return DS_OK;
+}
+
+/*
+ * The coarse level: k-means of the centroids into groups, which then are put
+ * in an order in which neighbours are near each other, since they share panels.
+ */
+static DsCode
+make_groups(const float *centroids, uint32_t lists, size_t d, const DsCancel *cancel,
+			DsArena *arena, float *coarse_centroids, uint32_t *coarse, uint32_t *group,
+			DsStatus *status)
+{
+	DsKmeansOptions options = {.lists = *coarse, .iterations = COARSE_ITERATIONS};
+	DsRouter flat;
+	DsCode code;
+	float *made = ds_arena_alloc(arena, (size_t) *coarse * d, sizeof(float));
+	uint32_t *place = ds_arena_alloc(arena, *coarse, sizeof(uint32_t));
+
+	if (made == NULL || place == NULL)
+		return out_of_memory(status);
+	if (cancel != NULL)
+		options.cancel = *cancel;
+	code = ds_kmeans(centroids, lists, d, &options, arena, made, coarse, status);
+	if (code == DS_OK)
+		code = ds_order_near(made, *coarse, d, cancel, arena, place, status);
+	if (code != DS_OK)
+		return code;
+	for (uint32_t g = 0; g < *coarse; g++)
+		memcpy(coarse_centroids + (size_t) place[g] * d, made + (size_t) g * d, d * sizeof(float));
+	code = ds_router_group(&flat, coarse_centroids, *coarse, d, NULL, 1, NULL, arena, status);
+	if (code == DS_OK)
+		code = ds_router_assign(&flat, centroids, lists, 0, 0, cancel, arena, group, NULL, status);
+	return code;
 }
 
 DsCode
 ds_router_init(DsRouter *router, const float *centroids, uint32_t lists, size_t d, uint32_t coarse,
-			   uint64_t seed, const DsCancel *cancel, DsArena *arena, DsStatus *status)
+			   const DsCancel *cancel, DsArena *arena, DsStatus *status)
 {
-	DsKmeansOptions options = {.seed = seed, .iterations = COARSE_ITERATIONS};
-	DsCode code = init_flat(router, centroids, lists, d, arena, status);
-	DsArenaMark mark;
-	DsRouter flat;
 	float *coarse_centroids;
 	uint32_t *group;
+	DsArenaMark mark;
+	DsCode code;
 
-	if (code != DS_OK)
-		return code;
 	if (coarse == 0 && lists > FLAT_LISTS)
-		coarse = (uint32_t) lround(sqrt((double) lists));
+		coarse = lists / LISTS_TOGETHER;
 	if (coarse <= 1)
-		return DS_OK;
+		return ds_router_group(router, centroids, lists, d, NULL, 1, NULL, arena, status);
 	if (coarse > lists)
 		coarse = lists;
 
@@ -146,18 +199,9 @@ ds_router_init(DsRouter *router, const float *centroids, uint32_t lists, size_t 
 	group = ds_arena_alloc(arena, lists, sizeof(uint32_t));
 	if (coarse_centroids == NULL || group == NULL)
 		return out_of_memory(status);
-	options.lists = coarse;
-	if (cancel != NULL)
-		options.cancel = *cancel;
-	code = ds_kmeans(centroids, lists, d, &options, arena, coarse_centroids, &coarse, status);
-	if (code != DS_OK)
-		return code;
-
-	/* where each list belongs */
 	mark = ds_arena_mark(arena);
-	code = init_flat(&flat, coarse_centroids, coarse, d, arena, status);
-	if (code == DS_OK)
-		code = ds_router_assign(&flat, centroids, lists, 0, 0, cancel, arena, group, NULL, status);
+	code =
+		make_groups(centroids, lists, d, cancel, arena, coarse_centroids, &coarse, group, status);
 	ds_arena_rewind(arena, mark);
 	if (code != DS_OK)
 		return code;
@@ -169,39 +213,58 @@ ds_router_init(DsRouter *router, const float *centroids, uint32_t lists, size_t 
 typedef struct Chunk
 {
 	size_t rows;
+	uint32_t panels; /* of all lists */
 	uint32_t *nearest; /* [rows, effort]: coarse numbers */
-	uint32_t *start; /* [coarse + 2] */
-	uint32_t *wanting; /* [rows * effort]: rows of the chunk, by coarse centroid */
+	uint32_t *start; /* [panels + 2] */
+	uint32_t *wanting; /* rows of the chunk, by panel */
+	uint32_t *seen; /* [panels]: the last row that wanted it, + 1 */
 	float *value; /* [rows] */
 	float *coarse_products; /* [tile->rows, coarse] */
 	uint32_t *tile_number; /* [tile->rows] */
 	float *tile_value; /* [tile->rows] */
 } Chunk;
 
-/* Step 1: numbers of the `effort' least values, nearest first */
-static void
-keep_nearest(const float *products, const float *norms, uint32_t coarse, uint32_t effort,
-			 uint32_t *number)
+/* The panels that have lists of group g: from begin to below end */
+static uint32_t
+panels_begin(const DsRouter *router, uint32_t g)
 {
-	float value[MAX_EFFORT];
-	uint32_t kept = 0;
+	return router->start[g] / DS_PANEL;
+}
 
-	for (uint32_t g = 0; g < coarse; g++)
+static uint32_t
+panels_end(const DsRouter *router, uint32_t g)
+{
+	if (router->start[g] == router->start[g + 1])
+		return panels_begin(router, g);
+	return (router->start[g + 1] - 1) / DS_PANEL + 1;
+}
+
+/* Step 2; twice over the rows: counted, then put */
+static void
+turn_over(const DsRouter *router, Chunk *chunk, size_t m, uint32_t effort)
+{
+	memset(chunk->start, 0, ((size_t) chunk->panels + 2) * sizeof(uint32_t));
+	for (int pass = 0; pass < 2; pass++)
 	{
-		float v = norms[g] - 2.0f * products[g];
-		uint32_t place;
+		memset(chunk->seen, 0, chunk->panels * sizeof(uint32_t));
+		for (size_t i = 0; i < m; i++)
+			for (uint32_t j = 0; j < effort; j++)
+			{
+				uint32_t g = chunk->nearest[i * effort + j];
 
-		/* cppcheck-suppress uninitvar ; kept values are set */
-		if (kept == effort && !(v < value[effort - 1]))
-			continue;
-		place = kept < effort ? kept++ : effort - 1;
-		for (; place > 0 && v < value[place - 1]; place--)
-		{
-			value[place] = value[place - 1];
-			number[place] = number[place - 1];
-		}
-		value[place] = v;
-		number[place] = g;
+				for (uint32_t p = panels_begin(router, g); p < panels_end(router, g); p++)
+				{
+					if (chunk->seen[p] == i + 1)
+						continue;
+					chunk->seen[p] = (uint32_t) i + 1;
+					if (pass == 0)
+						chunk->start[p + 2]++;
+					else
+						chunk->wanting[chunk->start[p + 1]++] = (uint32_t) i;
+				}
+			}
+		for (uint32_t p = 0; pass == 0 && p < chunk->panels; p++)
+			chunk->start[p + 2] += chunk->start[p + 1];
 	}
 }
 
@@ -211,6 +274,7 @@ assign_chunk(const DsRouter *router, const DsTile *tile, Chunk *chunk, const flo
 			 uint32_t effort, const DsCancel *cancel, uint32_t *list)
 {
 	size_t d = router->dimension;
+	size_t columns = ds_panel_columns(router->coarse);
 
 	for (size_t i = 0; i < m; i += tile->rows)
 	{
@@ -218,43 +282,38 @@ assign_chunk(const DsRouter *router, const DsTile *tile, Chunk *chunk, const flo
 
 		if (ds_cancelled(cancel))
 			return DS_CANCELLED;
-		ds_gemm(0, 1, count, router->coarse, d, 1.0f, rows + i * d, d, router->coarse_centroids, d,
-				0.0f, chunk->coarse_products, router->coarse);
 		for (size_t j = 0; j < count; j++)
-			keep_nearest(chunk->coarse_products + j * router->coarse, router->coarse_norms,
-						 router->coarse, effort, chunk->nearest + (i + j) * effort);
+			tile->row[j] = rows + (i + j) * d;
+		ds_products()(tile->row, count, d, router->coarse_packed, columns / DS_PANEL,
+					  chunk->coarse_products, columns);
+		for (size_t j = 0; j < count; j++)
+			ds_keep_nearest(chunk->coarse_products + j * columns, router->coarse_norms,
+							router->coarse, effort, chunk->nearest + (i + j) * effort);
 	}
 
-	memset(chunk->start, 0, ((size_t) router->coarse + 2) * sizeof(uint32_t));
-	for (size_t i = 0; i < m * effort; i++)
-		chunk->start[chunk->nearest[i] + 2]++;
-	for (uint32_t g = 0; g < router->coarse; g++)
-		chunk->start[g + 2] += chunk->start[g + 1];
-	for (size_t i = 0; i < m * effort; i++)
-		chunk->wanting[chunk->start[chunk->nearest[i] + 1]++] = (uint32_t) (i / effort);
-
-	for (uint32_t g = 0; g < router->coarse; g++)
+	turn_over(router, chunk, m, effort);
+	for (uint32_t p = 0; p < chunk->panels; p++)
 	{
-		size_t first = router->start[g];
-		size_t lists = router->start[g + 1] - first;
+		size_t first = (size_t) p * DS_PANEL;
+		size_t lists = router->lists - first < DS_PANEL ? router->lists - first : DS_PANEL;
 
-		for (size_t i = chunk->start[g]; lists > 0 && i < chunk->start[g + 1]; i += tile->rows)
+		for (size_t i = chunk->start[p]; i < chunk->start[p + 1]; i += tile->rows)
 		{
 			const uint32_t *wanting = chunk->wanting + i;
-			size_t count = chunk->start[g + 1] - i;
+			size_t count = chunk->start[p + 1] - i;
 			DsCode code;
 
 			count = tile->rows < count ? tile->rows : count;
 			for (size_t j = 0; j < count; j++)
 			{
-				memcpy(tile->gathered + j * d, rows + wanting[j] * d, d * sizeof(float));
+				tile->row[j] = rows + wanting[j] * d;
 				chunk->tile_number[j] = list[wanting[j]];
 				chunk->tile_value[j] = chunk->value[wanting[j]];
 			}
 			/* numbers are places in member until the chunk is done */
-			code = ds_nearest(tile, tile->gathered, count, d, router->packed + first * d,
-							  router->packed_norms + first, lists, (uint32_t) first, cancel,
-							  chunk->tile_number, chunk->tile_value);
+			code =
+				ds_nearest(tile, count, d, router->packed + first * d, router->packed_norms + first,
+						   lists, (uint32_t) first, cancel, chunk->tile_number, chunk->tile_value);
 			if (code != DS_OK)
 				return code;
 			for (size_t j = 0; j < count; j++)
@@ -269,37 +328,67 @@ assign_chunk(const DsRouter *router, const DsTile *tile, Chunk *chunk, const flo
 	return DS_OK;
 }
 
+/* The same against all lists */
+static DsCode
+assign_all(const DsRouter *router, const DsTile *tile, const float *rows, size_t m,
+		   const DsCancel *cancel, uint32_t *list, float *value)
+{
+	size_t d = router->dimension;
+	DsCode code = DS_OK;
+
+	for (size_t i = 0; i < m; i += tile->rows)
+	{
+		size_t count = tile->rows < m - i ? tile->rows : m - i;
+
+		code = ds_nearest_rows(tile, rows + i * d, count, d, router->packed,
+							   router->coarse == 0 ? router->norms : router->packed_norms,
+							   router->lists, 0, cancel, list + i, value + i);
+		if (code != DS_OK)
+			return code;
+	}
+	for (size_t i = 0; router->coarse > 0 && i < m; i++)
+		list[i] = router->member[list[i]];
+	return DS_OK;
+}
+
 static DsCode
 assign(const DsRouter *router, const float *rows, size_t n, uint32_t effort, size_t memory,
 	   const DsCancel *cancel, DsArena *arena, uint32_t *list, float *distance, DsStatus *status)
 {
 	size_t d = router->dimension;
-	/* small products are so much slower that all of them are faster than two fifths */
-	bool flat = router->coarse == 0 || effort == 0 ||
-				(uint64_t) effort * 5 >= (uint64_t) router->coarse * 2;
+	/* a group is hardly ever alone in its panels */
+	bool all = router->coarse == 0 || effort == 0 ||
+			   (uint64_t) effort * DS_PANEL >= ds_panel_columns(router->lists);
 	Chunk chunk = {.rows = n < CHUNK_ROWS ? n : CHUNK_ROWS};
-	uint32_t widest = 1;
 	DsTile tile;
 	DsCode code;
 
-	if (effort > MAX_EFFORT)
-		effort = MAX_EFFORT;
-	for (uint32_t g = 0; !flat && g < router->coarse; g++)
-		if (router->start[g + 1] - router->start[g] > widest)
-			widest = router->start[g + 1] - router->start[g];
-	code = ds_tile_init(&tile, chunk.rows, d, flat ? router->lists : widest, memory, arena, status);
+	if (effort > DS_MOST_NEAREST)
+		effort = DS_MOST_NEAREST;
+	code =
+		ds_tile_init(&tile, chunk.rows, d, all ? router->lists : DS_PANEL, memory, arena, status);
 	if (code != DS_OK)
 		return code;
-	if (!flat)
+	if (!all)
 	{
-		chunk.coarse_products = ds_arena_alloc(arena, tile.rows * router->coarse, sizeof(float));
+		size_t most = 1; /* panels that a row wants */
+
+		chunk.panels = (uint32_t) (ds_panel_columns(router->lists) / DS_PANEL);
+		for (uint32_t g = 0; g < router->coarse; g++)
+			if (panels_end(router, g) - panels_begin(router, g) > most)
+				most = panels_end(router, g) - panels_begin(router, g);
+		most = most * effort < chunk.panels ? most * effort : chunk.panels;
+		chunk.coarse_products =
+			ds_arena_alloc(arena, tile.rows * ds_panel_columns(router->coarse), sizeof(float));
 		chunk.nearest = ds_arena_alloc(arena, chunk.rows * effort, sizeof(uint32_t));
-		chunk.wanting = ds_arena_alloc(arena, chunk.rows * effort, sizeof(uint32_t));
-		chunk.start = ds_arena_alloc(arena, (size_t) router->coarse + 2, sizeof(uint32_t));
+		chunk.wanting = ds_arena_alloc(arena, chunk.rows * most, sizeof(uint32_t));
+		chunk.start = ds_arena_alloc(arena, (size_t) chunk.panels + 2, sizeof(uint32_t));
+		chunk.seen = ds_arena_alloc(arena, chunk.panels, sizeof(uint32_t));
 		chunk.tile_number = ds_arena_alloc(arena, tile.rows, sizeof(uint32_t));
 		chunk.tile_value = ds_arena_alloc(arena, tile.rows, sizeof(float));
 		if (chunk.coarse_products == NULL || chunk.nearest == NULL || chunk.wanting == NULL ||
-			chunk.start == NULL || chunk.tile_number == NULL || chunk.tile_value == NULL)
+			chunk.start == NULL || chunk.seen == NULL || chunk.tile_number == NULL ||
+			chunk.tile_value == NULL)
 			return out_of_memory(status);
 	}
 	chunk.value = ds_arena_alloc(arena, chunk.rows, sizeof(float));
@@ -316,11 +405,8 @@ assign(const DsRouter *router, const float *rows, size_t n, uint32_t effort, siz
 			list[i + j] = 0;
 			chunk.value[j] = INFINITY;
 		}
-		if (flat)
-			for (size_t j = 0; code == DS_OK && j < m; j += tile.rows)
-				code = ds_nearest(&tile, chunk_rows + j * d, tile.rows < m - j ? tile.rows : m - j,
-								  d, router->centroids, router->norms, router->lists, 0, cancel,
-								  list + i + j, chunk.value + j);
+		if (all)
+			code = assign_all(router, &tile, chunk_rows, m, cancel, list + i, chunk.value);
 		else
 			code = assign_chunk(router, &tile, &chunk, chunk_rows, m, effort, cancel, list + i);
 		if (code != DS_OK)

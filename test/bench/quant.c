@@ -275,7 +275,7 @@ bench_lists(size_t d, uint32_t k, size_t n)
 	ds_kmeans(rows, sample, d, &options, &arena, centroids, &lists, NULL);
 	printf("\nk-means, %zu x %zu, %u lists: %.1f s\n", sample, d, lists, now() - start);
 	start = now();
-	ds_router_init(&router, centroids, lists, d, 0, 4, NULL, &arena, NULL);
+	ds_router_init(&router, centroids, lists, d, 0, NULL, &arena, NULL);
 	printf("router of %u coarse centroids: %.2f s\n", router.coarse, now() - start);
 
 	for (uint32_t effort = 4; effort <= 32; effort *= 2)
@@ -313,7 +313,7 @@ bench_lists(size_t d, uint32_t k, size_t n)
 		uint32_t *count = take(k, sizeof(uint32_t));
 		uint32_t *nearest = take(sample, sizeof(uint32_t));
 
-		ds_router_init(&router, centroids, k, d, 1, 0, NULL, &arena, NULL);
+		ds_router_init(&router, centroids, k, d, 1, NULL, &arena, NULL);
 		ds_router_assign(&router, rows, sample, 0, 0, NULL, &arena, nearest, NULL, NULL);
 		for (size_t i = 0; i < sample; i++)
 		{
@@ -327,7 +327,7 @@ bench_lists(size_t d, uint32_t k, size_t n)
 		ds_arena_rewind(&arena, mark);
 	}
 	printf("Lloyd in one level, random rows, 10 rounds: %.1f s", now() - start);
-	ds_router_init(&router, centroids, k, d, 1, 0, NULL, &arena, NULL);
+	ds_router_init(&router, centroids, k, d, 1, NULL, &arena, NULL);
 	ds_router_assign(&router, rows, n, 0, 0, NULL, &arena, list, distance, NULL);
 	printf(", mean squared residual %.4f\n", mean(distance, n));
 }

@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "base/random.h"
+#include "quant/products.h"
 #include "unit.h"
 
 static DsArena arena;
@@ -137,7 +138,7 @@ test_refused(void)
 	options.lists = 0;
 	CHECK(ds_kmeans(&row, 1, 1, &options, &arena, centroids, &lists, &status) == DS_INVALID,
 		  "no lists: %s", status.message);
-	CHECK(ds_router_init(&router, centroids, 0, 1, 0, 1, NULL, &arena, &status) == DS_INVALID, "%s",
+	CHECK(ds_router_init(&router, centroids, 0, 1, 0, NULL, &arena, &status) == DS_INVALID, "%s",
 		  status.message);
 	CHECK(ds_router_group(&router, centroids, 3, 1, centroids, 2, group, &arena, &status) ==
 			  DS_BAD_DATA,
@@ -313,8 +314,8 @@ test_routing(void)
 	DsCode code;
 
 	/* centroids: just rows */
-	code = ds_router_init(&router, rows, k, d, 0, 1, NULL, &arena, NULL);
-	CHECK(code == DS_OK && router.coarse > 20 && router.coarse < 40,
+	code = ds_router_init(&router, rows, k, d, 0, NULL, &arena, NULL);
+	CHECK(code == DS_OK && router.coarse > 100 && router.coarse <= 150,
 		  "%u coarse centroids over %u lists", router.coarse, k);
 	for (uint32_t g = 0; g < router.coarse; g++)
 		for (uint32_t i = router.start[g]; i < router.start[g + 1]; i++)
@@ -350,6 +351,75 @@ test_routing(void)
 	ds_router_assign(&router, rows + 1234 * d, 1, 0, 0, NULL, &arena, list, NULL, NULL);
 	ds_router_assign(&router, rows, n - 1, 0, 0, NULL, &arena, list + 1, NULL, NULL);
 	CHECK(list[0] == list[1 + 1234], "one row alone goes where it goes in company");
+}
+
+static void
+test_products(void)
+{
+	static const size_t dimensions[] = {1, 15, 128, 385, 1000};
+	const size_t n = 29;
+	const size_t k = 53;
+	const size_t columns = ds_panel_columns(k);
+
+	for (size_t t = 0; t < sizeof(dimensions) / sizeof(*dimensions); t++)
+	{
+		size_t d = dimensions[t];
+		float *rows = clustered(n, d, 5, 1.0, 3);
+		float *centroids = clustered(k, d, 5, 1.0, 4);
+		float *packed = take(columns * d, sizeof(float));
+		float *fused = NULL;
+		uint32_t which[53];
+
+		for (uint32_t i = 0; i < k; i++)
+			which[i] = (uint32_t) k - 1 - i;
+		for (int level = DS_CPU_PORTABLE; level <= DS_CPU_AVX512; level++)
+		{
+			DsProducts products = ds_products_at((DsCpuLevel) level);
+			float *out = take(n * columns, sizeof(float));
+			float *alone = take(columns, sizeof(float));
+			const float *row[29];
+			double most = 0.0;
+			int other = 0;
+
+			if (products == NULL)
+				continue;
+			ds_panels_pack(centroids, k, d, packed);
+			for (size_t i = 0; i < n; i++)
+				row[i] = rows + (i * 7) % n * d;
+			products(row, n, d, packed, columns / DS_PANEL, out, columns);
+			for (size_t i = 0; i < n; i++)
+				for (size_t j = 0; j < k; j++)
+				{
+					double sum = 0.0;
+					double size = 0.0;
+
+					for (size_t c = 0; c < d; c++)
+					{
+						sum += (double) row[i][c] * centroids[j * d + c];
+						size += fabs((double) row[i][c] * centroids[j * d + c]);
+					}
+					most = fmax(most, fabs(sum - out[i * columns + j]) / size);
+				}
+			CHECK(most < (double) d * 0x1p-23, "products of %zu dimensions, level %d: error %.1e",
+				  d, level, most);
+
+			/* the same to the bit for a row alone, a panel alone, other places, other levels */
+			ds_panels_gather(centroids, which, k, d, packed);
+			for (size_t i = 0; i < n; i++)
+			{
+				for (size_t p = 0; p < columns; p += DS_PANEL)
+					products(row + i, 1, d, packed + p * d, 1, alone + p, columns);
+				for (size_t j = 0; j < k; j++)
+					other += alone[which[j]] != out[i * columns + j];
+			}
+			if (level > DS_CPU_PORTABLE && fused == NULL)
+				fused = out;
+			else if (level > DS_CPU_PORTABLE)
+				for (size_t i = 0; i < n * columns; i++)
+					other += fused[i] != out[i];
+			CHECK(other == 0, "... whatever else is multiplied");
+		}
+	}
 }
 
 typedef struct Patience
@@ -418,7 +488,7 @@ test_interruptions(void)
 	}
 	CHECK(stopped == tried && late == 0 && arena.allocated == before,
 		  "... and stops at once when it should: %s", status.message);
-	ds_router_init(&router, rows, k, d, 0, 1, NULL, &arena, NULL);
+	ds_router_init(&router, rows, k, d, 0, NULL, &arena, NULL);
 	patience = (Patience){0, 3};
 	CHECK(ds_router_assign(&router, rows, n, 8, 0, &options.cancel, &arena, list, NULL, &status) ==
 			  DS_CANCELLED,
@@ -454,6 +524,7 @@ main(void)
 	test_balance();
 	test_two_levels();
 	test_routing();
+	test_products();
 	test_interruptions();
 	ds_arena_free(&arena);
 	return unit_done();
