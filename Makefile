@@ -36,7 +36,7 @@ BLAS_CPPFLAGS ?= -isystem /usr/include/$(MULTIARCH)/openblas-serial
 WARNINGS = -Wall -Wextra
 PG_CPPFLAGS = -Isrc $(BLAS_CPPFLAGS)
 PG_CFLAGS = -std=gnu11 -O3 $(WARNINGS) -fno-math-errno -fvisibility=hidden
-SHLIB_LINK = $(BLAS_LIBS) -lm -Wl,--exclude-libs,ALL -Wl,--gc-sections
+SHLIB_LINK = $(BLAS_LIBS) -lutf8proc -lm -Wl,--exclude-libs,ALL -Wl,--gc-sections
 
 # No bitcode: nothing here gains from being inlined into JIT expressions, and
 # the kernels are compiled for processors that the JIT may not have.

@@ -6,6 +6,7 @@
 #ifndef DS_NGRAM_H
 #define DS_NGRAM_H
 
+#include "text/blob.h"
 #include "text/tokenizer.h"
 
 /*
@@ -18,37 +19,6 @@ extern size_t ds_ngram_features(const DsTokenizerConfig *config, DsTokenScratch 
 /* Memory for that */
 extern DsCode ds_ngram_scratch(const DsTokenizerConfig *config, DsArena *arena,
 							   DsTokenScratch *scratch, DsStatus *status);
-
-/*
- * The blob's numbers are little-endian and may stand at any address.
- */
-static inline uint32_t
-ds_read_u32(const unsigned char *p)
-{
-	return (uint32_t) p[0] | (uint32_t) p[1] << 8 | (uint32_t) p[2] << 16 | (uint32_t) p[3] << 24;
-}
-
-static inline uint64_t
-ds_read_u64(const unsigned char *p)
-{
-	return ds_read_u32(p) | (uint64_t) ds_read_u32(p + 4) << 32;
-}
-
-static inline void
-ds_write_u32(unsigned char *p, uint32_t x)
-{
-	p[0] = (unsigned char) x;
-	p[1] = (unsigned char) (x >> 8);
-	p[2] = (unsigned char) (x >> 16);
-	p[3] = (unsigned char) (x >> 24);
-}
-
-static inline void
-ds_write_u64(unsigned char *p, uint64_t x)
-{
-	ds_write_u32(p, (uint32_t) x);
-	ds_write_u32(p + 4, (uint32_t) (x >> 32));
-}
 
 /*
  * Layout of an NGRAM blob, in bytes.  Header, then the counts of the learned
