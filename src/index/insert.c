@@ -239,7 +239,7 @@ insert_into(Insertion *insertion, uint32 list, uint32 *grown)
 
 	/* find room, from the hint on */
 	number = BlockNumberIsValid(entry.insert) ? entry.insert : entry.head;
-	for (;;)
+	for (uint32 before = PG_UINT32_MAX;;)
 	{
 		DsPageOpaque *opaque;
 
@@ -250,6 +250,9 @@ insert_into(Insertion *insertion, uint32 list, uint32 *grown)
 			ds_page_corrupted(index, number, "blocks of another list");
 		page = BufferGetPage(buffer);
 		opaque = ds_page_opaque(page);
+		if (before != PG_UINT32_MAX && opaque->ordinal != before + 1)
+			ds_page_corrupted(index, number, "the chain of a list is broken");
+		before = opaque->ordinal;
 		blocks = ds_page_blocks_checked(layout, index, buffer);
 		new_block = true;
 		for (at = 0; at < blocks; at++)
@@ -274,10 +277,12 @@ insert_into(Insertion *insertion, uint32 list, uint32 *grown)
 		UnlockReleaseBuffer(buffer);
 	}
 
+	if (blocks > 0)
+		previous = ds_page_block(layout, page, new_block ? blocks - 1 : at);
+	if (previous != NULL && previous->code_start >= DS_PAGE_SPACE)
+		ds_page_corrupted(index, number, "a block without codes");
 	if (new_block)
 	{
-		if (blocks > 0)
-			previous = ds_page_block(layout, page, blocks - 1);
 		memset(block, 0, layout->block_size);
 		block->centroid = entry.centroid;
 		ds_area_next(layout, previous, block);

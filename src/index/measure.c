@@ -72,6 +72,7 @@ locate_rows(Measure *measure)
 	for (uint32 list = 0; list < view->meta.lists; list++)
 	{
 		BlockNumber number = view->entry[list].head;
+		uint32 ordinal = 0;
 
 		while (BlockNumberIsValid(number))
 		{
@@ -84,6 +85,8 @@ locate_rows(Measure *measure)
 			if (!ds_page_is_list(measure->index, buffer, DS_PAGE_BLOCKS, list,
 								 view->entry[list].generation))
 				ds_page_corrupted(measure->index, number, "blocks of another list");
+			if (ds_page_opaque(page)->ordinal != ordinal++)
+				ds_page_corrupted(measure->index, number, "the chain of a list is broken");
 			blocks = ds_page_blocks_checked(&view->layout, measure->index, buffer);
 			for (uint32 i = 0; i < blocks; i++)
 			{

@@ -43,6 +43,7 @@ static uint64
 count_rows(Relation index, const DsView *view, uint32 list)
 {
 	BlockNumber number = view->entry[list].head;
+	uint32 ordinal = 0;
 	uint64 rows = 0;
 
 	while (BlockNumberIsValid(number))
@@ -57,6 +58,8 @@ count_rows(Relation index, const DsView *view, uint32 list)
 		if (!ds_page_is_list(index, buffer, DS_PAGE_BLOCKS, list, view->entry[list].generation))
 			ds_page_corrupted(index, number, "blocks of another list");
 		page = BufferGetPage(buffer);
+		if (ds_page_opaque(page)->ordinal != ordinal++)
+			ds_page_corrupted(index, number, "the chain of a list is broken");
 		blocks = ds_page_blocks_checked(&view->layout, index, buffer);
 		for (uint32 i = 0; i < blocks; i++)
 			rows += pg_popcount32(ds_page_block(&view->layout, page, i)->live);

@@ -246,7 +246,7 @@ meta_check(Relation index, Buffer buffer)
 						errhint("REINDEX it.")));
 	if (ds_page_used(page) != sizeof(DsMeta) || meta->dimension > DS_ROTATION_MAX_DIMENSION ||
 		meta->metric > DS_METRIC_IP || (meta->dimension == 0 && meta->lists > 0) ||
-		meta->lists > PG_INT32_MAX || meta->vectors > PG_INT32_MAX)
+		meta->lists > DS_MAX_LISTS || meta->vectors > PG_INT32_MAX)
 		ds_page_corrupted(index, DS_META_BLOCK, "impossible contents");
 }
 
@@ -567,7 +567,7 @@ ds_tids_insert(Relation index, int chain, ItemPointer tid)
 		}
 	}
 
-	for (;;)
+	for (uint32 before = PG_UINT32_MAX;;)
 	{
 		DsPageOpaque *opaque;
 		BlockNumber next;
@@ -578,6 +578,9 @@ ds_tids_insert(Relation index, int chain, ItemPointer tid)
 		opaque = ds_page_opaque(page);
 		if (opaque->list != (uint32) chain)
 			ds_page_corrupted(index, block, "row ids of another kind");
+		if (before != PG_UINT32_MAX && opaque->ordinal != before + 1)
+			ds_page_corrupted(index, block, "the chain of row ids is broken");
+		before = opaque->ordinal;
 		if (ds_page_used(page) / sizeof(ItemPointerData) < DS_TIDS_PER_PAGE)
 		{
 			ds_log_begin(&log, index, false);
