@@ -135,6 +135,26 @@ ds_gap_for(const DsMeta *meta, int stage, double recall)
 		   Min(part, 3) * (meta->curve_gap[stage][i + 1] - (double) meta->curve_gap[stage][i]);
 }
 
+double
+ds_expected_probes(const DsMeta *meta, double recall)
+{
+	double most = ds_probes_for(meta, 0, recall);
+	double part;
+	double opened;
+	int i;
+
+	if (meta->curve_lists == 0 || meta->lists == 0)
+		return most;
+	i = curve_point(recall + GAP_MARGIN * (1 - recall), &part);
+	opened = meta->curve_opened[i] +
+			 Min(part, 3) * (meta->curve_opened[i + 1] - (double) meta->curve_opened[i]);
+	opened *= (double) meta->lists / meta->curve_lists;
+
+	/* a scan's own limits */
+	opened = Min(opened, DS_MOST_TIMES * most);
+	return Min(Max(opened, ds_least_probes(recall)), meta->lists);
+}
+
 /*
  * The order in which lists are opened, least first.  key is the square of
  * |q - c|, or <q, c>.  A list with a row that could not be encoded comes first,
@@ -212,7 +232,7 @@ ds_index_cost(PlannerInfo *root, IndexPath *path, double loop_count, Cost *start
 	lists = meta.lists;
 	dimension = meta.dimension;
 	probes = ds_setting_probes > 0 ? Min(ds_setting_probes, lists)
-								   : ds_probes_for(&meta, 0, ds_setting_target_recall);
+								   : ds_expected_probes(&meta, ds_setting_target_recall);
 	if (ds_setting_target_recall >= 1 && ds_setting_probes == 0)
 		probes = Max(probes, lists / 2);
 	share = probes / lists;

@@ -249,12 +249,27 @@ ds_curve_take(Build *build, void *space, int worker)
 				ds_neighbours_keep(&curve->near, q, neighbour[i].key, neighbour[i].list);
 }
 
+/* The keys of all lists for query q; returns what gaps are multiplied by. */
+static double
+list_keys(const Build *build, uint32 q, float *key)
+{
+	uint32 d = build->meta.dimension;
+	const float *query = build->curve->query + (Size) q * d;
+	double norm = ds_norm(query, d);
+
+	(build->meta.metric == DS_METRIC_IP
+		 ? ds_kernels()->inner_product_many
+		 : ds_kernels()->l2_squared_many)(query, build->centroid, d, build->lists, d, key);
+	for (uint32 i = 0; i < build->lists; i++)
+		key[i] = (float) ds_list_key(&build->meta, norm, key[i], build->list[i].radius);
+	return ds_list_gap(&build->meta, norm, 0, 1);
+}
+
 void
 ds_curve_finish(Build *build)
 {
 	Curve *curve = build->curve;
-	uint32 d = build->meta.dimension;
-	bool ip = build->meta.metric == DS_METRIC_IP;
+	double opened[DS_CURVE_RECALLS] = {0};
 	DsRanks ranks;
 	DsArena arena;
 	DsStatus status;
@@ -269,17 +284,20 @@ ds_curve_finish(Build *build)
 	key = palloc_extended(sizeof(float) * build->lists, MCXT_ALLOC_HUGE);
 	for (uint32 q = 0; q < curve->near.queries; q++)
 	{
-		const float *query = curve->query + (Size) q * d;
-		double norm = ds_norm(query, d);
-
 		CHECK_FOR_INTERRUPTS();
-		(ip ? ds_kernels()->inner_product_many
-			: ds_kernels()->l2_squared_many)(query, build->centroid, d, build->lists, d, key);
-		for (uint32 i = 0; i < build->lists; i++)
-			key[i] = (float) ds_list_key(&build->meta, norm, key[i], build->list[i].radius);
-		ds_ranks_add(&ranks, &curve->near, q, key, ds_list_gap(&build->meta, norm, 0, 1));
+		ds_ranks_add(&ranks, &curve->near, q, key, list_keys(build, q, key));
 	}
 	ds_curve_store(&ranks, build->meta.curve, build->meta.curve_gap);
+	for (uint32 q = 0; q < curve->near.queries; q++)
+	{
+		double scale = list_keys(build, q, key);
+
+		CHECK_FOR_INTERRUPTS();
+		ds_ranks_opened(key, build->lists, scale, build->meta.curve_gap[0], DS_CURVE_RECALLS,
+						opened);
+	}
+	for (int r = 0; r < DS_CURVE_RECALLS; r++)
+		build->meta.curve_opened[r] = (float) (opened[r] / Max(curve->near.queries, 1));
 	build->meta.curve_lists = build->lists;
 	build->meta.curve_queries = curve->near.queries;
 	pfree(key);

@@ -308,6 +308,12 @@ extern uint32 ds_least_probes(double recall);
 extern double ds_expected_recall(double recall); /* what the curve says that a target gives */
 extern double ds_gap_for(const DsMeta *meta, int stage, double recall);
 
+/* Lists that a scan for a few rows opens, on average: for the planner */
+extern double ds_expected_probes(const DsMeta *meta, double recall);
+
+/* A query may need so many times the lists that most do. */
+#define DS_MOST_TIMES 4
+
 /* What neighbours and their lists say about the curve (curve.c) */
 extern void ds_curve_store(DsRanks *ranks, uint32 curve[DS_CURVE_ROWS][DS_CURVE_RECALLS],
 						   float curve_gap[DS_CURVE_ROWS][DS_CURVE_RECALLS]);

@@ -176,15 +176,43 @@ see_row(Relation index, ItemPointer tid, Datum *values, bool *isnull,
 
 /* ---- the curve ---- */
 
-static void
-make_curve(Measure *measure, DsArena *arena, uint32 curve[DS_CURVE_ROWS][DS_CURVE_RECALLS],
-		   float curve_gap[DS_CURVE_ROWS][DS_CURVE_RECALLS])
+/* The keys of all lists for query q; returns what gaps are multiplied by. */
+static double
+list_keys(const Measure *measure, uint32 q, float *key)
 {
 	const DsView *view = measure->view;
 	const DsMeta *meta = &view->meta;
 	uint32 d = meta->dimension;
-	uint32 lists = meta->lists;
+	const float *query = measure->query + (Size) q * d;
+	double norm = ds_norm(query, d);
+
+	for (uint32 i = 0; i < meta->lists; i++)
+	{
+		const float *centroid = ds_view_centroid(view, view->entry[i].centroid);
+
+		/* one vector of many: rounded as a scan does */
+		(meta->metric == DS_METRIC_IP
+			 ? ds_kernels()->inner_product_many
+			 : ds_kernels()->l2_squared_many)(query, centroid, d, 1, d, &key[i]);
+		key[i] = (float) ds_list_key(meta, norm, key[i], view->entry[i].radius);
+	}
+	return ds_list_gap(meta, norm, 0, 1);
+}
+
+/* What the metapage has of it */
+typedef struct Curve
+{
+	uint32 lists[DS_CURVE_ROWS][DS_CURVE_RECALLS];
+	float gap[DS_CURVE_ROWS][DS_CURVE_RECALLS];
+	float opened[DS_CURVE_RECALLS];
+} Curve;
+
+static void
+make_curve(Measure *measure, DsArena *arena, Curve *curve)
+{
+	uint32 lists = measure->view->meta.lists;
 	float *key = palloc_extended(sizeof(float) * lists, MCXT_ALLOC_HUGE);
+	double opened[DS_CURVE_RECALLS] = {0};
 	DsRanks ranks;
 	DsStatus status;
 
@@ -193,29 +221,23 @@ make_curve(Measure *measure, DsArena *arena, uint32 curve[DS_CURVE_ROWS][DS_CURV
 			 &status);
 	for (uint32 q = 0; q < measure->queries; q++)
 	{
-		const float *query = measure->query + (Size) q * d;
-		double norm = ds_norm(query, d);
+		CHECK_FOR_INTERRUPTS();
+		ds_ranks_add(&ranks, &measure->near, q, key, list_keys(measure, q, key));
+	}
+	ds_curve_store(&ranks, curve->lists, curve->gap);
+	for (uint32 q = 0; q < measure->queries; q++)
+	{
+		double scale = list_keys(measure, q, key);
 
 		CHECK_FOR_INTERRUPTS();
-		for (uint32 i = 0; i < lists; i++)
-		{
-			const float *centroid = ds_view_centroid(view, view->entry[i].centroid);
-
-			/* one vector of many: rounded as a scan does */
-			(meta->metric == DS_METRIC_IP
-				 ? ds_kernels()->inner_product_many
-				 : ds_kernels()->l2_squared_many)(query, centroid, d, 1, d, &key[i]);
-			key[i] = (float) ds_list_key(meta, norm, key[i], view->entry[i].radius);
-		}
-		ds_ranks_add(&ranks, &measure->near, q, key, ds_list_gap(meta, norm, 0, 1));
+		ds_ranks_opened(key, lists, scale, curve->gap[0], DS_CURVE_RECALLS, opened);
 	}
-	ds_curve_store(&ranks, curve, curve_gap);
+	for (int r = 0; r < DS_CURVE_RECALLS; r++)
+		curve->opened[r] = (float) (opened[r] / measure->queries);
 }
 
 static void
-store_curve(Relation index, uint32 lists, uint32 queries,
-			uint32 curve[DS_CURVE_ROWS][DS_CURVE_RECALLS],
-			float curve_gap[DS_CURVE_ROWS][DS_CURVE_RECALLS], DsCurveSource source)
+store_curve(Relation index, uint32 lists, uint32 queries, Curve *curve, DsCurveSource source)
 {
 	Buffer buffer = ds_meta_lock(index);
 	DsLog log;
@@ -235,11 +257,14 @@ store_curve(Relation index, uint32 lists, uint32 queries,
 			{
 				double before = (double) meta->curve[s][r] * lists / meta->curve_lists;
 
-				curve[s][r] = Max(curve[s][r], (uint32) Min(ceil(before), lists));
-				curve_gap[s][r] = Max(curve_gap[s][r], meta->curve_gap[s][r]);
+				curve->lists[s][r] = Max(curve->lists[s][r], (uint32) Min(ceil(before), lists));
+				curve->gap[s][r] = Max(curve->gap[s][r], meta->curve_gap[s][r]);
+				curve->opened[r] = Max(curve->opened[r],
+									   meta->curve_opened[r] * (float) lists / meta->curve_lists);
 			}
-	memcpy(meta->curve, curve, sizeof(meta->curve));
-	memcpy(meta->curve_gap, curve_gap, sizeof(meta->curve_gap));
+	memcpy(meta->curve, curve->lists, sizeof(meta->curve));
+	memcpy(meta->curve_gap, curve->gap, sizeof(meta->curve_gap));
+	memcpy(meta->curve_opened, curve->opened, sizeof(meta->curve_opened));
 	meta->curve_lists = lists;
 	if (source == DS_CURVE_OF_QUERIES || (meta->flags & DS_META_CALIBRATED) == 0)
 		meta->curve_queries = queries;
@@ -263,8 +288,7 @@ ds_measure_curve(DsSubject *subject, const float *queries, ItemPointer tids, uin
 	ItemPointerData *excluded;
 	DsArena arena;
 	DsStatus status;
-	uint32 curve[DS_CURVE_ROWS][DS_CURVE_RECALLS];
-	float curve_gap[DS_CURVE_ROWS][DS_CURVE_RECALLS];
+	Curve curve;
 	uint32 d;
 
 	memset(&measure, 0, sizeof(measure));
@@ -304,8 +328,8 @@ ds_measure_curve(DsSubject *subject, const float *queries, ItemPointer tids, uin
 		(void) ds_subject_scan(subject, snapshot, see_row, &measure);
 		if (measure.batched > 0)
 			flush_batch(&measure);
-		make_curve(&measure, &arena, curve, curve_gap);
-		store_curve(index, view->meta.lists, measure.queries, curve, curve_gap, source);
+		make_curve(&measure, &arena, &curve);
+		store_curve(index, view->meta.lists, measure.queries, &curve, source);
 	}
 	UnregisterSnapshot(snapshot);
 	MemoryContextSwitchTo(old);

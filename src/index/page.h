@@ -171,6 +171,7 @@ typedef struct DsMeta
 	uint32 merges; /* times that rows went from one list to another, other than by a split */
 	float built_slack; /* mean of DsSignFactors.slack at the build: how far rows were; 0: none */
 	BlockNumber routes_head;
+	float curve_opened[DS_CURVE_RECALLS]; /* lists within curve_gap[0], on average */
 } DsMeta;
 
 /* Centroids in the chain of vectors */

@@ -401,9 +401,6 @@ typedef struct Target
 	double gap;
 } Target;
 
-/* a query may need so many times the lists that most do */
-#define MOST_TIMES 4
-
 static Target
 target_of_round(const DsScan *state)
 {
@@ -424,7 +421,7 @@ target_of_round(const DsScan *state)
 		target.gap = ds_gap_for(meta, round, recall);
 		if (!isinf(target.gap))
 		{
-			most *= MOST_TIMES;
+			most *= DS_MOST_TIMES;
 			target.least = ds_least_probes(recall);
 		}
 	}

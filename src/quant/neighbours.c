@@ -158,3 +158,22 @@ ds_ranks_curve(DsRanks *ranks, uint32_t stage, const double *recall, uint32_t n,
 		lists[i] = open > 1 ? open : 1;
 	}
 }
+
+void
+ds_ranks_opened(const float *key, uint32_t lists, double scale, const float *gap, uint32_t n,
+				double *opened)
+{
+	float nearest = INFINITY;
+
+	for (uint32_t i = 0; i < lists; i++)
+		if (!isinf(key[i]) && key[i] < nearest)
+			nearest = key[i];
+	for (uint32_t i = 0; i < lists; i++)
+	{
+		/* as in ds_ranks_add(), where the nearest one has no gap whatever the scale */
+		double here = key[i] > nearest ? ((double) key[i] - nearest) * scale : 0.0;
+
+		for (uint32_t j = n; j > 0 && here <= gap[j - 1]; j--)
+			opened[j - 1] += 1.0;
+	}
+}

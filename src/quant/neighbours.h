@@ -71,4 +71,11 @@ extern void ds_ranks_add(DsRanks *ranks, DsNeighbours *neighbours, uint32_t quer
 extern void ds_ranks_curve(DsRanks *ranks, uint32_t stage, const double *recall, uint32_t n,
 						   uint32_t *lists, float *gap);
 
+/*
+ * How many lists a query opens that goes up to a gap: opened[i] grows by how
+ * many of key[lists] are within gap[i], n of them, ascending.
+ */
+extern void ds_ranks_opened(const float *key, uint32_t lists, double scale, const float *gap,
+							uint32_t n, double *opened);
+
 #endif /* DS_QUANT_NEIGHBOURS_H */

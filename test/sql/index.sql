@@ -41,6 +41,15 @@ CREATE TABLE tiny AS SELECT * FROM items WHERE id <= 20;
 CREATE INDEX ON tiny USING deepsearch (emb);
 ANALYZE tiny;
 EXPLAIN (COSTS OFF) SELECT id FROM tiny ORDER BY emb <=> vec(16, 5) LIMIT 5;
+-- ... nor where another index leaves few rows to sort, for a constant or a parameter
+CREATE INDEX items_id ON items (id);
+EXPLAIN (COSTS OFF) SELECT id FROM items WHERE id = 7 ORDER BY emb <=> vec(16, 5) LIMIT 5;
+PREPARE one(integer, embedding) AS SELECT id FROM items WHERE id = $1 ORDER BY emb <=> $2 LIMIT 5;
+SET plan_cache_mode = force_generic_plan;
+EXPLAIN (COSTS OFF) EXECUTE one(7, vec(16, 5));
+RESET plan_cache_mode;
+DEALLOCATE one;
+DROP INDEX items_id;
 
 -- Answers
 SELECT id, round((emb <=> vec(16, 5))::numeric, 5) AS cosine FROM items ORDER BY emb <=> vec(16, 5) LIMIT 5;

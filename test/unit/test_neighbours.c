@@ -103,6 +103,18 @@ test_curve(void)
 	CHECK(gap[0] == 3.0f && gap[1] == 8.0f && gap[2] == 10.0f, "three rows: gaps");
 }
 
+/* Lists up to a gap: the nearest, and those that always come first, are always open. */
+static void
+test_opened(void)
+{
+	static const float key[5] = {-INFINITY, 2, 3, 2.5, 7};
+	static const float gap[3] = {0, 2, 10};
+	double opened[3] = {0, 0, 1};
+
+	ds_ranks_opened(key, 5, 2.0, gap, 3, opened);
+	CHECK(opened[0] == 2 && opened[1] == 4 && opened[2] == 6, "lists within gaps");
+}
+
 /* Nothing seen is no error. */
 static void
 test_empty(void)
@@ -133,6 +145,7 @@ main(void)
 	test_keep(10, 1000);
 	test_keep(1000, 3000);
 	test_curve();
+	test_opened();
 	test_empty();
 	ds_arena_free(&arena);
 	return unit_done();
