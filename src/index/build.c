@@ -18,7 +18,8 @@
  *				buffers; the log gets whole pages at the end.
  *
  * maintenance_work_mem: the sample and the scratch of k-means get it first,
- * then the sort, less what the centroids and one batch take.
+ * then the sort, less what the centroids, the router, the curve and one batch
+ * take.  docs/internals/index.md has measurements.
  */
 #include "index/build.h"
 
@@ -285,6 +286,7 @@ cluster(Build *build, double rows)
 	pgstat_progress_update_param(PROGRESS_CREATEIDX_TUPLES_TOTAL, 0);
 	pgstat_progress_update_param(PROGRESS_CREATEIDX_TUPLES_DONE, 0);
 	ds_server_arena(&build->arena, build->context);
+	ds_server_arena(&build->router_arena, build->context);
 	ds_server_arena(&scratch, build->context);
 
 	if (build->meta.metric == DS_METRIC_L2)
@@ -434,16 +436,27 @@ sort_desc(void)
 }
 
 Tuplesortstate *
-ds_build_sort(int memory, SortCoordinate coordinate)
+ds_build_sort(int64 memory, SortCoordinate coordinate)
 {
 	AttrNumber key = 1;
 	Oid operator= Int8LessOperator;
 	Oid collation = InvalidOid;
 	bool nulls_first = false;
 
-	/* 64 kB is the least that a sort may be given */
+	/*
+	 * A sort reckons with what it asked for; the allocator keeps a part of what
+	 * it was given back, so that it takes an eighth more.  64 kB is the least
+	 * that it may be given.
+	 */
+	memory = memory * 7 / 8;
 	return tuplesort_begin_heap(sort_desc(), 1, &key, &operator, & collation, &nulls_first,
-								Max(memory, 64), coordinate, false);
+								(int) Max(memory, 64), coordinate, false);
+}
+
+int
+ds_build_memory_less(Size taken)
+{
+	return (int) Max(maintenance_work_mem - (int64) (taken / 1024), maintenance_work_mem / 4);
 }
 
 /* Bytes of a batch and what goes with it */
@@ -458,7 +471,6 @@ ds_build_begin_rows(Build *build, int memory, SortCoordinate coordinate)
 {
 	uint32 d = build->meta.dimension;
 	Size payload;
-	Size used = batch_bytes(d);
 
 	ds_layout_init(&build->layout, d);
 	build->slot = MakeSingleTupleTableSlot(sort_desc(), &TTSOpsVirtual);
@@ -476,13 +488,10 @@ ds_build_begin_rows(Build *build, int memory, SortCoordinate coordinate)
 	build->list =
 		MemoryContextAllocExtended(build->context, mul_size(build->lists, sizeof(BuildList)),
 								   MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
-	used += sizeof(BuildList) * build->lists;
-
-	/* centroids as they are (a worker has the leader's), and packed by the router */
-	used += ((IsParallelWorker() ? 0 : 1) + (build->router.packed != NULL ? 1 : 0)) *
-			(Size) build->lists * d * sizeof(float);
+	build->rows_bytes = batch_bytes(d) + sizeof(BuildList) * build->lists +
+						build->router_arena.allocated + ds_curve_bytes(build);
 	build->sort =
-		ds_build_sort((int) Max((int64) memory - (int64) (used / 1024), memory / 4), coordinate);
+		ds_build_sort(Max(memory - (int64) (build->rows_bytes / 1024), memory / 4), coordinate);
 }
 
 /* The sample found no row with a vector, and here is one: a list around it. */
@@ -497,7 +506,7 @@ begin_with_row(Build *build, const DsEmbeddingView *vector, ItemPointer tid)
 	*build->sample_tid = *tid;
 	build->samples = 1;
 	cluster(build, 1);
-	ds_build_begin_rows(build, maintenance_work_mem, NULL);
+	ds_build_begin_rows(build, ds_build_memory_less(sizeof(float) * build->meta.dimension), NULL);
 	MemoryContextSwitchTo(old);
 }
 
@@ -551,8 +560,12 @@ ds_build_rows(Build *build, TableScanDesc scan)
 
 	if (build->sort != NULL)
 	{
+		/* what follows needs the memory */
 		flush_batch(build);
 		ExecDropSingleTupleTableSlot(build->slot);
+		pfree(build->batch);
+		build->batch = NULL;
+		ds_arena_free(&build->router_arena);
 	}
 	return scanned;
 }
@@ -741,7 +754,10 @@ ds_index_build(Relation heap, Relation index, IndexInfo *info)
 	if (workers == 0 || !ds_build_parallel(build, workers, &scanned))
 	{
 		if (build->lists > 0)
-			ds_build_begin_rows(build, maintenance_work_mem, NULL);
+			ds_build_begin_rows(
+				build,
+				ds_build_memory_less(sizeof(float) * build->meta.dimension * (Size) build->lists),
+				NULL);
 		scanned = ds_build_rows(build, NULL);
 	}
 	if (build->lists > 0)

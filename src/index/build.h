@@ -41,8 +41,9 @@ typedef struct Build
 	double expected; /* rows, as the planner knows them */
 	uint64 sampled_from; /* rows that the sample was drawn from */
 
-	DsArena arena; /* quantizer, router */
+	DsArena arena; /* quantizer, and the coarse level of the router */
 	DsQuantizer quantizer;
+	DsArena router_arena; /* gone after the last row */
 	DsRouter router;
 	float *centroid; /* [lists, d] */
 	uint32 lists;
@@ -56,6 +57,7 @@ typedef struct Build
 	uint32 batched;
 	DsCoded coded;
 	uint64 assigned;
+	Size rows_bytes; /* taken for batch, router, curve */
 
 	Tuplesortstate *sort;
 	TupleTableSlot *slot; /* to put */
@@ -74,13 +76,16 @@ typedef struct Build
 
 /*
  * Get ready for rows: meta, quantizer, router, centroids and lists are there.
- * memory (kB) is what this process may use, batch, copies of the centroids and
- * sort together.
+ * memory (kB) is what this process may use, all but the centroids: batch,
+ * router, curve and sort together.
  */
 extern void ds_build_begin_rows(Build *build, int memory, SortCoordinate coordinate);
 
-/* The sort of a build, empty. */
-extern Tuplesortstate *ds_build_sort(int memory, SortCoordinate coordinate);
+/* The sort of a build, empty; memory in kB */
+extern Tuplesortstate *ds_build_sort(int64 memory, SortCoordinate coordinate);
+
+/* maintenance_work_mem in kB, less what is taken in bytes; at least a part of it */
+extern int ds_build_memory_less(Size taken);
 
 /* All rows of the table, or those that scan gives, into the sort; how many there were. */
 extern double ds_build_rows(Build *build, TableScanDesc scan);
@@ -114,6 +119,7 @@ extern void ds_tids_insert_direct(Build *build, int chain, ItemPointer tid);
  * at the end, put the curve into build->meta.
  */
 extern uint64 ds_curve_begin(Build *build);
+extern Size ds_curve_bytes(const Build *build); /* of one process */
 extern void ds_curve_rows_seen(Build *build, uint32 rows);
 extern void ds_curve_finish(Build *build);
 

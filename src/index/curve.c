@@ -106,6 +106,17 @@ ds_curve_begin(Build *build)
 	return curve->near.queries;
 }
 
+Size
+ds_curve_bytes(const Build *build)
+{
+	const Curve *curve = build->curve;
+
+	if (curve == NULL)
+		return 0;
+	return curve->near.queries * (sizeof(float) * (build->meta.dimension + build->batch_room) +
+								  sizeof(DsNeighbour) * curve->near.keep);
+}
+
 void
 ds_curve_rows_seen(Build *build, uint32 rows)
 {

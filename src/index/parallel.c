@@ -57,7 +57,8 @@ typedef struct DsSharedBuild
 	Oid heap;
 	Oid index;
 	bool concurrent;
-	int memory; /* kB of each */
+	int memory; /* kB of each process while rows are assigned */
+	int merge_memory; /* kB of the leader afterwards */
 	DsMeta meta;
 	uint32 lists;
 	uint32 coarse;
@@ -182,6 +183,7 @@ ds_index_build_worker(dsm_segment *segment, shm_toc *toc)
 		vectors += d;
 	}
 	ds_server_arena(&build->arena, build->context);
+	ds_server_arena(&build->router_arena, build->context);
 	ds_check(ds_quantizer_init(&build->quantizer, build->meta.metric, d, build->meta.seed, origin,
 							   &build->arena, &status),
 			 &status);
@@ -189,7 +191,7 @@ ds_index_build_worker(dsm_segment *segment, shm_toc *toc)
 	build->centroid = unconstify(float *, vectors);
 	ds_check(ds_router_group(&build->router, build->centroid, build->lists, d,
 							 vectors + (Size) build->lists * d, shared->coarse, groups,
-							 &build->arena, &status),
+							 &build->router_arena, &status),
 			 &status);
 	ds_curve_attach(build, curve);
 	tuplesort_attach_shared(sort, segment);
@@ -323,7 +325,11 @@ collect(Build *build, int participants, double *scanned)
 	coordinate->isWorker = false;
 	coordinate->nParticipants = participants;
 	coordinate->sharedsort = leader->sort;
-	build->sort = ds_build_sort(shared->memory * participants, coordinate);
+
+	/* the allocator may have kept what was given back */
+	build->sort = ds_build_sort(
+		Max(shared->merge_memory - (int64) (build->rows_bytes / 1024), shared->merge_memory / 4),
+		coordinate);
 }
 
 bool
@@ -333,6 +339,8 @@ ds_build_parallel(Build *build, int workers, double *scanned)
 	Size sizes[KEY_BUFFERS + 1];
 	Size scan_size;
 	Size vectors;
+	Size shared_size = 0;
+	Size centroids = mul_size(build->lists, sizeof(float) * d); /* the leader's own */
 	ParallelContext *context;
 	BuildLeader *leader = palloc0(sizeof(BuildLeader));
 	Snapshot snapshot;
@@ -357,7 +365,10 @@ ds_build_parallel(Build *build, int workers, double *scanned)
 	sizes[KEY_WAL] = mul_size(sizeof(WalUsage), workers);
 	sizes[KEY_BUFFERS] = mul_size(sizeof(BufferUsage), workers);
 	for (int key = KEY_SHARED; key <= KEY_BUFFERS; key++)
+	{
 		estimate(context, sizes[key]);
+		shared_size = add_size(shared_size, sizes[key]);
+	}
 
 	InitializeParallelDSM(context);
 	if (context->seg == NULL)
@@ -368,7 +379,8 @@ ds_build_parallel(Build *build, int workers, double *scanned)
 	share(build, leader, context, sizes, snapshot);
 
 	/* as many shares of the memory as there may be processes; fewer get no more */
-	build->shared->memory = maintenance_work_mem / (workers + 1);
+	build->shared->merge_memory = ds_build_memory_less(add_size(shared_size, centroids));
+	build->shared->memory = build->shared->merge_memory / (workers + 1);
 	LaunchParallelWorkers(context);
 	participants = context->nworkers_launched + 1;
 	ereport(DEBUG1,

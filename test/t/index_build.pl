@@ -109,9 +109,13 @@ foreach my $workers (0, 1, 3)
 cmp_ok($recall{0}, '>=', 0.93, "recall $recall{0} of one process");
 cmp_ok(abs($recall{$_} - $recall{0}), '<', 0.02, "recall $recall{$_} with $_ workers") foreach 1, 3;
 
-is(build(2, 'CREATE INDEX i ON wide USING deepsearch (emb)'), 3, '16,000 dimensions');
-is(sql("SELECT whole('wide', '<=>', 16000)"), 'ok', 'every row once');
-sql('DROP INDEX i');
+foreach my $metric ([ 'embedding_cosine_ops', '<=>' ], [ 'embedding_l2_ops', '<->' ], [ 'embedding_ip_ops', '<#>' ])
+{
+	my ($class, $op) = @$metric;
+	is(build(2, "CREATE INDEX i ON wide USING deepsearch (emb $class)"), 3, '16,000 dimensions');
+	is(sql("SELECT whole('wide', '$op', 16000)"), 'ok', "every row once, $class");
+	sql('DROP INDEX i');
+}
 
 # ---- ways to build ----
 is(build(2, 'CREATE INDEX CONCURRENTLY i ON rows USING deepsearch (emb)'), 3, 'concurrently, in parallel');
@@ -134,6 +138,19 @@ sql('CREATE UNLOGGED TABLE u WITH (parallel_workers = 2) AS SELECT * FROM rows')
 is(build(2, 'CREATE INDEX i ON u USING deepsearch (emb)'), 3, 'unlogged');
 is(sql("SELECT whole('u', '<=>', 48)"), 'ok', 'every row once');
 sql('DROP TABLE u');
+
+# partitions that have their rows already
+sql('CREATE TABLE parts (id integer, emb embedding(48)) PARTITION BY RANGE (id)');
+sql('CREATE TABLE parts_0 PARTITION OF parts FOR VALUES FROM (0) TO (10001) WITH (parallel_workers = 2)');
+sql('CREATE TABLE parts_1 PARTITION OF parts FOR VALUES FROM (10001) TO (20001) WITH (parallel_workers = 2)');
+sql('INSERT INTO parts SELECT * FROM rows');
+is(build(2, 'CREATE INDEX i ON parts USING deepsearch (emb embedding_l2_ops)'), 3, 'of a partitioned table');
+is(sql("SELECT whole('parts_$_', '<->', 48)"), 'ok', 'every row of a partition once') foreach 0, 1;
+is(build(2, 'REINDEX INDEX i'), 3, 'reindex of a partitioned table');
+is(sql("SELECT whole('parts_$_', '<->', 48)"), 'ok', 'every row of a partition once') foreach 0, 1;
+is(build(2, 'REINDEX INDEX CONCURRENTLY i'), 3, 'reindex of a partitioned table, concurrently');
+is(sql("SELECT whole('parts_$_', '<->', 48)"), 'ok', 'every row of a partition once') foreach 0, 1;
+sql('DROP TABLE parts');
 
 # an error in a worker is the leader's, and nothing stays
 sql('CREATE TABLE mixed WITH (parallel_workers = 3) AS SELECT i AS id, vector(CASE WHEN i = 29000 THEN 7 ELSE 8 END, i) AS emb FROM generate_series(1, 30000) i');
