@@ -134,4 +134,18 @@
 	index_beginscan(heap, index, snapshot, keys, orderbys)
 #endif
 
+/*
+ * Is a collation's order that of bytes?  The server's header wants ICU's
+ * headers, which a machine that only builds extensions need not have: it is
+ * left out, or told that there is no ICU (what stands before its part is used).
+ */
+#if PG_VERSION_NUM >= 180000
+#undef USE_ICU
+#include "utils/pg_locale.h"
+#define DS_COLLATION_IS_C(collation) (pg_newlocale_from_collation(collation)->collate_is_c)
+#else
+extern bool lc_collate_is_c(Oid collation);
+#define DS_COLLATION_IS_C(collation) lc_collate_is_c(collation)
+#endif
+
 #endif /* DS_COMPAT_H */

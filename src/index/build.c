@@ -108,7 +108,7 @@ lists_for(const DsMeta *meta, double rows)
 	DsLayout layout;
 	double lists;
 
-	ds_layout_init(&layout, meta->dimension);
+	ds_layout_init(&layout, meta);
 	lists = meta->wanted_lists > 0 ? meta->wanted_lists : rows / ds_list_rows(&layout, rows);
 	return (uint32) Max(1, Min(lists, DS_MAX_LISTS));
 }
@@ -360,7 +360,7 @@ key_list(int64 key)
 
 /* A row into the sort; coded is NULL for one without a vector. */
 static void
-put_row(Build *build, uint32 list, ItemPointer tid, const DsCoded *coded)
+put_row(Build *build, uint32 list, ItemPointer tid, const DsCoded *coded, const char *filter)
 {
 	TupleTableSlot *slot = build->slot;
 	char *data = VARDATA(build->payload);
@@ -378,6 +378,8 @@ put_row(Build *build, uint32 list, ItemPointer tid, const DsCoded *coded)
 		data += layout->groups;
 		memcpy(data, coded->bytes, layout->dimension);
 		data += layout->dimension;
+		memcpy(data, filter, layout->filter_size);
+		data += layout->filter_size;
 	}
 	SET_VARSIZE(build->payload, data - (char *) build->payload);
 
@@ -415,7 +417,8 @@ flush_batch(Build *build)
 							build->centroid + (Size) list * d, &build->coded);
 		stats->rows++;
 		stats->radius = Max(stats->radius, build->coded.radius);
-		put_row(build, list, &build->batch_tid[i], &build->coded);
+		put_row(build, list, &build->batch_tid[i], &build->coded,
+				build->batch_filter + i * build->layout.filter_size);
 	}
 	build->assigned += n;
 	pgstat_progress_update_param(PROGRESS_CREATEIDX_TUPLES_DONE,
@@ -472,10 +475,10 @@ ds_build_begin_rows(Build *build, int memory, SortCoordinate coordinate)
 	uint32 d = build->meta.dimension;
 	Size payload;
 
-	ds_layout_init(&build->layout, d);
+	ds_layout_init(&build->layout, &build->meta);
 	build->slot = MakeSingleTupleTableSlot(sort_desc(), &TTSOpsVirtual);
 	payload = sizeof(ItemPointerData) + sizeof(DsSignFactors) + sizeof(DsRowFactors) +
-			  build->layout.groups + d;
+			  build->layout.groups + d + build->layout.filter_size;
 	build->payload = palloc0(VARHDRSZ + payload);
 
 	build->batch_room = Max(Min(BATCH_BYTES / (sizeof(float) * d), 1024), 16);
@@ -483,6 +486,7 @@ ds_build_begin_rows(Build *build, int memory, SortCoordinate coordinate)
 	build->batch_tid = palloc(sizeof(ItemPointerData) * build->batch_room);
 	build->batch_list = palloc(sizeof(uint32) * build->batch_room);
 	build->batch_place = palloc(sizeof(DsPlace) * build->batch_room);
+	build->batch_filter = palloc(build->layout.filter_size * build->batch_room);
 	build->coded.signs = palloc(build->layout.groups);
 	build->coded.bytes = palloc(d);
 	build->list =
@@ -520,7 +524,6 @@ assign_row(Relation index, ItemPointer tid, Datum *values, bool *isnull,
 	DsPlace place;
 	uint32 i;
 
-	(void) index;
 	old = MemoryContextSwitchTo(build->row_context);
 	build->rows++;
 	if (!take_vector(build, values[0], isnull[0], &vector))
@@ -528,7 +531,7 @@ assign_row(Relation index, ItemPointer tid, Datum *values, bool *isnull,
 		if (build->sort == NULL)
 			ds_tids_insert_direct(build, DS_TIDS_NULL, tid);
 		else
-			put_row(build, build->lists + DS_TIDS_NULL, tid, NULL);
+			put_row(build, build->lists + DS_TIDS_NULL, tid, NULL, NULL);
 	}
 	else
 	{
@@ -539,11 +542,13 @@ assign_row(Relation index, ItemPointer tid, Datum *values, bool *isnull,
 								   build->batch + (Size) i * build->meta.dimension);
 
 		if (place == DS_PLACE_ZERO)
-			put_row(build, build->lists + DS_TIDS_ZERO, tid, NULL);
+			put_row(build, build->lists + DS_TIDS_ZERO, tid, NULL, NULL);
 		else
 		{
 			build->batch_place[i] = place;
 			build->batch_tid[i] = *tid;
+			ds_filter_row(index, &build->layout, values, isnull,
+						  build->batch_filter + i * build->layout.filter_size);
 			if (++build->batched == build->batch_room)
 				flush_batch(build);
 		}
@@ -645,6 +650,7 @@ write_lists(Build *build)
 			row.centroid = list;
 			row.signs = (uint8 *) data;
 			row.bytes = (int8 *) data + layout->groups;
+			row.filter = data + layout->groups + layout->dimension;
 			ds_writer_row(writer, &row);
 			if (row.sign.slack >= 0 && row.sign.slack <= FLT_MAX)
 			{

@@ -52,6 +52,7 @@ typedef struct Build
 	float *batch; /* [batch_room, d], placed */
 	ItemPointerData *batch_tid;
 	DsPlace *batch_place;
+	char *batch_filter; /* [batch_room, layout.filter_size] */
 	uint32 *batch_list;
 	uint32 batch_room;
 	uint32 batched;

@@ -358,8 +358,9 @@ add_rows(Check *check, DsBlock *block, uint32 list, BlockNumber number, uint32 f
 			ds_block_get((uint8 *) area, row, signs + layout->inline_groups,
 						 layout->groups - layout->inline_groups);
 		memcpy(&factors, codes, sizeof(factors));
-		entry->hash =
-			hash_codes(layout, &sign, signs, &factors, (const int8 *) codes + sizeof(DsRowFactors));
+		ds_block_get_filter(layout, block, row, check->filter);
+		entry->hash = hash_codes(layout, &sign, signs, &factors,
+								 (const int8 *) codes + sizeof(DsRowFactors), check->filter);
 		if (hash_bytes((unsigned char *) &block->tid[row], sizeof(ItemPointerData)) <=
 			check->sample_below)
 		{
@@ -582,6 +583,7 @@ begin_attempt(Check *check)
 	check->y = MemoryContextAlloc(check->context, sizeof(float) * d);
 	check->coded.signs = MemoryContextAlloc(check->context, view->layout.groups);
 	check->coded.bytes = MemoryContextAlloc(check->context, d);
+	check->filter = MemoryContextAlloc(check->context, view->layout.filter_size);
 	check->asked = MemoryContextAllocZero(check->context, DS_EMBEDDING_SIZE(d));
 	SET_VARSIZE(check->asked, DS_EMBEDDING_SIZE(d));
 	check->asked->dim = (int16) d;

@@ -63,6 +63,7 @@ typedef struct Check
 
 	float *y; /* [d], placed */
 	DsCoded coded;
+	char *filter; /* [filter_size] */
 	DsQuery *query;
 	DsEmbedding *asked; /* a query */
 	DsEmbedding *previous; /* an earlier row, or NULL */
@@ -76,16 +77,19 @@ extern void ds_check_put(Check *check, const char *kind, BlockNumber block, Item
 /* How a message calls Entry.list */
 extern const char *ds_check_list_name(uint32 list);
 
-/* What a row's codes are, in 64 bits */
+/* What a row's codes and filter columns are, in 64 bits */
 static inline uint64
 hash_codes(const DsLayout *layout, const DsSignFactors *sign, const uint8 *signs,
-		   const DsRowFactors *factors, const int8 *bytes)
+		   const DsRowFactors *factors, const int8 *bytes, const void *filter)
 {
 	uint64 hash = hash_bytes_extended((const unsigned char *) sign, sizeof(*sign), 1);
 
 	hash = hash_bytes_extended(signs, layout->groups, hash);
 	hash = hash_bytes_extended((const unsigned char *) factors, sizeof(*factors), hash);
-	return hash_bytes_extended((const unsigned char *) bytes, layout->dimension, hash);
+	hash = hash_bytes_extended((const unsigned char *) bytes, layout->dimension, hash);
+	return layout->filter_size == 0 ? hash
+									: hash_bytes_extended((const unsigned char *) filter,
+														  (int) layout->filter_size, hash);
 }
 
 /* Sort the entries, so that they can be found by row id. */

@@ -112,7 +112,7 @@ compare_bounds(Check *check, const Entry *entry, Datum value, const DsEmbeddingV
 
 /* A row with a vector, and where the index has it */
 static void
-compare_row(Check *check, Entry *entry, Datum value)
+compare_row(Check *check, Entry *entry, const Datum *values, const bool *isnull)
 {
 	DsView *view = check->view;
 	uint32 d = view->meta.dimension;
@@ -121,7 +121,7 @@ compare_row(Check *check, Entry *entry, Datum value)
 	DsPlace place;
 	double reach;
 
-	ds_embedding_view(value, &vector);
+	ds_embedding_view(values[0], &vector);
 	if ((uint32) vector.dim != d)
 	{
 		ds_check_put(check, "row", entry->block, &entry->tid,
@@ -142,10 +142,13 @@ compare_row(Check *check, Entry *entry, Datum value)
 
 	ds_quantizer_encode(&view->quantizer, place, check->y, ds_view_centroid(view, entry->centroid),
 						&check->coded);
+	ds_filter_row(check->index, &view->layout, values, isnull, check->filter);
 	if (hash_codes(&view->layout, &check->coded.sign, check->coded.signs, &check->coded.row,
-				   check->coded.bytes) != entry->hash)
+				   check->coded.bytes, check->filter) != entry->hash)
 		ds_check_put(check, "codes", entry->block, &entry->tid,
-					 "the index has other codes than the row's");
+					 view->layout.filters == 0
+						 ? "the index has other codes than the row's"
+						 : "the index has other codes or filter columns than the row's");
 
 	/* what a float may round is no problem */
 	list = &view->entry[entry->list];
@@ -158,7 +161,7 @@ compare_row(Check *check, Entry *entry, Datum value)
 					 "the row is %.9g from the centroid of list %u, whose radius is %.9g", reach,
 					 entry->list, list->radius);
 	if (entry->sample > 0)
-		compare_bounds(check, entry, value, &vector);
+		compare_bounds(check, entry, values[0], &vector);
 }
 
 void
@@ -191,7 +194,7 @@ ds_check_row(Relation index, ItemPointer tid, Datum *values, bool *isnull,
 			ds_check_put(check, "row", entry->block, tid, "the row is not NULL and is in %s",
 						 ds_check_list_name(entry->list));
 		else
-			compare_row(check, entry, values[0]);
+			compare_row(check, entry, values, isnull);
 	}
 	else if (entry->list != LIST_OF_CHAIN + DS_TIDS_NULL)
 		ds_check_put(check, "row", entry->block, tid, "the row is NULL and is in %s",

@@ -113,6 +113,22 @@ ds_probes_for(const DsMeta *meta, int stage, double recall)
 }
 
 /*
+ * The same between the points of the curve and beyond its end: stage 0 is for
+ * ten rows, 1 for a hundred, and so on.
+ */
+double
+ds_probes_at(const DsMeta *meta, double stage, double recall)
+{
+	int low = Max(Min((int) stage, DS_CURVE_ROWS - 2), 0);
+	double part = Max(stage - low, 0);
+	double first = ds_probes_for(meta, low, recall);
+	double second = ds_probes_for(meta, low + 1, recall);
+	double probes = first * pow(second / Max(first, 1), Min(part, 1)) * pow(10, Max(part - 1, 0));
+
+	return Min(probes, meta->lists);
+}
+
+/*
  * The same as a distance: the gap (ds_list_gap()) beyond which lists need not
  * be opened; infinite when no curve was measured.
  *
@@ -177,7 +193,8 @@ ds_list_key(const DsMeta *meta, double query_norm, float key, float radius)
 /*
  * A scan pays for the first round before it returns a row: the codes of all
  * centroids, the blocks of the lists that it opens, and the codes of the rows
- * that it refines.  After that a row costs about what a row of any index does.
+ * that it refines.  After that a row costs its 8-bit code, and what a row of
+ * any index does.
  * Pages are counted as random reads, and the planner adds the heap's.
  */
 void
@@ -216,7 +233,9 @@ ds_index_cost(PlannerInfo *root, IndexPath *path, double loop_count, Cost *start
 	*selectivity = costs.indexSelectivity;
 	*correlation = 0;
 	*pages = costs.numIndexPages;
-	*total = costs.indexTotalCost;
+
+	/* an array is one condition here, not a scan an element */
+	*total = costs.indexTotalCost / Max(costs.num_sa_scans, 1);
 	*startup = 0;
 	if (path->path.pathtype == T_IndexOnlyScan)
 	{
@@ -228,11 +247,25 @@ ds_index_cost(PlannerInfo *root, IndexPath *path, double loop_count, Cost *start
 	if (path->indexorderbys == NIL || meta.dimension == 0 || meta.lists == 0)
 		return;
 
-	ds_layout_init(&layout, meta.dimension);
+	ds_layout_init(&layout, &meta);
 	lists = meta.lists;
 	dimension = meta.dimension;
-	probes = ds_setting_probes > 0 ? Min(ds_setting_probes, lists)
-								   : ds_expected_probes(&meta, ds_setting_target_recall);
+	/*
+	 * Where few rows pass the conditions, as many lists as for so many more
+	 * rows (scan.c).  The executor's conditions count as those of the index do,
+	 * for a scan goes on until it has what LIMIT wants.
+	 */
+	if (ds_setting_probes > 0)
+		probes = Min(ds_setting_probes, lists);
+	else
+	{
+		double recall = ds_setting_target_recall;
+		double stage = -log10(Min(Max(path->path.rows, 1) / rows, 1));
+
+		probes = ds_expected_probes(&meta, recall) * ds_probes_at(&meta, stage, recall) /
+				 Max(ds_probes_at(&meta, 0, recall), 1);
+		probes = Min(probes, lists);
+	}
 	if (ds_setting_target_recall >= 1 && ds_setting_probes == 0)
 		probes = Max(probes, lists / 2);
 	share = probes / lists;
@@ -244,5 +277,5 @@ ds_index_cost(PlannerInfo *root, IndexPath *path, double loop_count, Cost *start
 	start = open_pages * random_page_cost_here +
 			(lists * dimension / 2048 + share * rows * dimension / 256) * cpu_operator_cost;
 	*startup = start;
-	*total = Max(start + costs.indexTotalCost, start);
+	*total += start + costs.indexSelectivity * rows * (2 + dimension / 64) * cpu_operator_cost;
 }

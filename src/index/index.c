@@ -5,9 +5,11 @@
  * How the index works: page.h (on disk), scan.c (search), build.c, insert.c,
  * split.c, vacuum.c.
  */
-#include "index/index.h"
+#include "index/filter.h"
 
+#include "access/amvalidate.h"
 #include "access/reloptions.h"
+#include "access/stratnum.h"
 #include "catalog/pg_amop.h"
 #include "catalog/pg_amproc.h"
 #include "catalog/pg_opclass.h"
@@ -40,14 +42,24 @@ ds_init_index(void)
 	option_kind = add_reloption_kind();
 	add_int_reloption(option_kind, "lists", "Number of lists; 0 chooses it from the number of rows",
 					  0, 0, DS_MAX_LISTS, AccessExclusiveLock);
+	ds_init_plan();
 }
 
+/* Which distance; an error when the first column is none to order by. */
 DsMetric
 ds_index_metric(Relation index)
 {
 	Oid family = index->rd_opfamily[0];
 	Oid type = index->rd_opcintype[0];
+	bool filter = OidIsValid(index_getprocid(index, 1, DS_FILTER_ORDER_PROC)) ||
+				  OidIsValid(index_getprocid(index, 1, DS_FILTER_HASH_PROC));
 
+	if (filter)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_OBJECT_DEFINITION),
+				 errmsg("the first column of index \"%s\" must be the embedding to search for",
+						RelationGetRelationName(index)),
+				 errhint("Name the embedding first, then the columns to filter by.")));
 	if (OidIsValid(get_opfamily_member(family, type, type, DS_STRATEGY_COSINE)))
 		return DS_METRIC_COSINE;
 	if (OidIsValid(get_opfamily_member(family, type, type, DS_STRATEGY_L2)))
@@ -65,27 +77,20 @@ ds_index_typmod(Relation index)
 	return TupleDescAttr(RelationGetDescr(index), 0)->atttypmod;
 }
 
-/*
- * An operator class holds one operator: a distance, to order by, whose
- * strategy number says which.  Rows are read as the type embedding.
- */
+/* Say what is wrong with an operator class. */
 static bool
-validate(Oid opclass)
+invalid(const char *name, const char *what)
 {
-	HeapTuple tuple = SearchSysCache1(CLAOID, ObjectIdGetDatum(opclass));
-	Form_pg_opclass form;
-	CatCList *operators;
-	CatCList *functions;
-	bool good = true;
-	int distances = 0;
-	char *name;
+	ereport(INFO, (errcode(ERRCODE_INVALID_OBJECT_DEFINITION),
+				   errmsg("operator class \"%s\" of access method deepsearch %s", name, what)));
+	return false;
+}
 
-	if (!HeapTupleIsValid(tuple))
-		elog(ERROR, "cache lookup failed for operator class %u", opclass);
-	form = (Form_pg_opclass) GETSTRUCT(tuple);
-	name = NameStr(form->opcname);
-	operators = SearchSysCacheList1(AMOPSTRATEGY, ObjectIdGetDatum(form->opcfamily));
-	functions = SearchSysCacheList1(AMPROCNUM, ObjectIdGetDatum(form->opcfamily));
+/* An operator class of embeddings holds one operator, a distance, whose strategy says which. */
+static bool
+validate_distances(Form_pg_opclass form, CatCList *operators)
+{
+	int distances = 0;
 
 	for (int i = 0; i < operators->n_members; i++)
 	{
@@ -94,30 +99,70 @@ validate(Oid opclass)
 		if (amop->amoppurpose != AMOP_ORDER || amop->amopstrategy < DS_STRATEGY_COSINE ||
 			amop->amopstrategy > DS_STRATEGY_IP || get_op_rettype(amop->amopopr) != FLOAT8OID ||
 			amop->amoplefttype != form->opcintype || amop->amoprighttype != form->opcintype)
-		{
-			ereport(INFO, (errcode(ERRCODE_INVALID_OBJECT_DEFINITION),
-						   errmsg("operator family of operator class \"%s\" contains operator %u, "
-								  "which is not a distance to order by",
-								  name, amop->amopopr)));
-			good = false;
-		}
-		else
-			distances++;
+			return invalid(NameStr(form->opcname), "has an operator that is not a distance");
+		distances++;
 	}
-	if (distances != 1)
+	return distances == 1 || invalid(NameStr(form->opcname), "needs one distance operator");
+}
+
+static bool
+has_function(CatCList *functions, Oid left, Oid right)
+{
+	for (int i = 0; i < functions->n_members; i++)
 	{
-		ereport(INFO, (errcode(ERRCODE_INVALID_OBJECT_DEFINITION),
-					   errmsg("operator class \"%s\" needs one distance operator", name)));
-		good = false;
+		Form_pg_amproc amproc = (Form_pg_amproc) GETSTRUCT(&functions->members[i]->tuple);
+
+		if (amproc->amproclefttype == left && amproc->amprocrighttype == right)
+			return true;
 	}
-	if (functions->n_members > 0)
+	return false;
+}
+
+/* One of filter columns has comparisons, and functions that give numbers: see filter.h. */
+static bool
+validate_filter(Form_pg_opclass form, CatCList *operators, CatCList *functions)
+{
+	const char *name = NameStr(form->opcname);
+
+	for (int i = 0; i < functions->n_members; i++)
 	{
-		ereport(INFO, (errcode(ERRCODE_INVALID_OBJECT_DEFINITION),
-					   errmsg("operator class \"%s\" has support functions, which access method "
-							  "deepsearch does not use",
-							  name)));
-		good = false;
+		Form_pg_amproc amproc = (Form_pg_amproc) GETSTRUCT(&functions->members[i]->tuple);
+
+		if (amproc->amprocnum < 1 || amproc->amprocnum > DS_FILTER_PROCS ||
+			!check_amproc_signature(amproc->amproc, INT8OID, true, 1, 1, amproc->amprocrighttype))
+			return invalid(name, "has a support function that does not give a bigint");
 	}
+	for (int i = 0; i < operators->n_members; i++)
+	{
+		Form_pg_amop amop = (Form_pg_amop) GETSTRUCT(&operators->members[i]->tuple);
+
+		if (amop->amoppurpose != AMOP_SEARCH || amop->amopstrategy < BTLessStrategyNumber ||
+			amop->amopstrategy > BTMaxStrategyNumber ||
+			!check_amop_signature(amop->amopopr, BOOLOID, amop->amoplefttype, amop->amoprighttype))
+			return invalid(name, "has an operator that is not a comparison");
+		if (!has_function(functions, amop->amoplefttype, amop->amoprighttype))
+			return invalid(name, "has an operator for whose types it has no support function");
+	}
+	return has_function(functions, form->opcintype, form->opcintype) ||
+		   invalid(name, "needs a support function");
+}
+
+static bool
+validate(Oid opclass)
+{
+	HeapTuple tuple = SearchSysCache1(CLAOID, ObjectIdGetDatum(opclass));
+	Form_pg_opclass form;
+	CatCList *operators;
+	CatCList *functions;
+	bool good;
+
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "cache lookup failed for operator class %u", opclass);
+	form = (Form_pg_opclass) GETSTRUCT(tuple);
+	operators = SearchSysCacheList1(AMOPSTRATEGY, ObjectIdGetDatum(form->opcfamily));
+	functions = SearchSysCacheList1(AMPROCNUM, ObjectIdGetDatum(form->opcfamily));
+	good = functions->n_members > 0 ? validate_filter(form, operators, functions)
+									: validate_distances(form, operators);
 	ReleaseCatCacheList(functions);
 	ReleaseCatCacheList(operators);
 	ReleaseSysCache(tuple);
@@ -132,15 +177,15 @@ ds_index_handler(PG_FUNCTION_ARGS)
 
 	(void) fcinfo;
 	routine->amstrategies = 0;
-	routine->amsupport = 0;
+	routine->amsupport = DS_FILTER_PROCS;
 	routine->amcanorder = false;
 	routine->amcanorderbyop = true;
 	routine->amcanbackward = false;
 	routine->amcanunique = false;
-	routine->amcanmulticol = false;
+	routine->amcanmulticol = true;
 	routine->amoptionalkey = true;
-	routine->amsearcharray = false;
-	routine->amsearchnulls = false;
+	routine->amsearcharray = true;
+	routine->amsearchnulls = true;
 	routine->amstorage = false;
 	routine->amclusterable = false;
 	routine->ampredlocks = false;

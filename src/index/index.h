@@ -191,6 +191,26 @@ extern void ds_view_pin(DsView *view, MemoryContext context);
 /* Raise 22000: a vector does not have the index's dimension. */
 extern void ds_view_check_dimension(const DsView *view, int dimension);
 
+/* ---- filter.c: filter columns (filter.h) ---- */
+
+/* meta gets what kinds of numbers the index's filter columns have; an error if they cannot. */
+extern void ds_filter_describe(Relation index, DsMeta *meta);
+
+/*
+ * What a block keeps of a row's filter columns, outside of a block:
+ * layout->filter_size bytes at any address.  values and isnull are those of
+ * all columns of the index.
+ */
+extern void ds_filter_row(Relation index, const DsLayout *layout, const Datum *values,
+						  const bool *isnull, void *row);
+
+extern void ds_block_put_filter(const DsLayout *layout, DsBlock *block, uint32 row,
+								const void *filter);
+extern void ds_block_get_filter(const DsLayout *layout, DsBlock *block, uint32 row, void *filter);
+
+/* ---- plan.c: clauses that the planner leaves out ---- */
+extern void ds_init_plan(void);
+
 /* ---- route.c: which lists are near a query ---- */
 
 /*
@@ -238,6 +258,7 @@ typedef struct DsRow
 	DsRowFactors factors;
 	const uint8 *signs; /* [groups] */
 	const int8 *bytes; /* [d] */
+	const void *filter; /* [layout->filter_size] */
 } DsRow;
 
 typedef struct DsListWriter DsListWriter;
@@ -304,6 +325,7 @@ extern void ds_index_rescan(IndexScanDesc scan, ScanKey keys, int nkeys, ScanKey
 extern bool ds_index_next(IndexScanDesc scan, ScanDirection direction);
 extern void ds_index_end(IndexScanDesc scan);
 extern uint32 ds_probes_for(const DsMeta *meta, int stage, double recall);
+extern double ds_probes_at(const DsMeta *meta, double stage, double recall);
 extern uint32 ds_least_probes(double recall);
 extern double ds_expected_recall(double recall); /* what the curve says that a target gives */
 extern double ds_gap_for(const DsMeta *meta, int stage, double recall);

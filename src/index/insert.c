@@ -22,6 +22,7 @@ typedef struct Insertion
 	DsPlace place;
 	DsCoded coded;
 	char *codes; /* [row_bytes], what refines it */
+	void *filter; /* [filter_size] */
 	DsBlock *block; /* [block_size], scratch */
 } Insertion;
 
@@ -191,6 +192,7 @@ fill_place(Insertion *insertion, DsLog *log, const DsListEntry *entry, uint32 li
 	ds_area_write(insertion->index, log, layout, block, list, entry->generation,
 				  layout->rows_at + row * layout->row_bytes, insertion->codes, layout->row_bytes);
 	block->tid[row] = *insertion->tid;
+	ds_block_put_filter(layout, block, row, insertion->filter);
 	ds_block_put_factors(ds_block_factors(layout, block), row, &coded->sign);
 	ds_block_put(ds_block_signs(layout, block), row, coded->signs, layout->inline_groups);
 	block->live |= (uint32) 1 << row;
@@ -345,7 +347,7 @@ wants_split(const DsView *view, uint32 rows)
 }
 
 static void
-insert_vector(Relation index, Datum value, ItemPointer tid)
+insert_vector(Relation index, const Datum *values, const bool *isnull, ItemPointer tid)
 {
 	DsEmbeddingView vector;
 	Insertion insertion;
@@ -354,7 +356,7 @@ insert_vector(Relation index, Datum value, ItemPointer tid)
 	uint32 list;
 	uint32 grown;
 
-	ds_embedding_view(value, &vector);
+	ds_embedding_view(values[0], &vector);
 	view = ds_view_get(index);
 	ds_view_check_dimension(view, vector.dim);
 	if (view->meta.lists == 0)
@@ -378,6 +380,8 @@ insert_vector(Relation index, Datum value, ItemPointer tid)
 	insertion.coded.bytes = (int8 *) insertion.codes + sizeof(DsRowFactors);
 	insertion.coded.signs = palloc(view->layout.groups);
 	insertion.block = palloc(view->layout.block_size);
+	insertion.filter = palloc(view->layout.filter_size);
+	ds_filter_row(index, &view->layout, values, isnull, insertion.filter);
 	for (;;)
 	{
 		bool done;
@@ -414,7 +418,7 @@ ds_index_insert(Relation index, Datum *values, bool *isnull, ItemPointer tid,
 	context =
 		AllocSetContextCreate(CurrentMemoryContext, "deepsearch insert", ALLOCSET_DEFAULT_SIZES);
 	old = MemoryContextSwitchTo(context);
-	insert_vector(index, values[0], tid);
+	insert_vector(index, values, isnull, tid);
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(context);
 	return false;

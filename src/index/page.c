@@ -10,8 +10,9 @@
 #include "storage/lmgr.h"
 
 void
-ds_layout_init(DsLayout *layout, uint32 dimension)
+ds_layout_init(DsLayout *layout, const DsMeta *meta)
 {
+	uint32 dimension = meta->dimension;
 	Size fixed;
 	Size rows = (Size) DS_BLOCK_ROWS * ds_row_bytes(dimension);
 
@@ -19,13 +20,25 @@ ds_layout_init(DsLayout *layout, uint32 dimension)
 	layout->dimension = dimension;
 	layout->groups = ds_code_groups(dimension);
 	layout->row_bytes = ds_row_bytes(dimension);
+	layout->filters = meta->filters;
+	for (uint32 i = 0; i < layout->filters; i++)
+	{
+		layout->order_slot[i] =
+			(meta->filter[i] & DS_FILTER_ORDER) != 0 ? layout->slots++ : DS_NO_SLOT;
+		layout->hash_slot[i] =
+			(meta->filter[i] & DS_FILTER_HASH) != 0 ? layout->slots++ : DS_NO_SLOT;
+	}
+	if (layout->filters > 0)
+		layout->filter_size = sizeof(int64) * (1 + layout->slots);
+	layout->slots_at = sizeof(DsBlock);
+	layout->nulls_at = layout->slots_at + sizeof(int64) * DS_BLOCK_ROWS * layout->slots;
 
 	/*
 	 * How many sign bytes stand in the record depends on the length of
 	 * code_page[], which depends on how many do not: start from all of them
 	 * in the area, which makes code_page[] a little longer than needed.
 	 */
-	layout->pages_at = sizeof(DsBlock);
+	layout->pages_at = layout->nulls_at + sizeof(uint32) * layout->filters;
 	layout->code_pages = (DS_PAGE_SPACE - 1 + rows + DS_PAGE_SPACE - 1) / DS_PAGE_SPACE;
 	fixed = layout->pages_at + sizeof(BlockNumber) * layout->code_pages + sizeof(DsBlockFactors);
 	if (MAXALIGN(fixed + ds_block_bytes(dimension)) <= DS_PAGE_SPACE)
@@ -232,6 +245,7 @@ meta_check(Relation index, Buffer buffer)
 {
 	Page page = BufferGetPage(buffer);
 	DsMeta *meta;
+	uint32 slots = 0;
 
 	if (ds_page_check(index, buffer)->kind != DS_PAGE_META ||
 		ds_page_used(page) < offsetof(DsMeta, version) + sizeof(uint32))
@@ -244,9 +258,14 @@ meta_check(Relation index, Buffer buffer)
 						errmsg("index \"%s\" has format %u, this version of deepsearch reads %u",
 							   RelationGetRelationName(index), meta->version, DS_INDEX_VERSION),
 						errhint("REINDEX it.")));
-	if (ds_page_used(page) != sizeof(DsMeta) || meta->dimension > DS_ROTATION_MAX_DIMENSION ||
-		meta->metric > DS_METRIC_IP || (meta->dimension == 0 && meta->lists > 0) ||
-		meta->lists > DS_MAX_LISTS || meta->vectors > PG_INT32_MAX)
+	for (uint32 i = 0; i < Min(meta->filters, DS_FILTER_COLUMNS); i++)
+		slots +=
+			((meta->filter[i] & DS_FILTER_ORDER) != 0) + ((meta->filter[i] & DS_FILTER_HASH) != 0);
+	if (ds_page_used(page) != sizeof(DsMeta) || slots > DS_FILTER_SLOTS ||
+		meta->filters + 1 != IndexRelationGetNumberOfKeyAttributes(index) ||
+		meta->dimension > DS_ROTATION_MAX_DIMENSION || meta->metric > DS_METRIC_IP ||
+		(meta->dimension == 0 && meta->lists > 0) || meta->lists > DS_MAX_LISTS ||
+		meta->vectors > PG_INT32_MAX)
 		ds_page_corrupted(index, DS_META_BLOCK, "impossible contents");
 }
 
@@ -295,6 +314,7 @@ ds_meta_init(DsMeta *meta, Relation index, DsMetric metric, uint32 dimension)
 	meta->routes_head = InvalidBlockNumber;
 	for (int i = 0; i < 2; i++)
 		meta->tids_head[i] = meta->tids_insert[i] = InvalidBlockNumber;
+	ds_filter_describe(index, meta);
 }
 
 void

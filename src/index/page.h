@@ -27,9 +27,10 @@
  *
  * A block of 32 rows is one record on a DS_PAGE_BLOCKS page,
  *
- *		DsBlock | BlockNumber code_page[] | DsBlockFactors | signs
+ *		DsBlock | int64 slots[][32] | uint32 nulls[] | BlockNumber code_page[] |
+ *		DsBlockFactors | signs
  *
- * and an area of bytes on DS_PAGE_CODES pages: the sign bytes that found no
+ * (slots and nulls are those of the filter columns) and an area of bytes on DS_PAGE_CODES pages: the sign bytes that found no
  * room above (from about 1,750 dimensions on), then 32 times what refines a
  * row.  The area begins at code_start on code_page[0] and goes on at the
  * beginning of the next page; pages nobody wrote to yet are missing
@@ -135,6 +136,15 @@ extern const double ds_curve_recalls[DS_CURVE_RECALLS];
 #define DS_META_ORIGIN 0x0001 /* the first vector is the origin of the quantizer */
 #define DS_META_CALIBRATED 0x0002 /* the curve is of the user's own queries */
 
+/*
+ * Filter columns: the index columns behind the embedding.  Of each value the
+ * index keeps one or two numbers of 64 bits (filter.h), and whether it is NULL.
+ */
+#define DS_FILTER_COLUMNS 31 /* INDEX_MAX_KEYS less one */
+#define DS_FILTER_SLOTS 24 /* numbers in all: what leaves room for the rest of a block */
+#define DS_FILTER_ORDER 0x01 /* a number in the order of the values */
+#define DS_FILTER_HASH 0x02 /* a number that differs when values do */
+
 typedef struct DsMeta
 {
 	uint32 magic;
@@ -167,7 +177,9 @@ typedef struct DsMeta
 
 	/* the same as a distance: how far beyond the nearest list's key (ds_list_gap()) */
 	float curve_gap[DS_CURVE_ROWS][DS_CURVE_RECALLS];
-	uint64 reserved[15];
+	uint64 reserved[11];
+	uint8 filters; /* filter columns */
+	uint8 filter[DS_FILTER_COLUMNS]; /* DS_FILTER_... of each */
 	uint32 merges; /* times that rows went from one list to another, other than by a split */
 	float built_slack; /* mean of DsSignFactors.slack at the build: how far rows were; 0: none */
 	BlockNumber routes_head;
@@ -217,10 +229,17 @@ typedef struct DsBlock
 	ItemPointerData tid[DS_BLOCK_ROWS];
 } DsBlock;
 
-/* Sizes that follow from the dimension */
+/* Sizes that follow from the dimension and the filter columns */
 typedef struct DsLayout
 {
 	uint32 dimension;
+	uint32 filters; /* filter columns */
+	uint32 slots; /* numbers that are kept of them */
+	uint8 order_slot[DS_FILTER_COLUMNS]; /* which; DS_NO_SLOT: none */
+	uint8 hash_slot[DS_FILTER_COLUMNS];
+	Size filter_size; /* of what a row has for filters, outside of a block; 0: no filters */
+	Size slots_at; /* offset of the numbers in the record */
+	Size nulls_at;
 	uint32 groups; /* of sign bytes */
 	uint32 inline_groups; /* those that stand in the block's record */
 	uint32 code_pages; /* length of code_page[] */
@@ -234,7 +253,24 @@ typedef struct DsLayout
 	Size area_size;
 } DsLayout;
 
-extern void ds_layout_init(DsLayout *layout, uint32 dimension);
+#define DS_NO_SLOT 0xFF
+
+/* Of an index whose dimension is known */
+extern void ds_layout_init(DsLayout *layout, const DsMeta *meta);
+
+/* Numbers of a filter column, [DS_BLOCK_ROWS] */
+static inline int64 *
+ds_block_slot(const DsLayout *layout, DsBlock *block, uint32 slot)
+{
+	return (int64 *) ((char *) block + layout->slots_at) + slot * DS_BLOCK_ROWS;
+}
+
+/* Which rows are NULL: a bit a row, for each filter column */
+static inline uint32 *
+ds_block_nulls(const DsLayout *layout, DsBlock *block)
+{
+	return (uint32 *) ((char *) block + layout->nulls_at);
+}
 
 static inline BlockNumber *
 ds_block_pages(const DsLayout *layout, DsBlock *block)

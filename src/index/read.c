@@ -42,15 +42,14 @@ typedef struct Mark
 	uint64 rows;
 	uint64 rows_left;
 	uint64 tids;
-	int64 codes;
-	int64 refined;
+	DsScanCounts counts;
 } Mark;
 
 static Mark
 mark(const DsScan *scan)
 {
-	return (Mark){scan->probes, scan->ref_count,	scan->rows.count,	 scan->rows.left,
-				  scan->tids,	scan->counts.codes, scan->counts.refined};
+	return (Mark){scan->probes,	   scan->ref_count, scan->rows.count,
+				  scan->rows.left, scan->tids,		scan->counts};
 }
 
 static void
@@ -61,8 +60,7 @@ back_to(DsScan *scan, const Mark *m)
 	scan->rows.count = m->rows;
 	scan->rows.left = m->rows_left;
 	scan->tids = m->tids;
-	scan->counts.codes = m->codes;
-	scan->counts.refined = m->refined;
+	scan->counts = m->counts;
 	scan->batches = 0;
 }
 
@@ -340,14 +338,13 @@ block_end(DsScan *scan, uint32 live, float *bound)
 	scan->rows.left += pg_popcount32(live);
 }
 
-/* The rows of a block; false when a page has become another's. */
+/* The rows `live` of a block; false when a page has become another's. */
 static bool
-read_block(Relation index, DsScan *scan, DsBlock *block, const DsProbe *probe, uint32 probe_number,
-		   uint32 list, uint32 generation, ReadMode mode)
+read_block(Relation index, DsScan *scan, DsBlock *block, uint32 live, const DsProbe *probe,
+		   uint32 probe_number, uint32 list, uint32 generation, ReadMode mode)
 {
 	const DsLayout *layout = &scan->view->layout;
 	float estimate[DS_BLOCK_ROWS];
-	uint32 live = block->live;
 
 	if (mode == READ_CANDIDATES)
 	{
@@ -450,8 +447,16 @@ read_pages(Relation index, DsScan *scan, const DsView *view, uint32 list, ReadMo
 		for (uint32 i = 0; i < blocks && whole; i++)
 		{
 			DsBlock *block = ds_page_block(layout, page, i);
+			uint32 live = block->live;
 
-			if (block->live == 0)
+			if (scan->filter != NULL)
+			{
+				uint32 all = live;
+
+				live = ds_filter_block(scan->filter, layout, block, live);
+				scan->counts.filtered += pg_popcount32(all & ~live);
+			}
+			if (live == 0)
 				continue;
 			if (mode != READ_TIDS && block->centroid != coded_for)
 			{
@@ -477,7 +482,7 @@ read_pages(Relation index, DsScan *scan, const DsView *view, uint32 list, ReadMo
 			}
 			if (block->code_start >= DS_PAGE_SPACE)
 				ds_page_corrupted(index, number, "a block without codes");
-			whole = read_block(index, scan, block, &probe, scan->probes - 1, list,
+			whole = read_block(index, scan, block, live, &probe, scan->probes - 1, list,
 							   entry->generation, mode);
 		}
 		number = ds_page_opaque(page)->next;

@@ -401,26 +401,48 @@ typedef struct Target
 	double gap;
 } Target;
 
+/*
+ * Where on the recall curve a round is: 0 for the first ten rows, 1 for a
+ * hundred, 2 for a thousand; then each round doubles them.  The rows that pass
+ * a filter are farther away than the nearest of all: to find ten where one row
+ * of a hundred passes is to look as far as for a thousand.  How many pass is
+ * seen in the lists opened so far.
+ */
+static double
+curve_stage(const DsScan *state)
+{
+	double last = DS_CURVE_ROWS - 1;
+	double passed = (double) state->counts.codes;
+	double stage = Min(state->round, last) + log10(2) * Max(state->round - last, 0);
+
+	if (state->filter != NULL)
+		stage += log10((passed + state->counts.filtered + 1) / (passed + 1));
+	return stage;
+}
+
 static Target
 target_of_round(const DsScan *state)
 {
 	const DsMeta *meta = &state->view->meta;
-	uint32 round = state->round;
 	double recall = ds_setting_target_recall;
 	Target target = {0, 0, INFINITY};
-	uint64 most;
+	double most;
 
 	if (ds_setting_probes > 0)
-		most = (uint64) ds_setting_probes << Min(2 * round, 31);
-	else if (round >= DS_CURVE_ROWS)
-		most = (uint64) ds_probes_for(meta, DS_CURVE_ROWS - 1, recall)
-			   << Min(round - DS_CURVE_ROWS + 1, 31);
+		most = (double) ((uint64) ds_setting_probes << Min(2 * state->round, 31));
 	else
 	{
-		most = ds_probes_for(meta, round, recall);
-		target.gap = ds_gap_for(meta, round, recall);
-		if (!isinf(target.gap))
+		double stage = curve_stage(state);
+		int low = Min((int) stage, DS_CURVE_ROWS - 2);
+		double part = stage - low; /* above 1 beyond the curve's end */
+		double gap[2];
+
+		most = ds_probes_at(meta, stage, recall);
+		for (int i = 0; i < 2; i++)
+			gap[i] = ds_gap_for(meta, low + i, recall);
+		if (!isinf(gap[1]) && (part <= 1 || state->filter != NULL))
 		{
+			target.gap = gap[0] + part * (gap[1] - gap[0]);
 			most *= DS_MOST_TIMES;
 			target.least = ds_least_probes(recall);
 		}
@@ -471,6 +493,8 @@ open_round(Relation index, DsScan *state)
 		{
 			bool cold = pgBufferUsage.shared_blks_read + pgBufferUsage.local_blks_read != misses;
 
+			if (state->filter != NULL)
+				target = target_of_round(state);
 			if ((state->rows.left > 0 && enough_open(state, &target)) || state->rows.left > limit)
 				break;
 			first = 0;
@@ -629,6 +653,15 @@ start(IndexScanDesc scan)
 	view = state->view = ds_view_get(scan->indexRelation);
 	ds_view_pin(view, state->context);
 	state->ordered = scan->numberOfOrderBys > 0;
+	if (scan->numberOfKeys > 0)
+	{
+		MemoryContext old = MemoryContextSwitchTo(state->context);
+
+		state->filter = ds_filter_prepare(scan, &view->layout);
+		MemoryContextSwitchTo(old);
+		if (state->filter->never || state->filter->null_vectors)
+			return;
+	}
 	if (!state->ordered)
 	{
 		state->same = true;
@@ -683,7 +716,9 @@ give(IndexScanDesc scan, ItemPointer tid, double value, bool null)
 
 	state->counts.returned++;
 	scan->xs_heaptid = *tid;
-	scan->xs_recheck = false;
+
+	/* numbers of filter columns do not tell all values apart, and rows in chains have none */
+	scan->xs_recheck = state->filter != NULL;
 	scan->xs_recheckorderby = false;
 	if (state->ordered)
 	{
@@ -713,6 +748,8 @@ ds_index_next(IndexScanDesc scan, ScanDirection direction)
 	(void) direction;
 	if (!state->started)
 		start(scan);
+	if (state->filter != NULL && state->filter->never)
+		return false;
 	if (!state->same)
 	{
 		if (state->query != NULL && next_by_distance(scan->indexRelation, state, &row))

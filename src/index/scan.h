@@ -6,7 +6,7 @@
 #ifndef DS_INDEX_SCAN_H
 #define DS_INDEX_SCAN_H
 
-#include "index/index.h"
+#include "index/filter.h"
 
 /* Something that a 1-bit bound is known of */
 typedef struct Candidate
@@ -67,6 +67,7 @@ typedef enum ReadMode
 typedef struct DsScanCounts
 {
 	int64 lists; /* opened */
+	int64 filtered; /* rows of them that filter columns excluded */
 	int64 codes; /* rows whose 1-bit code was read */
 	int64 refined; /* rows whose 8-bit code was read */
 	int64 returned; /* rows given to the executor */
@@ -81,6 +82,7 @@ typedef struct DsScan
 	bool started;
 	DsScanCounts counts;
 	DsView *view; /* pinned in context */
+	DsFilter *filter; /* NULL: all rows pass */
 	DsQuery *query; /* NULL: no order, or all rows are equal in it */
 	bool exact;
 	bool ordered;

@@ -94,7 +94,7 @@ ds_rewrite_collect(Rewrite *rewrite)
 			{
 				unsigned at = pg_rightmost_one_pos32(live);
 				const char *codes = area + layout->rows_at + at * layout->row_bytes;
-				uint8 *signs = palloc(layout->groups + layout->dimension);
+				uint8 *signs = palloc(layout->groups + layout->dimension + layout->filter_size);
 				Moved *to;
 
 				live &= live - 1;
@@ -110,6 +110,8 @@ ds_rewrite_collect(Rewrite *rewrite)
 				memcpy(signs + layout->groups, codes + sizeof(DsRowFactors), layout->dimension);
 				to->row.signs = signs;
 				to->row.bytes = (int8 *) signs + layout->groups;
+				to->row.filter = to->row.bytes + layout->dimension;
+				ds_block_get_filter(layout, block, at, (char *) to->row.filter);
 			}
 		}
 		number = ds_page_opaque(page)->next;

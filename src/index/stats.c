@@ -19,15 +19,16 @@ Datum
 ds_index_last_scan(PG_FUNCTION_ARGS)
 {
 	TupleDesc desc;
-	Datum values[4];
-	bool nulls[4] = {false};
+	Datum values[5];
+	bool nulls[5] = {false};
 
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
 	values[0] = Int64GetDatum(ds_last_scan.lists);
-	values[1] = Int64GetDatum(ds_last_scan.codes);
-	values[2] = Int64GetDatum(ds_last_scan.refined);
-	values[3] = Int64GetDatum(ds_last_scan.returned);
+	values[1] = Int64GetDatum(ds_last_scan.filtered);
+	values[2] = Int64GetDatum(ds_last_scan.codes);
+	values[3] = Int64GetDatum(ds_last_scan.refined);
+	values[4] = Int64GetDatum(ds_last_scan.returned);
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
 }
 

@@ -110,7 +110,7 @@ open_view(Relation index, DsView *view, const DsMeta *meta)
 	view->meta = *meta;
 	if (meta->dimension == 0)
 		return;
-	ds_layout_init(&view->layout, meta->dimension);
+	ds_layout_init(&view->layout, meta);
 	ds_server_arena(&view->arena, view->context);
 	if (meta->flags & DS_META_ORIGIN)
 	{

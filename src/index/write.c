@@ -267,6 +267,7 @@ ds_writer_row(DsListWriter *writer, const DsRow *row)
 
 	block = writer->block;
 	block->tid[writer->rows] = row->tid;
+	ds_block_put_filter(layout, block, writer->rows, row->filter);
 	ds_block_put_factors(ds_block_factors(layout, block), writer->rows, &row->sign);
 	ds_block_put(ds_block_signs(layout, block), writer->rows, row->signs, layout->inline_groups);
 	if (layout->rows_at > 0)
