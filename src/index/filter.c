@@ -10,7 +10,6 @@
 #include "utils/array.h"
 #include "utils/lsyscache.h"
 
-
 /* ---- rows ---- */
 
 void
