@@ -7,8 +7,8 @@
  * of the residual.  Lloyd's iteration (assign each row to the nearest
  * centroid, move each centroid to the mean of its rows) costs n k d a round;
  * with n = 40 k rows of sample, k = 4,096 and d = 128 that is two seconds,
- * twenty for ten rounds.  Divided by levels it takes one, and comes within 1 % of
- * the same sum (docs/internals/quant.md).
+ * twenty for ten rounds.  Divided by levels it takes one, for nearly the same
+ * sum (docs/internals/quant.md).
  *
  * Stages, for more than FLAT_LISTS lists:
  *

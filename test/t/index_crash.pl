@@ -45,9 +45,9 @@ CREATE FUNCTION vector(d integer, seed integer) RETURNS embedding LANGUAGE sql I
 	'SELECT array_agg(sin((seed % 40 * 1000 + j) * 12.9898) + 0.4 * sin(seed * 78.233 + j * j * 3.7))::embedding
 	 FROM generate_series(1, d) j';
 CREATE TABLE grown (id integer, emb embedding(64));
-CREATE INDEX grown_idx ON grown USING deepsearch (emb);
+CREATE INDEX grown_idx ON grown USING deepsearch (emb, id);
 CREATE TABLE wide (id integer, emb embedding(2500));
-CREATE INDEX wide_idx ON wide USING deepsearch (emb embedding_l2_ops);
+CREATE INDEX wide_idx ON wide USING deepsearch (emb embedding_l2_ops, id, (id::text));
 CREATE TABLE built AS SELECT i AS id, CASE WHEN i % 100 = 0 THEN NULL WHEN i % 101 = 0 THEN array_fill(0::real, ARRAY[32])::embedding
 	ELSE vector(32, i) END AS emb FROM generate_series(1, 6000) i;
 CREATE INDEX built_idx ON built USING deepsearch (emb);

@@ -40,7 +40,7 @@ CREATE FUNCTION vector(d integer, seed integer) RETURNS embedding LANGUAGE sql I
 	 ELSE (SELECT array_agg(sin((seed % 20 * 1000 + j) * 12.9898) + 0.4 * sin(seed * 78.233 + j * j * 3.7))::embedding FROM generate_series(1, d) j) END';
 -- built and then changed: lists that were split, places that are free, pages that were left
 CREATE TABLE a AS SELECT i AS id, vector(16, i) AS emb FROM generate_series(1, 1500) i;
-CREATE INDEX a_idx ON a USING deepsearch (emb) WITH (lists = 12);
+CREATE INDEX a_idx ON a USING deepsearch (emb, id) WITH (lists = 12);
 DELETE FROM a WHERE id % 3 = 0;
 VACUUM a;
 -- grown: splits
@@ -49,7 +49,7 @@ CREATE INDEX b_idx ON b USING deepsearch (emb embedding_l2_ops);
 INSERT INTO b SELECT i, vector(40, i) FROM generate_series(1, 1200) i;
 -- a block spans pages
 CREATE TABLE c AS SELECT i AS id, vector(2500, i) AS emb FROM generate_series(1, 70) i;
-CREATE INDEX c_idx ON c USING deepsearch (emb embedding_ip_ops);
+CREATE INDEX c_idx ON c USING deepsearch (emb embedding_ip_ops, id, (id::text));
 SQL
 my %dimension = (a => 16, b => 40, c => 2500);
 my %operator = (a => '<=>', b => '<->', c => '<#>');
@@ -135,6 +135,7 @@ for my $round (1 .. $rounds)
 		"SELECT count(*) FROM ds_index_check('${table}_idx')",
 		"SELECT count(*) FROM (SELECT id FROM $table ORDER BY emb $op vector($d, 7) LIMIT 10) s",
 		"SELECT count(*) FROM (SELECT id FROM $table ORDER BY emb $op vector($d, 8)) s",
+		"SELECT count(*) FROM (SELECT id FROM $table WHERE id < 40 ORDER BY emb $op vector($d, 8)) s",
 		"SET deepsearch.target_recall = 1", "SELECT count(*) FROM (SELECT id FROM $table ORDER BY emb $op vector($d, 9)) s", 'RESET deepsearch.target_recall',
 		"SELECT count(*) FROM (SELECT id FROM $table ORDER BY emb $op NULL::embedding) s",
 		"SELECT rows FROM ds_index_stats('${table}_idx')",

@@ -68,7 +68,7 @@ sub fill
 {
 	my ($table) = @_;
 	sql($primary, "CREATE TABLE $table AS SELECT n, vector(n) AS emb FROM generate_series(1, 13000) n;
-		CREATE INDEX ${table}_idx ON $table USING deepsearch (emb embedding_l2_ops) WITH (lists = 130)");
+		CREATE INDEX ${table}_idx ON $table USING deepsearch (emb embedding_l2_ops, n) WITH (lists = 130)");
 	return;
 }
 

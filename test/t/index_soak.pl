@@ -68,7 +68,7 @@ CREATE FUNCTION soak_tag(id bigint, version integer) RETURNS text LANGUAGE sql I
 CREATE TABLE soak (id bigint, owner integer, version integer, note integer DEFAULT 0, tag text, emb embedding(24))
 	WITH (fillfactor = 80);
 CREATE INDEX soak_id ON soak (id);
-CREATE INDEX soak_l2 ON soak USING deepsearch (emb embedding_l2_ops);
+CREATE INDEX soak_l2 ON soak USING deepsearch (emb embedding_l2_ops, owner, tag);
 CREATE TABLE ledger (owner integer PRIMARY KEY, next bigint, rows bigint, ids numeric);
 
 CREATE FUNCTION soak_fail(what text) RETURNS void LANGUAGE plpgsql AS $$
@@ -92,7 +92,8 @@ BEGIN
 	PERFORM soak_use('index', recall);
 	EXECUTE format('SELECT array_agg(id), array_agg(dist), bool_and(tag = soak_tag(id, version) AND emb IS NOT DISTINCT FROM soak_vector(id, version)
 			AND ($3 IS NULL OR owner = $3) AND dist IS NOT DISTINCT FROM soak_vector(id, version) %s $1)
-		FROM (SELECT *, emb %s $1 AS dist FROM soak WHERE $3 IS NULL OR owner = $3 ORDER BY emb %s $1 LIMIT $2) s', op, op, op)
+		FROM (SELECT *, emb %s $1 AS dist FROM soak WHERE %s ORDER BY emb %s $1 LIMIT $2) s',
+			op, op, CASE WHEN whose IS NULL THEN 'true' ELSE 'owner = $3' END, op)
 		INTO ids, dists, good USING q, k, whose;
 	IF NOT good THEN PERFORM soak_fail('a row that is not what it should be'); END IF;
 	IF coalesce(cardinality(ids), 0) > 0 AND (SELECT count(DISTINCT i) FROM unnest(ids) i) <> cardinality(ids)
@@ -255,7 +256,7 @@ sql($primary, <<SQL);
 INSERT INTO ledger SELECT c, $rows + 1, $rows, ${rows}::numeric * c * 1000000000 + $rows * ($rows + 1) / 2 FROM generate_series(1, $clients) c;
 INSERT INTO soak (id, owner, version, tag, emb) SELECT id, c, 0, soak_tag(id, 0), soak_vector(id, 0)
 	FROM (SELECT c, c * 1000000000::bigint + i AS id FROM generate_series(1, $clients) c, generate_series(1, $rows) i) s;
-CREATE INDEX soak_cosine ON soak USING deepsearch (emb);
+CREATE INDEX soak_cosine ON soak USING deepsearch (emb, owner);
 SQL
 
 my $standby;
