@@ -12,6 +12,7 @@
 #include <math.h>
 
 #include "common/hashfn.h"
+#include "common/int.h"
 #include "port/pg_bswap.h"
 #include "utils/builtins.h"
 #include "utils/date.h"
