@@ -15,7 +15,7 @@ MODULE_big = deepsearch
 PG_CONFIG ?= pg_config
 
 BASE = $(wildcard src/base/*.c)
-PURE = $(BASE) $(wildcard src/vector/kernels*.c src/quant/*.c src/text/*.c src/nn/*.c src/eval/metrics*.c)
+PURE = $(BASE) $(wildcard src/vector/kernels*.c src/quant/*.c src/text/*.c src/format/*.c src/nn/*.c src/eval/metrics*.c)
 SERVER = $(wildcard src/*.c) $(filter-out $(PURE),$(wildcard src/vector/*.c src/index/*.c \
 	src/model/*.c src/train/*.c src/eval/*.c))
 # (HEADERS would mean "install these" to PGXS)
