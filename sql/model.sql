@@ -24,6 +24,7 @@ CREATE TABLE ds_model_version (
 	model integer,
 	version integer CHECK (version > 0),
 	config jsonb NOT NULL,
+	uid uuid NOT NULL DEFAULT pg_catalog.gen_random_uuid(),
 	dims integer NOT NULL,
 	"precision" text NOT NULL,
 	parameters bigint NOT NULL,
@@ -63,6 +64,7 @@ COMMENT ON COLUMN ds_model.config IS 'every part of the model by name, defaults 
 COMMENT ON COLUMN ds_model.dims IS 'dimensions of the embeddings';
 COMMENT ON COLUMN ds_model.version IS 'the version that encodes; NULL before the first training';
 COMMENT ON TABLE ds_model_version IS 'versions of models: what they are and how they were made; never changed';
+COMMENT ON COLUMN ds_model_version.uid IS 'new whenever the weights are; the files that processes share are known by it';
 COMMENT ON TABLE ds_tensor IS 'weights and tokenizers of model versions, in chunks of at most 1 MB; never changed';
 COMMENT ON COLUMN ds_tensor.dtype IS 'f32: little-endian IEEE numbers; u8: bytes (a tokenizer)';
 

@@ -27,6 +27,9 @@
 uint64 ds_catalog_model_changes = 0;
 uint64 ds_catalog_weight_changes = 0;
 
+/* a statement of this extension runs, and knows what it does */
+static bool own_statement = false;
+
 static DsCatalog catalog;
 static bool catalog_valid = false;
 
@@ -160,8 +163,17 @@ ds_catalog_run(const char *sql, int count, const Oid *types, const Datum *values
 		else
 			appendStringInfoChar(&text, *p);
 	}
-	result = SPI_execute_with_args(text.data, count, unconstify(Oid *, types),
-								   unconstify(Datum *, values), nulls, false, 0);
+	PG_TRY();
+	{
+		own_statement = true;
+		result = SPI_execute_with_args(text.data, count, unconstify(Oid *, types),
+									   unconstify(Datum *, values), nulls, false, 0);
+	}
+	PG_FINALLY();
+	{
+		own_statement = false;
+	}
+	PG_END_TRY();
 	if (result < 0)
 		elog(ERROR, "SPI_execute_with_args failed: %s", SPI_result_code_string(result));
 	pfree(text.data);
@@ -194,16 +206,30 @@ ds_catalog_model_changed(void)
 }
 
 /*
- * The statement triggers of the tables.  Direct DML, COPY and a restore come
- * this way.
+ * The statement triggers of the tables, for changes by hand: direct DML, COPY,
+ * a restore.  The functions send what is needed themselves.  They only ever
+ * add and remove whole versions, which leaves everyone's weights right, while
+ * a hand may change anything.
  */
 DS_FUNCTION(ds_sql_model_changed);
 Datum
 ds_sql_model_changed(PG_FUNCTION_ARGS)
 {
+	TriggerData *trigger;
+
 	if (!CALLED_AS_TRIGGER(fcinfo))
 		ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 						errmsg("ds_model_changed() is a trigger function")));
-	CacheInvalidateRelcache(((TriggerData *) fcinfo->context)->tg_relation);
+	trigger = (TriggerData *) fcinfo->context;
+	if (own_statement)
+		PG_RETURN_POINTER(NULL);
+	CacheInvalidateRelcache(trigger->tg_relation);
+	if (RelationGetRelid(trigger->tg_relation) == ds_catalog()->tensor)
+	{
+		/* what lies in files is no longer what is in the table */
+		SPI_connect();
+		ds_catalog_execute("UPDATE @.ds_model_version SET uid = DEFAULT", 0, NULL, NULL, NULL);
+		SPI_finish();
+	}
 	PG_RETURN_POINTER(NULL);
 }

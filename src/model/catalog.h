@@ -37,6 +37,7 @@ typedef struct DsCatalog
 #define DS_VERSION_MODEL 1
 #define DS_VERSION_VERSION 2
 #define DS_VERSION_CONFIG 3
+#define DS_VERSION_UID 4
 
 #define DS_TENSOR_MODEL 1
 #define DS_TENSOR_VERSION 2
@@ -68,7 +69,7 @@ extern void ds_catalog_enter(DsCatalogScope *scope);
 extern void ds_catalog_leave(DsCatalogScope *scope);
 
 /*
- * Run a statement between the two; "@." in it stands for the extension's
+ * Run a statement between the two, without the tables' triggers; "@." in it stands for the extension's
  * schema.  Returns SPI_processed; what it returned is in SPI_tuptable.
  */
 extern uint64 ds_catalog_run(const char *sql, int count, const Oid *types, const Datum *values,

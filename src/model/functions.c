@@ -100,6 +100,7 @@ ds_sql_drop_model(PG_FUNCTION_ARGS)
 	ds_catalog_run("DELETE FROM @.ds_training_run WHERE model = $1", 1, text_types, values, NULL);
 	ds_catalog_leave(&scope);
 	SPI_finish();
+	ds_shared_dropped(row.id, 0);
 	ds_catalog_model_changed();
 	PG_RETURN_VOID();
 }

@@ -5,9 +5,11 @@
 #include "server.h"
 
 #include "model/catalog.h"
+#include "model/shared.h"
 
 void
 ds_init_model(void)
 {
 	ds_init_catalog();
+	ds_init_shared();
 }

@@ -15,6 +15,7 @@
 #include "server.h"
 
 #include "model/config.h"
+#include "model/shared.h"
 #include "nn/dual_encoder.h"
 #include "text/tokenizer.h"
 
@@ -34,13 +35,14 @@ typedef struct DsModelKey
 extern DsModelKey ds_model_resolve(const char *name);
 
 /*
- * A model in memory.  Weights and tokenizers are read-only, as they will be
- * when processes share them; scratch belongs to this process.
+ * A model in memory.  Weights and tokenizers are read-only and lie in the
+ * file that processes share; scratch belongs to this process.
  */
 typedef struct DsModel
 {
 	DsModelKey key;
 	DsModelConfig config;
+	DsShared shared;
 	DsTokenizer tokenizer[2]; /* by DsSide; the same for a shared encoder */
 	const void *tokenizer_blob[2];
 	size_t tokenizer_size[2];
@@ -49,7 +51,6 @@ typedef struct DsModel
 
 	DsTokenScratch tokens[2]; /* by DsSide */
 	float *scratch;
-	size_t bytes;
 
 	/* private to the cache */
 	MemoryContext context;
@@ -131,6 +132,9 @@ typedef struct DsTensorData
 
 extern void ds_store_write(DsModelKey key, const DsTensorData *tensors, int count);
 extern void ds_store_load(DsModel *model);
+
+/* Remove the shared files of versions that are no longer there. */
+extern void ds_model_sweep_files(void);
 
 /* The size of a tensor's chunk */
 #define DS_CHUNK_SIZE 1048576

@@ -1,14 +1,15 @@
 /*
  * open.c
- *		The model versions that this process has in memory.
+ *		The model versions that this process has open.
  *
  * A few versions, the least recently used one goes first.  Each has a memory
- * context of its own.  A version that has been deleted from the tables goes
- * when the next one is asked for.
+ * context of its own, whose end also unmaps the weights.  A version that has
+ * been deleted from the tables goes when the next one is asked for.
  */
 #include "model/model.h"
 
 #include "access/genam.h"
+#include "access/htup_details.h"
 #include "access/table.h"
 #include "access/xact.h"
 #include "miscadmin.h"
@@ -36,19 +37,29 @@ unlist(DsModel *model)
 		MemoryContextDelete(model->context);
 }
 
+/* Is the version there, with this uid (NULL: any)? */
 static bool
-version_exists(Relation relation, Snapshot snapshot, DsModelKey key)
+version_exists(Relation relation, Snapshot snapshot, int32 model, int32 version,
+			   const pg_uuid_t *uid)
 {
 	ScanKeyData keys[2];
 	SysScanDesc scan;
+	HeapTuple tuple;
 	bool exists;
 
-	ScanKeyInit(&keys[0], DS_VERSION_MODEL, BTEqualStrategyNumber, F_INT4EQ,
-				Int32GetDatum(key.model));
+	ScanKeyInit(&keys[0], DS_VERSION_MODEL, BTEqualStrategyNumber, F_INT4EQ, Int32GetDatum(model));
 	ScanKeyInit(&keys[1], DS_VERSION_VERSION, BTEqualStrategyNumber, F_INT4EQ,
-				Int32GetDatum(key.version));
+				Int32GetDatum(version));
 	scan = systable_beginscan(relation, ds_catalog()->version_index, true, snapshot, 2, keys);
-	exists = HeapTupleIsValid(systable_getnext(scan));
+	tuple = systable_getnext(scan);
+	exists = HeapTupleIsValid(tuple);
+	if (exists && uid != NULL)
+	{
+		bool null;
+		Datum found = heap_getattr(tuple, DS_VERSION_UID, RelationGetDescr(relation), &null);
+
+		exists = memcmp(DatumGetUUIDP(found), uid, sizeof(*uid)) == 0;
+	}
 	systable_endscan(scan);
 	return exists;
 }
@@ -69,12 +80,44 @@ sweep(void)
 	{
 		DsModel *model = dlist_container(DsModel, node, iter.cur);
 
-		if (!version_exists(relation, snapshot, model->key))
+		if (!version_exists(relation, snapshot, model->key.model, model->key.version, NULL))
+		{
+			/* on a standby no one else does */
+			ds_shared_unlink(MyDatabaseId, model->key.model, model->key.version);
 			unlist(model);
+		}
 	}
 	UnregisterSnapshot(snapshot);
 	table_close(relation, AccessShareLock);
 	models_seen = ds_catalog_model_changes;
+}
+
+typedef struct Versions
+{
+	Relation relation;
+	Snapshot snapshot;
+} Versions;
+
+static bool
+file_is_wanted(int32 model, int32 version, const pg_uuid_t *uid, void *context)
+{
+	const Versions *versions = context;
+
+	return version_exists(versions->relation, versions->snapshot, model, version, uid);
+}
+
+void
+ds_model_sweep_files(void)
+{
+	Versions versions;
+
+	if (IsInParallelMode())
+		return;
+	versions.relation = table_open(ds_catalog()->model_version, AccessShareLock);
+	versions.snapshot = RegisterSnapshot(GetLatestSnapshot());
+	ds_shared_sweep(file_is_wanted, &versions);
+	UnregisterSnapshot(versions.snapshot);
+	table_close(versions.relation, AccessShareLock);
 }
 
 static DsModel *
@@ -106,7 +149,6 @@ load(DsModelKey key)
 		ds_arena_alloc(&model->arena, ds_dual_encoder_scratch(&model->encoder), sizeof(float));
 	if (model->scratch == NULL)
 		ereport(ERROR, (errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory")));
-	model->bytes = model->arena.allocated;
 	MemoryContextSwitchTo(caller);
 	MemoryContextDelete(work);
 	/* complete: from here on it outlives the query */

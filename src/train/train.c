@@ -403,6 +403,7 @@ write_version(Training *t)
 	int64 parameters;
 	int64 bytes;
 	int count = list_tensors(t, tensors, &parameters, &bytes);
+	uint64 deleted;
 	bool null;
 
 	key.model = t->exists ? t->row.id : ds_model_create(t->name, &t->config);
@@ -417,6 +418,7 @@ write_version(Training *t)
 		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT),
 						errmsg("model \"%s\" has been dropped", t->name)));
 	key.version = DatumGetInt32(ds_catalog_value(0, 1, &null));
+	ds_shared_written(key.model, key.version);
 	values[1] = Int32GetDatum(key.version);
 	values[2] = JsonbPGetDatum(ds_config_write(&t->config));
 	values[3] = Int32GetDatum((int32) t->encoder.dims);
@@ -437,10 +439,12 @@ write_version(Training *t)
 	ds_catalog_enter(&scope);
 	ds_catalog_run("UPDATE @.ds_model SET version = $2 WHERE id = $1", 2, types, values, NULL);
 	values[1] = Int32GetDatum((int32) t->options.keep_versions);
-	ds_catalog_run("DELETE FROM @.ds_model_version WHERE model = $1 AND version NOT IN"
-				   " (SELECT k.version FROM @.ds_model_version k WHERE k.model = $1"
-				   " ORDER BY k.version DESC LIMIT $2)",
-				   2, types, values, NULL);
+	deleted = ds_catalog_run("DELETE FROM @.ds_model_version WHERE model = $1 AND version NOT IN"
+							 " (SELECT k.version FROM @.ds_model_version k WHERE k.model = $1"
+							 " ORDER BY k.version DESC LIMIT $2) RETURNING version",
+							 2, types, values, NULL);
+	for (uint64 i = 0; i < deleted; i++)
+		ds_shared_dropped(key.model, DatumGetInt32(ds_catalog_value(i, 1, &null)));
 	ds_catalog_run("DELETE FROM @.ds_tensor WHERE model = $1 AND version NOT IN"
 				   " (SELECT k.version FROM @.ds_model_version k WHERE k.model = $1)",
 				   1, types, values, NULL);
