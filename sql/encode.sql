@@ -61,3 +61,8 @@ CREATE PROCEDURE ds_encode_table("table" regclass, source text, target name, mod
 	LANGUAGE c AS 'MODULE_PATHNAME', 'ds_sql_encode_table';
 COMMENT ON PROCEDURE ds_encode_table(regclass, text, name, text, text, jsonb) IS
 	'encode a column, or an expression over the row, into an embedding column: the rows that have no embedding yet, or all';
+
+CREATE FUNCTION ds_encode_trigger() RETURNS trigger
+	LANGUAGE c AS 'MODULE_PATHNAME', 'ds_sql_encode_trigger';
+COMMENT ON FUNCTION ds_encode_trigger() IS
+	'trigger before insert or update, for each row: encode a column or expression into an embedding column; arguments: source, target, model, side';

@@ -33,7 +33,6 @@
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
-#include "parser/parser.h"
 #include "storage/bufmgr.h"
 #include "utils/acl.h"
 #include "utils/array.h"
@@ -46,6 +45,7 @@
 #include "utils/timestamp.h"
 
 #include "model/catalog.h"
+#include "model/column.h"
 #include "vector/embedding.h"
 
 #define NOTICE_SECONDS 3
@@ -101,85 +101,6 @@ unpin(void *argument)
 }
 
 /* ---- the arguments ---- */
-
-/* A syntax error is in the source, not in the statement that has it as an argument. */
-static void
-show_source(void *source)
-{
-	int position = geterrposition();
-
-	if (position > 0)
-	{
-		errposition(0);
-		internalerrposition(position);
-		internalerrquery(source);
-	}
-}
-
-/*
- * The source as SQL over a row of the table: a column of this name, else an
- * expression.  Parsing it alone makes sure that it is one expression and ends
- * where it says.
- */
-static char *
-source_expression(Oid relation, const char *source)
-{
-	List *parsed;
-	SelectStmt *select;
-	ErrorContextCallback callback;
-
-	if (get_attnum(relation, source) > 0)
-		return pstrdup(quote_identifier(source));
-	callback.callback = show_source;
-	callback.arg = unconstify(char *, source);
-	callback.previous = error_context_stack;
-	error_context_stack = &callback;
-	parsed = raw_parser(source, RAW_PARSE_PLPGSQL_EXPR);
-	error_context_stack = callback.previous;
-	select = (SelectStmt *) linitial_node(RawStmt, parsed)->stmt;
-	if (!IsA(select, SelectStmt) || list_length(select->targetList) != 1 ||
-		select->fromClause != NIL || select->whereClause != NULL || select->groupClause != NIL ||
-		select->havingClause != NULL || select->windowClause != NIL || select->sortClause != NIL ||
-		select->limitCount != NULL || select->limitOffset != NULL || select->lockingClause != NIL ||
-		select->distinctClause != NIL || select->intoClause != NULL || select->withClause != NULL ||
-		select->op != SETOP_NONE)
-		ereport(ERROR, (errcode(ERRCODE_SYNTAX_ERROR),
-						errmsg("source must be a column or one expression: %s", source)));
-	/* it may end in a comment */
-	return psprintf(strstr(source, "--") != NULL ? "(%s\n)" : "(%s)", source);
-}
-
-static void
-check_target(Relation relation, const char *target, int dims)
-{
-	AttrNumber number = get_attnum(RelationGetRelid(relation), target);
-	Form_pg_attribute column;
-	Oid type;
-	int32 typmod;
-
-	if (number == InvalidAttrNumber)
-		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_COLUMN),
-						errmsg("column \"%s\" of relation \"%s\" does not exist", target,
-							   RelationGetRelationName(relation)),
-						errhint("ALTER TABLE %s ADD %s embedding(%d);",
-								quote_identifier(RelationGetRelationName(relation)),
-								quote_identifier(target), dims)));
-	if (number < 0)
-		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-						errmsg("column \"%s\" is a system column", target)));
-	column = TupleDescAttr(RelationGetDescr(relation), number - 1);
-	typmod = column->atttypmod;
-	type = getBaseTypeAndTypmod(column->atttypid, &typmod);
-	if (type != ds_catalog()->embedding)
-		ereport(ERROR, (errcode(ERRCODE_DATATYPE_MISMATCH),
-						errmsg("column \"%s\" has type %s, not embedding", target,
-							   format_type_be(column->atttypid))));
-	if (typmod >= 0 && typmod != dims)
-		ereport(ERROR, (errcode(ERRCODE_DATATYPE_MISMATCH),
-						errmsg("column \"%s\" is embedding(%d), but the model gives %d dimensions",
-							   target, typmod, dims),
-						errhint("Use a column of type embedding(%d).", dims)));
-}
 
 /*
  * What is wrong with the rights should show before anything is written: the
@@ -238,14 +159,14 @@ enter_table(Job *job, Oid oid)
 	if (!rows && kind != RELKIND_PARTITIONED_TABLE)
 		ereport(ERROR, (errcode(ERRCODE_WRONG_OBJECT_TYPE),
 						errmsg("\"%s\" is not a table", RelationGetRelationName(relation))));
-	check_target(relation, job->target, job->model->dims);
+	ds_check_target(relation, job->target, job->model->dims);
 	if (rows)
 	{
 		check_rights(relation, job->target);
 		job->relation = oid;
 		job->relation_sql = quote_qualified_identifier(
 			get_namespace_name(RelationGetNamespace(relation)), RelationGetRelationName(relation));
-		job->source_sql = source_expression(oid, job->source_argument);
+		job->source_sql = ds_source_expression(oid, job->source_argument);
 		job->target_sql = pstrdup(quote_identifier(job->target));
 		/* what is wrong with the expression should show before anything is written */
 		plan = SPI_prepare(psprintf("SELECT %s::pg_catalog.text FROM ONLY %s WHERE %s IS NOT NULL",

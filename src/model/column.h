@@ -1,0 +1,24 @@
+/*
+ * column.h
+ *		What is encoded, and into which column.
+ */
+#ifndef DS_MODEL_COLUMN_H
+#define DS_MODEL_COLUMN_H
+
+#include "server.h"
+
+#include "utils/rel.h"
+
+/*
+ * The source as SQL over a row of the table: a column of this name, else an
+ * expression.  42601 when it is not one expression.
+ */
+extern char *ds_source_expression(Oid relation, const char *source);
+
+/*
+ * The number of the column that gets the embeddings.  Errors: 42703, 0A000 (a
+ * system column), 42804 (another type, or not of these dimensions; 0: of any).
+ */
+extern AttrNumber ds_check_target(Relation relation, const char *target, int dims);
+
+#endif /* DS_MODEL_COLUMN_H */
