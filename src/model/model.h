@@ -14,6 +14,7 @@
 
 #include "server.h"
 
+#include "format/dtype.h"
 #include "model/config.h"
 #include "model/shared.h"
 #include "nn/dual_encoder.h"
@@ -119,11 +120,11 @@ extern void ds_model_encode(DsModel *model, DsSide side, const DsText *texts, si
 /* A text as the pure rooms want it: in UTF-8.  May be the same memory. */
 extern DsText ds_text_utf8(const char *data, size_t length);
 
-/* store.c: write a version (in a subtransaction or transaction of the caller), read it back */
+/* store.c: write a version (in a subtransaction or transaction of the caller) */
 typedef struct DsTensorData
 {
 	const char *name;
-	const char *dtype; /* "f32" or "u8" */
+	DsDtype dtype;
 	int shape_count;
 	int64 shape[2];
 	const void *data;
@@ -131,12 +132,11 @@ typedef struct DsTensorData
 } DsTensorData;
 
 extern void ds_store_write(DsModelKey key, const DsTensorData *tensors, int count);
-extern void ds_store_load(DsModel *model);
+
+/* layout.c: fill a model whose key, context and arena are set */
+extern void ds_model_load(DsModel *model);
 
 /* Remove the shared files of versions that are no longer there. */
 extern void ds_model_sweep_files(void);
-
-/* The size of a tensor's chunk */
-#define DS_CHUNK_SIZE 1048576
 
 #endif /* DS_MODEL_MODEL_H */

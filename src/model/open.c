@@ -128,27 +128,13 @@ load(DsModelKey key)
 	MemoryContext work;
 	MemoryContext caller;
 	DsModel *model = MemoryContextAllocZero(context, sizeof(DsModel));
-	DsStatus status;
 
 	model->key = key;
 	model->context = context;
 	ds_server_arena(&model->arena, context);
 	work = AllocSetContextCreate(CurrentMemoryContext, "deepsearch load", ALLOCSET_DEFAULT_SIZES);
 	caller = MemoryContextSwitchTo(work);
-	ds_store_load(model);
-	for (int t = 0; t < ds_config_towers(&model->config); t++)
-	{
-		ds_check(
-			ds_tokenizer_scratch(&model->tokenizer[t], &model->arena, &model->tokens[t], &status),
-			&status);
-		model->tokens[t].cancel = &ds_server_cancel;
-	}
-	if (model->config.shared)
-		model->tokens[1] = model->tokens[0];
-	model->scratch =
-		ds_arena_alloc(&model->arena, ds_dual_encoder_scratch(&model->encoder), sizeof(float));
-	if (model->scratch == NULL)
-		ereport(ERROR, (errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory")));
+	ds_model_load(model);
 	MemoryContextSwitchTo(caller);
 	MemoryContextDelete(work);
 	/* complete: from here on it outlives the query */

@@ -57,6 +57,7 @@
 #define FORMAT 1
 #define ALIGNMENT 64
 #define CHECK_BYTES ((size_t) 1 << 20) /* between two questions whether to stop */
+#define BUFFER_SIZE ((size_t) 1 << 18)
 #define LOCK_CLASS 44499 /* objsubid in pg_locks; the SQL functions use 1 and 2 */
 
 typedef struct Header
@@ -81,11 +82,16 @@ StaticAssertDecl(sizeof(Header) <= HEADER_SIZE, "the header has its room");
 struct DsSharedBuild
 {
 	DsSharedKey key;
-	char *base;
+	Header *header;
 	size_t size;
+	size_t filled; /* of the file, header included */
+	int section; /* that is being filled */
+	pg_crc32c crc;
 	int fd; /* -1: memory */
-	char path[MAXPGPATH]; /* what is being written */
-	bool done;
+	char *memory;
+	char path[MAXPGPATH]; /* what is being written; "": nothing, or no longer */
+	char *buffer;
+	size_t buffered;
 };
 
 /* ---- names ---- */
@@ -319,95 +325,125 @@ abandon(void *argument)
 	DsSharedBuild *build = argument;
 
 	/* an error has closed the file descriptor, or will */
-	if (!build->done && build->path[0] != '\0')
+	if (build->path[0] != '\0')
 		(void) unlink(build->path);
 }
 
-/* A file of that size, mapped for writing; NULL, with errno, where that is not possible. */
-static char *
+/* false, with errno, where no file can be made */
+static bool
 create_file(DsSharedBuild *build)
 {
 	char final[MAXPGPATH];
-	void *base;
-	int result;
 
 	if (MakePGDirectory(FOLDER) != 0 && errno != EEXIST)
-		return NULL;
+		return false;
 	file_name(&build->key, final);
 	/* workers of one query do not keep each other out by locks */
 	snprintf(build->path, MAXPGPATH, "%s.%d", final, MyProcPid);
 	(void) unlink(build->path);
 	build->fd = OpenTransientFilePerm(build->path, O_RDWR | O_CREAT | O_EXCL | PG_BINARY, 0600);
 	if (build->fd < 0)
-	{
 		build->path[0] = '\0';
-		return NULL;
-	}
-	/* all of the disk space now: a page that has none when it is written kills the process */
-	do
-		result = posix_fallocate(build->fd, 0, (off_t) build->size);
-	while (result == EINTR && !ds_cancelled(&ds_server_cancel));
-	base = result == 0 ? mmap(NULL, build->size, PROT_READ | PROT_WRITE, MAP_SHARED, build->fd, 0)
-					   : MAP_FAILED;
-	if (base == MAP_FAILED)
+	return build->fd >= 0;
+}
+
+static bool
+write_at(int fd, const char *bytes, size_t size, size_t at)
+{
+	while (size > 0)
 	{
-		if (result == 0)
-			result = errno;
+		ssize_t n;
+
+		errno = 0;
+		n = pwrite(fd, bytes, size, (off_t) at);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+		{
+			/* as elsewhere in the server: a write that says nothing has found the disk full */
+			if (errno == 0)
+				errno = ENOSPC;
+			return false;
+		}
+		bytes += n;
+		at += (size_t) n;
+		size -= (size_t) n;
+	}
+	return true;
+}
+
+/*
+ * No file, or no more of it: go on in memory.  What the file has already is
+ * read back from it, so that this can happen at any moment.
+ */
+static void
+turn_to_memory(DsSharedBuild *build)
+{
+	size_t written = build->filled - build->buffered;
+
+	ereport(LOG, (errcode_for_file_access(),
+				  errmsg("could not write a file of %zu bytes in \"%s\": %m", build->size, FOLDER),
+				  errdetail("Each process keeps its own copy of model %d version %d.",
+							build->key.model, build->key.version)));
+	build->memory =
+		mmap(NULL, build->size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (build->memory == MAP_FAILED)
+	{
+		build->memory = NULL;
+		ereport(ERROR, (errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory"),
+						errdetail("The weights of the model need %zu bytes.", build->size)));
+	}
+	if (build->fd >= 0)
+	{
+		for (size_t at = HEADER_SIZE; at < written;)
+		{
+			ssize_t n = pread(build->fd, build->memory + at, written - at, (off_t) at);
+
+			if (n <= 0)
+				ereport(ERROR, (errcode_for_file_access(),
+								errmsg("could not read file \"%s\": %m", build->path)));
+			at += (size_t) n;
+		}
+		memcpy(build->memory + written, build->buffer, build->buffered);
 		CloseTransientFile(build->fd);
 		build->fd = -1;
 		(void) unlink(build->path);
 		build->path[0] = '\0';
-		CHECK_FOR_INTERRUPTS();
-		errno = result;
-		return NULL;
 	}
-	return base;
+	build->buffered = 0;
 }
 
 static void
-out_of_memory(size_t bytes)
+release_memory(void *argument)
 {
-	ereport(ERROR, (errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory"),
-					errdetail("The weights of the model need %zu bytes.", bytes)));
+	DsSharedBuild *build = argument;
+
+	if (build->memory != NULL)
+		munmap(build->memory, build->size);
 }
 
 DsSharedBuild *
-ds_shared_begin(const DsSharedKey *key, const DsSection *sections, int count, MemoryContext context,
-				DsShared *shared)
+ds_shared_begin(const DsSharedKey *key, const DsSection *sections, int count)
 {
 	DsSharedBuild *build = palloc0(sizeof(DsSharedBuild));
-	MemoryContextCallback *callback = palloc(sizeof(MemoryContextCallback));
-	Mapping *mapping = MemoryContextAlloc(context, sizeof(Mapping));
+	MemoryContextCallback *callbacks = palloc(sizeof(MemoryContextCallback) * 2);
+	Header *header = palloc0(HEADER_SIZE);
 	size_t size = HEADER_SIZE;
-	Header *header;
 
 	if (count > DS_SECTIONS_MAX)
 		elog(ERROR, "too many sections: %d", count);
 	for (int i = 0; i < count; i++)
-		if (!ds_size_add(size, sections[i].size, &size) ||
-			!ds_size_add(size, ALIGNMENT - 1, &size) || size > (size_t) PG_INT64_MAX)
-			out_of_memory(SIZE_MAX);
-		else
-			size = TYPEALIGN64(ALIGNMENT, size - (ALIGNMENT - 1));
-	build->key = *key;
-	build->size = size;
-	build->fd = -1;
-	callback->func = abandon;
-	callback->arg = build;
-	MemoryContextRegisterResetCallback(CurrentMemoryContext, callback);
-	build->base = create_file(build);
-	shared->is_file = build->base != NULL;
-	if (build->base == NULL)
 	{
-		ereport(LOG, (errcode_for_file_access(),
-					  errmsg("could not write a file of %zu bytes in \"%s\": %m", size, FOLDER),
-					  errdetail("Each process keeps its own copy of model %d version %d.",
-								key->model, key->version)));
-		build->base = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-		if (build->base == MAP_FAILED)
-			out_of_memory(size);
+		size_t end;
+
+		if (!ds_size_add(size, sections[i].size, &end) || !ds_size_add(end, ALIGNMENT - 1, &end) ||
+			end > (size_t) PG_INT64_MAX)
+			ereport(ERROR,
+					(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED), errmsg("the model is too large")));
+		header->sections[i] = sections[i];
+		header->sections[i].offset = size;
+		size = end / ALIGNMENT * ALIGNMENT;
 	}
-	header = (Header *) build->base;
 	memcpy(header->magic, MAGIC, sizeof(header->magic));
 	header->format = FORMAT;
 	header->size = size;
@@ -417,53 +453,159 @@ ds_shared_begin(const DsSharedKey *key, const DsSection *sections, int count, Me
 	header->version = key->version;
 	header->uid = key->uid;
 	strlcpy(header->packing, key->packing, DS_PACKING_SIZE);
-	size = HEADER_SIZE;
-	for (int i = 0; i < count; i++)
-	{
-		header->sections[i] = sections[i];
-		header->sections[i].offset = size;
-		size = TYPEALIGN64(ALIGNMENT, size + sections[i].size);
-	}
-	keep_mapping(mapping, build->base, build->size, context, shared);
+	build->key = *key;
+	build->header = header;
+	build->size = size;
+	build->filled = HEADER_SIZE;
+	build->fd = -1;
+	build->buffer = palloc(BUFFER_SIZE);
+	INIT_CRC32C(build->crc);
+	callbacks[0].func = abandon;
+	callbacks[0].arg = build;
+	MemoryContextRegisterResetCallback(CurrentMemoryContext, &callbacks[0]);
+	callbacks[1].func = release_memory;
+	callbacks[1].arg = build;
+	MemoryContextRegisterResetCallback(CurrentMemoryContext, &callbacks[1]);
+	if (!create_file(build))
+		turn_to_memory(build);
 	return build;
 }
 
-char *
-ds_shared_writable(DsSharedBuild *build, const DsSection *section)
+static void
+flush(DsSharedBuild *build)
 {
-	return build->base + section->offset;
+	if (build->buffered == 0)
+		return;
+	CHECK_FOR_INTERRUPTS();
+	if (write_at(build->fd, build->buffer, build->buffered, build->filled - build->buffered))
+	{
+		COMP_CRC32C(build->crc, build->buffer, build->buffered);
+		build->buffered = 0;
+	}
+	else
+		turn_to_memory(build);
+}
+
+static void
+append(DsSharedBuild *build, const char *bytes, size_t size)
+{
+	while (size > 0)
+	{
+		size_t n = Min(size, BUFFER_SIZE - build->buffered);
+
+		if (build->memory != NULL)
+		{
+			n = size;
+			memcpy(build->memory + build->filled, bytes, n);
+		}
+		else
+		{
+			memcpy(build->buffer + build->buffered, bytes, n);
+			build->buffered += n;
+		}
+		build->filled += n;
+		bytes += n;
+		size -= n;
+		if (build->buffered == BUFFER_SIZE)
+			flush(build);
+	}
+}
+
+/* zeros up to the place where the next section begins */
+static void
+pad(DsSharedBuild *build, size_t to)
+{
+	static const char zeros[ALIGNMENT] = {0};
+
+	Assert(to >= build->filled && to - build->filled < ALIGNMENT);
+	append(build, zeros, to - build->filled);
 }
 
 void
-ds_shared_finish(DsSharedBuild *build)
+ds_shared_append(DsSharedBuild *build, const void *bytes, size_t size)
 {
-	Header *header = (Header *) build->base;
+	const char *from = bytes;
+
+	while (size > 0)
+	{
+		const DsSection *section = &build->header->sections[build->section];
+		size_t n;
+
+		if (build->section >= build->header->section_count)
+			elog(ERROR, "more weights than sections");
+		if (build->filled < section->offset)
+			pad(build, section->offset);
+		n = Min(size, section->offset + section->size - build->filled);
+		append(build, from, n);
+		from += n;
+		size -= n;
+		if (build->filled == section->offset + section->size)
+			build->section++;
+	}
+}
+
+void
+ds_shared_map_build(DsSharedBuild *build, MemoryContext context, DsShared *shared)
+{
+	Mapping *mapping = MemoryContextAlloc(context, sizeof(Mapping));
+	Header *header = build->header;
+	void *base;
+
+	while (build->section < header->section_count && header->sections[build->section].size == 0)
+		build->section++;
+	if (build->section < header->section_count)
+		elog(ERROR, "section \"%s\" was not filled", header->sections[build->section].name);
+	pad(build, build->size);
+	if (build->memory == NULL)
+		flush(build);
+	if (build->memory == NULL)
+	{
+		FIN_CRC32C(build->crc);
+		header->data_crc = build->crc;
+		header->header_crc = header_crc(header);
+		if (!write_at(build->fd, (char *) header, HEADER_SIZE, 0))
+			turn_to_memory(build);
+	}
+	shared->is_file = build->memory == NULL;
+	if (build->memory != NULL)
+	{
+		memcpy(build->memory, header, HEADER_SIZE);
+		base = build->memory;
+		build->memory = NULL;
+	}
+	else
+	{
+		base = mmap(NULL, build->size, PROT_READ, MAP_SHARED, build->fd, 0);
+		if (base == MAP_FAILED)
+			ereport(ERROR, (errcode_for_file_access(),
+							errmsg("could not map file \"%s\": %m", build->path)));
+	}
+	keep_mapping(mapping, base, build->size, context, shared);
+}
+
+void
+ds_shared_publish(DsSharedBuild *build)
+{
 	char final[MAXPGPATH];
 
-	if (build->fd >= 0)
+	if (build->fd < 0)
+		return;
+	if (pg_fsync(build->fd) != 0)
+		ereport(ERROR, (errcode_for_file_access(),
+						errmsg("could not fsync file \"%s\": %m", build->path)));
+	set_verified(build->fd);
+	CloseTransientFile(build->fd);
+	build->fd = -1;
+	file_name(&build->key, final);
+	/* should someone have removed it meanwhile, this process has it, and the next makes another */
+	if (rename(build->path, final) != 0)
+		ereport(LOG, (errcode_for_file_access(),
+					  errmsg("could not rename file \"%s\" to \"%s\": %m", build->path, final)));
+	else
 	{
-		header->data_crc = data_crc(build->base, build->size);
-		header->header_crc = header_crc(header);
-		if (msync(build->base, build->size, MS_SYNC) != 0 || pg_fsync(build->fd) != 0)
-			ereport(ERROR, (errcode_for_file_access(),
-							errmsg("could not fsync file \"%s\": %m", build->path)));
-		set_verified(build->fd);
-		CloseTransientFile(build->fd);
-		build->fd = -1;
-		file_name(&build->key, final);
-		/* should someone have removed it meanwhile, this process has it, and the next makes another */
-		if (rename(build->path, final) != 0)
-			ereport(LOG,
-					(errcode_for_file_access(),
-					 errmsg("could not rename file \"%s\" to \"%s\": %m", build->path, final)));
-		else
-		{
-			build->done = true;
-			fsync_fname_ext(FOLDER, true, true, LOG);
-		}
+		build->path[0] = '\0';
+		fsync_fname_ext(FOLDER, true, true, LOG);
 	}
-	/* from here on it is read-only for us, too */
-	(void) mprotect(build->base, build->size, PROT_READ);
 }
 
 /* ---- removing ---- */

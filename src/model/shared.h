@@ -52,20 +52,22 @@ extern bool ds_shared_map(const DsSharedKey *key, MemoryContext context, DsShare
 extern const DsSection *ds_shared_section(const DsShared *shared, const char *name);
 
 /*
- * Making a file.  Begin gives the sections' memory (offsets are filled in);
- * what has been written there becomes the file with finish, for everyone at
- * once.  An error in between, in the current memory context or above, leaves
- * nothing.  Only one process of a server makes a version's file at a time
- * (ds_shared_lock), the others wait and map it.
+ * Making a file.  What is appended fills the sections one after the other, to
+ * the byte.  Then it can be mapped, and looked at by the one who made it; with
+ * publish it is there for everyone, at once.  An error in between, in the
+ * current memory context or above, leaves nothing.  Only one process of a
+ * server makes a version's file at a time (ds_shared_lock), the others wait
+ * and map it.
  */
 typedef struct DsSharedBuild DsSharedBuild;
 
 extern void ds_shared_lock(const DsSharedKey *key);
 extern void ds_shared_unlock(const DsSharedKey *key);
-extern DsSharedBuild *ds_shared_begin(const DsSharedKey *key, const DsSection *sections, int count,
-									  MemoryContext context, DsShared *shared);
-extern char *ds_shared_writable(DsSharedBuild *build, const DsSection *section);
-extern void ds_shared_finish(DsSharedBuild *build);
+/* of sections, name and size are given */
+extern DsSharedBuild *ds_shared_begin(const DsSharedKey *key, const DsSection *sections, int count);
+extern void ds_shared_append(DsSharedBuild *build, const void *bytes, size_t size);
+extern void ds_shared_map_build(DsSharedBuild *build, MemoryContext context, DsShared *shared);
+extern void ds_shared_publish(DsSharedBuild *build);
 
 /*
  * Remove the files of a version (0: of all versions) of a model: now, or when

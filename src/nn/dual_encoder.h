@@ -39,7 +39,7 @@ typedef struct DsTowerConfig
 {
 	uint32_t vocabulary; /* rows of the embedding table */
 	uint32_t embedding_dims;
-	DsPooling pooling;
+	DsBagPooling pooling;
 	uint32_t dense_count; /* 0: the pooled embedding is the result */
 	uint32_t dense[DS_DENSE_MAX]; /* their widths */
 } DsTowerConfig;

@@ -34,7 +34,7 @@
 #include "nn/matrix.h"
 
 ds_real
-ds_pooling_scale(DsPooling pooling, size_t n)
+ds_pooling_scale(DsBagPooling pooling, size_t n)
 {
 	if (n == 0)
 		return 0;
@@ -52,7 +52,7 @@ ds_pooling_scale(DsPooling pooling, size_t n)
 
 void
 ds_bag_forward(const ds_real *table, size_t dims, const uint32_t *ids, const size_t *offsets,
-			   size_t texts, DsPooling pooling, ds_real *out)
+			   size_t texts, DsBagPooling pooling, ds_real *out)
 {
 	const DsNnKernels *kernels = ds_nn_kernels();
 
@@ -67,7 +67,7 @@ ds_bag_forward(const ds_real *table, size_t dims, const uint32_t *ids, const siz
 
 void
 ds_bag_backward(const ds_real *d_out, size_t dims, const size_t *offsets, size_t texts,
-				DsPooling pooling, const uint32_t *row_texts, const uint32_t *row_offsets,
+				DsBagPooling pooling, const uint32_t *row_texts, const uint32_t *row_offsets,
 				size_t row_count, ds_real *scaled, ds_real *d_rows)
 {
 	const DsNnKernels *kernels = ds_nn_kernels();

@@ -15,15 +15,15 @@
 
 #include "nn/real.h"
 
-typedef enum DsPooling
+typedef enum DsBagPooling
 {
 	DS_POOLING_MEAN, /* sum / n */
 	DS_POOLING_SUM,
 	DS_POOLING_SQRTN /* sum / sqrt(n) */
-} DsPooling;
+} DsBagPooling;
 
 /* what a bag of n features is multiplied by; 0 for n = 0 */
-extern ds_real ds_pooling_scale(DsPooling pooling, size_t n);
+extern ds_real ds_pooling_scale(DsBagPooling pooling, size_t n);
 
 /*
  * Embedding bag.
@@ -34,7 +34,7 @@ extern ds_real ds_pooling_scale(DsPooling pooling, size_t n);
  * offsets [texts + 1], out [texts, dims].  An empty text gives zeros.
  */
 extern void ds_bag_forward(const ds_real *table, size_t dims, const uint32_t *ids,
-						   const size_t *offsets, size_t texts, DsPooling pooling, ds_real *out);
+						   const size_t *offsets, size_t texts, DsBagPooling pooling, ds_real *out);
 
 /*
  * The gradient of the table touches the rows that occur only, so it is
@@ -47,7 +47,7 @@ extern void ds_bag_forward(const ds_real *table, size_t dims, const uint32_t *id
  * scaled [texts, dims] is scratch and receives scale(n_t) * d_out[t, :].
  */
 extern void ds_bag_backward(const ds_real *d_out, size_t dims, const size_t *offsets, size_t texts,
-							DsPooling pooling, const uint32_t *row_texts,
+							DsBagPooling pooling, const uint32_t *row_texts,
 							const uint32_t *row_offsets, size_t row_count, ds_real *scaled,
 							ds_real *d_rows);
 

@@ -366,7 +366,7 @@ list_tensors(Training *t, DsTensorData *tensors, int64 *parameters, int64 *bytes
 		DsTensorData *tensor = &tensors[count++];
 
 		tensor->name = psprintf("%s.tokenizer", ds_config_tower_name(&t->config, i));
-		tensor->dtype = "u8";
+		tensor->dtype = DS_DTYPE_U8;
 		tensor->shape_count = 1;
 		tensor->shape[0] = (int64) t->tokenizer_size[i];
 		tensor->data = t->tokenizer_blob[i];
@@ -378,7 +378,7 @@ list_tensors(Training *t, DsTensorData *tensors, int64 *parameters, int64 *bytes
 		DsTensorData *tensor = &tensors[count++];
 
 		tensor->name = parameter->name;
-		tensor->dtype = "f32";
+		tensor->dtype = DS_DTYPE_F32;
 		tensor->shape_count = (int) parameter->shape_count;
 		for (uint32 d = 0; d < parameter->shape_count; d++)
 			tensor->shape[d] = (int64) parameter->shape[d];
