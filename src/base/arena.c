@@ -115,6 +115,24 @@ ds_arena_zero(DsArena *arena, size_t count, size_t size)
 	return result;
 }
 
+void
+ds_arena_release(DsArena *arena, void *pointer)
+{
+	for (DsArenaChunk **place = &arena->chunks; *place != NULL; place = &(*place)->next)
+	{
+		DsArenaChunk *chunk = *place;
+
+		/* a chunk of this size was made for one request, and has room for no other */
+		if (chunk->data == pointer && chunk->size > LARGEST_CHUNK)
+		{
+			*place = chunk->next;
+			arena->allocated -= chunk->size;
+			arena->allocator.release(arena->allocator.context, chunk);
+			return;
+		}
+	}
+}
+
 DsArenaMark
 ds_arena_mark(const DsArena *arena)
 {

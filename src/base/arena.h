@@ -44,6 +44,13 @@ extern void *ds_arena_alloc(DsArena *arena, size_t count, size_t size);
 extern void *ds_arena_zero(DsArena *arena, size_t count, size_t size);
 
 /*
+ * Give back memory that is no longer used, if it is large (more than 1 MB, and so
+ * a chunk of its own); otherwise nothing happens.  For arrays that have grown.
+ * Not for memory from before a mark that will be rewound to.
+ */
+extern void ds_arena_release(DsArena *arena, void *pointer);
+
+/*
  * A point to come back to: everything allocated since is released.  Used
  * around the scratch memory of one training step or one query.
  */

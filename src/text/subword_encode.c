@@ -42,6 +42,7 @@ subword_grow(DsArena *arena, void **array, size_t *capacity, size_t n, size_t si
 		return false;
 	if (keep > 0)
 		memcpy(result, *array, keep * size);
+	ds_arena_release(arena, *array);
 	*array = result;
 	*capacity = larger;
 	return true;

@@ -50,6 +50,15 @@ by_bytes(const void *a, const void *b)
 	return x->value < y->value ? -1 : x->value > y->value;
 }
 
+static void
+release(Builder *b)
+{
+	ds_arena_release(b->arena, b->units);
+	ds_arena_release(b->arena, b->next_free);
+	ds_arena_release(b->arena, b->prev_free);
+	ds_arena_release(b->arena, b->base_used);
+}
+
 static bool
 grow(Builder *b)
 {
@@ -60,10 +69,10 @@ grow(Builder *b)
 	if (b->count + BLOCK > b->capacity)
 	{
 		uint32_t capacity = b->capacity == 0 ? 4 * BLOCK : 2 * b->capacity;
-		uint64_t *units = ds_arena_zero(b->arena, capacity, sizeof(*units));
-		uint32_t *next = ds_arena_zero(b->arena, capacity, sizeof(*next));
-		uint32_t *prev = ds_arena_zero(b->arena, capacity, sizeof(*prev));
-		uint8_t *used = ds_arena_zero(b->arena, capacity, 1);
+		uint64_t *units = ds_arena_alloc(b->arena, capacity, sizeof(*units));
+		uint32_t *next = ds_arena_alloc(b->arena, capacity, sizeof(*next));
+		uint32_t *prev = ds_arena_alloc(b->arena, capacity, sizeof(*prev));
+		uint8_t *used = ds_arena_alloc(b->arena, capacity, 1);
 
 		if (units == NULL || next == NULL || prev == NULL || used == NULL)
 			return false;
@@ -73,6 +82,7 @@ grow(Builder *b)
 			memcpy(next, b->next_free, b->count * sizeof(*next));
 			memcpy(prev, b->prev_free, b->count * sizeof(*prev));
 			memcpy(used, b->base_used, b->count);
+			release(b);
 		}
 		b->units = units;
 		b->next_free = next;
@@ -80,6 +90,11 @@ grow(Builder *b)
 		b->base_used = used;
 		b->capacity = capacity;
 	}
+	/* a block at a time: memory that is never touched need not be there */
+	memset(b->units + first, 0, BLOCK * sizeof(*b->units));
+	memset(b->next_free + first, 0, BLOCK * sizeof(*b->next_free));
+	memset(b->prev_free + first, 0, BLOCK * sizeof(*b->prev_free));
+	memset(b->base_used + first, 0, BLOCK);
 	b->count += BLOCK;
 	/* unit 0 is the root, and the anchor of the ring; the new block goes to its front */
 	for (uint32_t i = b->count - 1; i >= first && i > 0; i--)
@@ -226,6 +241,7 @@ ds_trie_build(DsTrieKey *keys, size_t count, DsArena *arena, const DsCancel *can
 			if (larger == NULL)
 				return ds_fail(status, DS_OUT_OF_MEMORY, "out of memory");
 			memcpy(larger, stack, n * sizeof(*stack));
+			ds_arena_release(arena, stack);
 			stack = larger;
 			capacity *= 2;
 		}
@@ -244,6 +260,8 @@ ds_trie_build(DsTrieKey *keys, size_t count, DsArena *arena, const DsCancel *can
 		return ds_fail(status, DS_OUT_OF_MEMORY, "out of memory");
 	for (uint32_t i = 0; i < b.count; i++)
 		ds_write_u64(out + (size_t) i * DS_TRIE_UNIT, b.units[i]);
+	release(&b);
+	ds_arena_release(arena, stack);
 	*units = out;
 	*unit_count = b.count;
 	return DS_OK;

@@ -62,6 +62,24 @@ test_arena(void)
 	ds_arena_rewind(&arena, mark);
 	CHECK(kept[0] == 1 && kept[99] == 1 && arena.allocated == 8192,
 		  "rewind keeps what came before");
+	{
+		char *first = ds_arena_alloc(&arena, 1, 3000000);
+		char *second = ds_arena_alloc(&arena, 1, 5000000);
+		char *small = ds_arena_alloc(&arena, 1, 100);
+		size_t before = arena.allocated;
+
+		memset(first, 3, 3000000);
+		memset(second, 4, 5000000);
+		small[99] = 5;
+		ds_arena_release(&arena, first);
+		CHECK(arena.allocated <= before - 3000000, "a large piece is given back");
+		before = arena.allocated;
+		ds_arena_release(&arena, small);
+		ds_arena_release(&arena, second + 64);
+		ds_arena_release(&arena, NULL);
+		CHECK(arena.allocated == before && second[4999999] == 4 && small[99] == 5 && kept[99] == 1,
+			  "others stay");
+	}
 	ds_arena_free(&arena);
 	CHECK(arena.allocated == 0 && arena.chunks == NULL, "free returns everything");
 }
