@@ -243,7 +243,7 @@ set(Settings *s, const char *name, const char *value)
 	if (strcmp(name, "dims") == 0)
 		s->encoder.tower[0].embedding_dims = s->encoder.tower[1].embedding_dims = n;
 	else if (strcmp(name, "pooling") == 0)
-		s->encoder.tower[0].pooling = s->encoder.tower[1].pooling = (DsPooling) n;
+		s->encoder.tower[0].pooling = s->encoder.tower[1].pooling = (DsBagPooling) n;
 	else if (strcmp(name, "dense") == 0)
 	{
 		/* widths with commas between; 0: none */

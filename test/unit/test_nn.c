@@ -438,7 +438,7 @@ test_encoder(void)
 	REFUSED(c.tower[0].dense_count = 9, "too many layers");
 	REFUSED(c.tower[0].dense[0] = 0, "a layer without width");
 	REFUSED(c.tower[0].dense[1] = 36, "towers of different width");
-	REFUSED(c.tower[0].pooling = (DsPooling) 7, "an unknown pooling");
+	REFUSED(c.tower[0].pooling = (DsBagPooling) 7, "an unknown pooling");
 	REFUSED(c.score = (DsScore) 7, "an unknown score");
 	CHECK(ds_dual_encoder_check(&ds_dual_encoder_defaults, &status) == DS_INVALID &&
 			  strstr(status.message, "vocabulary") != NULL,

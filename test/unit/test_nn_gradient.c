@@ -172,7 +172,7 @@ typedef struct Bag
 	double table[VOCABULARY * DIMS];
 	double out[TEXTS * DIMS];
 	double c[TEXTS * DIMS];
-	DsPooling pooling;
+	DsBagPooling pooling;
 } Bag;
 
 /* text 1 is empty, text 2 has a feature twice, features 0, 2, 6, 8, 10 do not occur */
@@ -206,7 +206,7 @@ test_bag(void)
 	{
 		double e;
 
-		b.pooling = (DsPooling) p;
+		b.pooling = (DsBagPooling) p;
 		ds_bag_backward(b.c, DIMS, bag_offsets, TEXTS, b.pooling, bag_row_texts, bag_row_offsets, 6,
 						scaled, d_rows);
 		for (size_t r = 0; r < 6; r++)
