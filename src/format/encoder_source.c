@@ -79,8 +79,17 @@ find_family(SourceReader *reader)
 	}
 	if (ds_json_kind(type) != DS_JSON_STRING)
 	{
-		DsJson open_clip;
+		DsJson bert, open_clip;
 		bool alone;
+
+		TRY(ds_source_json(source, "bert_config.json", &bert));
+		if (ds_json_kind(bert) == DS_JSON_OBJECT)
+		{
+			source->family = ds_family_tf_bert();
+			source->config = bert;
+			source->config_name = "bert_config.json";
+			return DS_OK;
+		}
 
 		TRY(ds_source_json(source, "open_clip_config.json", &open_clip));
 		if (ds_json_kind(open_clip) == DS_JSON_OBJECT)
@@ -149,13 +158,35 @@ find_unknown(Source *source, uint32_t *id)
 	return code;
 }
 
+/* Google's checkpoints do not say whether texts become lower-case, but their vocabularies do. */
+static DsCode
+has_capitals(Source *source, bool *capitals)
+{
+	DsArenaMark mark = ds_arena_mark(source->scratch);
+	char *text;
+	size_t length;
+	DsCode code = ds_folder_load(source->folder, source->out->tokenizer_file, DS_SUBWORD_FILE_MAX,
+								 source->scratch, &text, &length, source->status);
+
+	*capitals = false;
+	for (size_t i = 0; code == DS_OK && i < length && !*capitals; i++)
+		*capitals = (i == 0 || text[i - 1] == '\n') && text[i] >= 'A' && text[i] <= 'Z';
+	ds_arena_rewind(source->scratch, mark);
+	return code;
+}
+
 static DsCode
 read_vocab_options(Source *source, DsJson config)
 {
 	DsVocabOptions *options = &source->out->vocab_options;
 	bool flag;
+	bool capitals = false;
 
-	options->lowercase = ds_json_bool(ds_json_member(config, "do_lower_case"), &flag) ? flag : true;
+	if (source->family == ds_family_tf_bert())
+		TRY(has_capitals(source, &capitals));
+
+	options->lowercase =
+		ds_json_bool(ds_json_member(config, "do_lower_case"), &flag) ? flag : !capitals;
 	options->strip_accents =
 		ds_json_bool(ds_json_member(config, "strip_accents"), &flag) ? (int) flag : -1;
 	options->chinese =

@@ -262,6 +262,32 @@ static const Name mpnet_names[] = {{"token.weight", "embeddings.word_embeddings.
 								   {LAYER "mlp.norm", "encoder.layer.#.output.LayerNorm"},
 								   {NULL, NULL}};
 
+/* TensorFlow's: kernels are stored the other way round */
+#define TF_LAYER "bert/encoder/layer_#/"
+static const Name tf_bert_names[] = {
+	{"token.weight", "bert/embeddings/word_embeddings"},
+	{"position.weight", "bert/embeddings/position_embeddings"},
+	{"type.weight", "bert/embeddings/token_type_embeddings"},
+	{"embedding.norm.weight", "bert/embeddings/LayerNorm/gamma"},
+	{"embedding.norm.bias", "bert/embeddings/LayerNorm/beta"},
+	{LAYER "attention.query.weight_t", TF_LAYER "attention/self/query/kernel"},
+	{LAYER "attention.query.bias", TF_LAYER "attention/self/query/bias"},
+	{LAYER "attention.key.weight_t", TF_LAYER "attention/self/key/kernel"},
+	{LAYER "attention.key.bias", TF_LAYER "attention/self/key/bias"},
+	{LAYER "attention.value.weight_t", TF_LAYER "attention/self/value/kernel"},
+	{LAYER "attention.value.bias", TF_LAYER "attention/self/value/bias"},
+	{LAYER "attention.out.weight_t", TF_LAYER "attention/output/dense/kernel"},
+	{LAYER "attention.out.bias", TF_LAYER "attention/output/dense/bias"},
+	{LAYER "attention.norm.weight", TF_LAYER "attention/output/LayerNorm/gamma"},
+	{LAYER "attention.norm.bias", TF_LAYER "attention/output/LayerNorm/beta"},
+	{LAYER "mlp.up.weight_t", TF_LAYER "intermediate/dense/kernel"},
+	{LAYER "mlp.up.bias", TF_LAYER "intermediate/dense/bias"},
+	{LAYER "mlp.down.weight_t", TF_LAYER "output/dense/kernel"},
+	{LAYER "mlp.down.bias", TF_LAYER "output/dense/bias"},
+	{LAYER "mlp.norm.weight", TF_LAYER "output/LayerNorm/gamma"},
+	{LAYER "mlp.norm.bias", TF_LAYER "output/LayerNorm/beta"},
+	{NULL, NULL}};
+
 /* the heads: a dense layer over the first token, an activation, and a dense layer that gives scores */
 static const Name bert_head[] = {
 	{"module.0", "bert.pooler.dense"}, {"module.1", "classifier"}, {NULL, NULL}};
@@ -590,6 +616,7 @@ static const Family families[] = {
 };
 static const Family open_clip = {"open_clip", open_clip_prefix, open_clip_names,
 								 NULL,		  read_open_clip,	NULL};
+static const Family tf_bert = {"bert", no_prefix, tf_bert_names, NULL, read_bert, NULL};
 static const Family static_embedding = {"static", no_prefix, static_names, NULL, read_static, NULL};
 
 const Family *
@@ -609,6 +636,12 @@ ds_family_open_clip(void)
 }
 
 const Family *
+ds_family_tf_bert(void)
+{
+	return &tf_bert;
+}
+
+const Family *
 ds_family_static(void)
 {
 	return &static_embedding;
@@ -618,5 +651,5 @@ const char *
 ds_family_names(void)
 {
 	return "bert, roberta, xlm-roberta, camembert, distilbert, mpnet, modernbert, nomic_bert, "
-		   "clip, OpenCLIP, model2vec";
+		   "clip, OpenCLIP, model2vec, BERT of TensorFlow";
 }

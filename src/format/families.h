@@ -72,6 +72,7 @@ typedef struct SourceReader
 extern const Family *ds_family_find(DsJson model_type);
 extern const Family *ds_family_open_clip(void);
 extern const Family *ds_family_static(void);
+extern const Family *ds_family_tf_bert(void);
 /* the types that are known, for messages */
 extern const char *ds_family_names(void);
 

@@ -7,6 +7,7 @@
 
 #include "format/families.h"
 #include "format/safetensors.h"
+#include "format/tf_bundle.h"
 
 #define SMALL_FILE_MAX ((size_t) 4 << 20) /* config.json and its like */
 
@@ -138,6 +139,27 @@ refuse_other_weights(Source *source, const char *folder)
 	return ds_fail(source->status, DS_BAD_DATA, "there is no %smodel.safetensors", folder);
 }
 
+/* The first .index of the folder's top level, or NULL */
+static const char *
+find_checkpoint(Source *source)
+{
+	const DsFolder *folder = source->folder;
+	const char *best = NULL;
+	const char *name;
+
+	if (folder->name == NULL)
+		return NULL;
+	for (size_t i = 0; (name = folder->name(folder->context, i)) != NULL; i++)
+	{
+		size_t length = strlen(name);
+
+		if (length > strlen(".index") && strcmp(name + length - strlen(".index"), ".index") == 0 &&
+			ds_folder_plain_name(name, length) && (best == NULL || strcmp(name, best) < 0))
+			best = name;
+	}
+	return best;
+}
+
 DsCode
 ds_source_open_weights(Source *source, const char *folder, DsTensorFiles **files)
 {
@@ -165,6 +187,13 @@ ds_source_open_weights(Source *source, const char *folder, DsTensorFiles **files
 						   "%s: weights in parts are read from the top of the folder only", path);
 		return ds_safetensors_open_sharded(source->folder, path, source->arena, source->scratch,
 										   *files, source->status);
+	}
+	{
+		const char *index;
+
+		if (folder[0] == '\0' && (index = find_checkpoint(source)) != NULL)
+			return ds_tf_bundle_open(source->folder, index, source->arena, source->scratch, *files,
+									 source->status);
 	}
 	return refuse_other_weights(source, folder);
 }

@@ -6,158 +6,11 @@
  * A folder is made in memory: files given as text, and weights of zeros whose
  * names and shapes are listed here as the families' libraries write them.
  */
-#include <inttypes.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
+#include "family_folder.h"
 #include "format/encoder_source.h"
-#include "text/blob.h"
 #include "unit.h"
-
-/* ---- a folder in memory ---- */
-
-#define FILES_MAX 16
-
-typedef struct File
-{
-	char name[64];
-	char *bytes;
-	size_t size;
-} File;
-
-static File files[FILES_MAX];
-static size_t file_count = 0;
-
-static void
-put(const char *name, const void *bytes, size_t size)
-{
-	File *file = &files[file_count++];
-
-	snprintf(file->name, sizeof(file->name), "%s", name);
-	file->bytes = malloc(size + 1);
-	memcpy(file->bytes, bytes, size);
-	file->size = size;
-}
-
-static void
-put_text(const char *name, const char *text)
-{
-	put(name, text, strlen(text));
-}
-
-static void
-clear(void)
-{
-	while (file_count > 0)
-		free(files[--file_count].bytes);
-}
-
-static File *
-find(const char *name)
-{
-	for (size_t i = 0; i < file_count; i++)
-		if (strcmp(files[i].name, name) == 0)
-			return &files[i];
-	return NULL;
-}
-
-static DsCode
-look(void *context, const char *name, bool *exists, uint64_t *size, DsStatus *status)
-{
-	const File *file = find(name);
-
-	(void) context;
-	(void) status;
-	*exists = file != NULL;
-	*size = file != NULL ? file->size : 0;
-	return DS_OK;
-}
-
-static DsCode
-read_part(void *context, const char *name, uint64_t offset, void *buffer, size_t length,
-		  DsStatus *status)
-{
-	(void) context;
-	(void) status;
-	memcpy(buffer, find(name)->bytes + offset, length);
-	return DS_OK;
-}
-
-static const DsFolder folder = {look, read_part, NULL, NULL};
-
-/* ---- weights: "name rows columns" (columns 0: one dimension), '#' for layers 0 and 1 ---- */
-
-static char header[65536];
-static size_t header_length;
-static uint64_t data_size;
-
-static void
-begin_weights(void)
-{
-	header_length = (size_t) snprintf(header, sizeof(header), "{\"__metadata__\":{}");
-	data_size = 0;
-}
-
-static void
-one_weight(const char *name, unsigned rows, unsigned columns)
-{
-	uint64_t bytes = (uint64_t) rows * (columns > 0 ? columns : 1) * 4;
-	char shape[64];
-
-	if (columns > 0)
-		snprintf(shape, sizeof(shape), "%u,%u", rows, columns);
-	else
-		snprintf(shape, sizeof(shape), "%u", rows);
-	header_length += (size_t) snprintf(
-		header + header_length, sizeof(header) - header_length,
-		",\"%s\":{\"dtype\":\"F32\",\"shape\":[%s],\"data_offsets\":[%" PRIu64 ",%" PRIu64 "]}",
-		name, shape, data_size, data_size + bytes);
-	data_size += bytes;
-}
-
-static void
-weight(const char *pattern, unsigned rows, unsigned columns)
-{
-	const char *hash = strchr(pattern, '#');
-	char name[256];
-
-	for (unsigned layer = 0; layer < (hash != NULL ? 2 : 1); layer++)
-	{
-		if (hash != NULL)
-			snprintf(name, sizeof(name), "%.*s%u%s", (int) (hash - pattern), pattern, layer,
-					 hash + 1);
-		one_weight(hash != NULL ? name : pattern, rows, columns);
-	}
-}
-
-/* a linear layer or a norm: weight and bias */
-static void
-pair(const char *stem, unsigned rows, unsigned columns)
-{
-	char name[256];
-
-	snprintf(name, sizeof(name), "%s.weight", stem);
-	weight(name, rows, columns);
-	snprintf(name, sizeof(name), "%s.bias", stem);
-	weight(name, rows, 0);
-}
-
-static void
-end_weights(const char *file)
-{
-	size_t size;
-	char *bytes;
-
-	header[header_length++] = '}';
-	size = 8 + header_length + data_size;
-	bytes = calloc(size, 1);
-	ds_write_u64((unsigned char *) bytes, header_length);
-	memcpy(bytes + 8, header, header_length);
-	put(file, bytes, size);
-	free(bytes);
-}
 
 /* ---- checks ---- */
 
@@ -529,6 +382,65 @@ test_static(void)
 }
 
 static void
+test_tensorflow(void)
+{
+	size_t changes = 0;
+	size_t noticed = 0;
+
+	CHECK(ds_crc32c(0, "123456789", 9) == 0xe3069283, "CRC-32C");
+	put_text("bert_config.json", "{" BERT_CONFIG "}");
+	put_text("vocab.txt", "[PAD]\n[UNK]\na\nB\n");
+	tf_weights();
+	end_checkpoint();
+	opens("BERT of TensorFlow");
+	CHECK(source.vocab && !source.vocab_options.lowercase && source.spec.norm_epsilon == 1e-12F,
+		  "a vocabulary with capitals");
+	CHECK(strcmp(file_of("layer.1.mlp.up.weight_t"),
+				 "bert/encoder/layer_1/intermediate/dense/kernel") == 0,
+		  "kernels are the other way round");
+	CHECK(source.tensors[0].info->has_checksum && source.tensors[0].info->checksum == 12345,
+		  "checksums of tensors");
+
+	/* every byte of an index matters: its checksums say so */
+	put_text("bert_config.json", "{" BERT_CONFIG "}");
+	put_text("vocab.txt", "a\n");
+	tf_weights();
+	end_checkpoint();
+	for (size_t i = 0; i < find("bert_model.ckpt.index")->size; i++)
+	{
+		char *byte = find("bert_model.ckpt.index")->bytes + i;
+
+		*byte ^= 0x11;
+		changes++;
+		noticed += open_folder() != DS_OK;
+		*byte ^= 0x11;
+	}
+	/* but for the unused bytes of the footer, and where the index of other things is */
+	CHECK(noticed + 40 >= changes, "changed bytes: %zu of %zu noticed", noticed, changes);
+	noticed = 0;
+	for (size_t length = find("bert_model.ckpt.index")->size; length-- > 0;)
+	{
+		find("bert_model.ckpt.index")->size = length;
+		noticed += open_folder() == DS_OK;
+	}
+	CHECK(noticed == 0, "cut at any length");
+	clear();
+
+	put_text("bert_config.json", "{" BERT_CONFIG "}");
+	put_text("vocab.txt", "a\n");
+	tf_weights();
+	end_checkpoint();
+	find("bert_model.ckpt.data-00000-of-00001")->size -= 1;
+	refused(DS_BAD_DATA, "ends behind the end of its shard");
+	put_text("bert_config.json", "{" BERT_CONFIG "}");
+	put_text("vocab.txt", "a\n");
+	tf_weights();
+	end_checkpoint();
+	strcpy(find("bert_model.ckpt.data-00000-of-00001")->name, "other");
+	refused(DS_BAD_DATA, "bert_model.ckpt.data-00000-of-00001 is missing");
+}
+
+static void
 test_refused(void)
 {
 	refused(DS_BAD_DATA, "there is no config.json");
@@ -596,6 +508,7 @@ main(void)
 	test_nomic();
 	test_clip();
 	test_static();
+	test_tensorflow();
 	test_refused();
 	ds_arena_free(&arena);
 	ds_arena_free(&scratch);
