@@ -1,0 +1,278 @@
+/*
+ * encoder_attention.c
+ *		Softmax attention of one text.
+ *
+ * For each head the keys are transposed to panels and the values copied to
+ * panels, so that scores and weighted sums are products like all others
+ * (encoder_kernels.h); then for 32 queries at a time: scores, softmax over the
+ * keys that each query sees, weighted sum.  No score of another text is ever
+ * computed, and of a window or behind a causal mask none but those in the
+ * border's panels.
+ */
+#include "nn/encoder_private.h"
+
+#include <math.h>
+#include <string.h>
+
+/*
+ * The bucket of a distance (key - query), T5's scheme: one half of the buckets
+ * for keys behind the query; half of these for single distances, the others
+ * for ranges that grow like a logarithm up to most.
+ */
+static uint32_t
+relative_bucket(int64_t distance, uint32_t buckets, uint32_t most)
+{
+	uint32_t half = buckets / 2;
+	uint32_t exact = half / 2;
+	uint32_t behind = distance > 0 ? half : 0;
+	uint32_t n = (uint32_t) (distance < 0 ? -distance : distance);
+	uint32_t bucket;
+
+	if (n < exact)
+		return behind + n;
+	/* in single precision, as those who trained such models computed it */
+	bucket = exact + (uint32_t) (logf((float) n / (float) exact) /
+								 (float) log((double) most / exact) * (float) (half - exact));
+	return behind + (bucket < half ? bucket : half - 1);
+}
+
+/* cosines and sines of n positions */
+static void
+fill_angles(const DsEncoderSpec *spec, double base, size_t n, float *cosines, float *sines)
+{
+	size_t half = spec->rotary_dims / 2;
+
+	for (size_t c = 0; c < half; c++)
+	{
+		/* single precision again: at position 8,000 the rounding of the angle is visible */
+		float frequency = (float) (1.0 / pow(base, (double) (2 * c) / spec->rotary_dims));
+
+		for (size_t t = 0; t < n; t++)
+		{
+			float angle = (float) t * frequency;
+
+			cosines[t * half + c] = cosf(angle);
+			sines[t * half + c] = sinf(angle);
+		}
+	}
+}
+
+static void
+prepare_angles(DsPass *pass, size_t n)
+{
+	const DsEncoderSpec *spec = &pass->encoder->spec;
+	double base = (double) spec->rotary_base;
+	size_t count = pass->longest > n ? pass->longest : n;
+
+	if (spec->rotary_scaling > 0)
+	{
+		double s = (double) spec->rotary_scaling;
+
+		count = n;
+		if (n > spec->rotary_trained)
+			base *= pow(s * (double) n / spec->rotary_trained - (s - 1),
+						spec->rotary_dims / (spec->rotary_dims - 2.0));
+	}
+	fill_angles(spec, base, count, pass->cosines[0], pass->sines[0]);
+	if (spec->window > 0 && spec->window_base > 0)
+		fill_angles(spec, (double) spec->window_base, count, pass->cosines[1], pass->sines[1]);
+	pass->rotated = n;
+}
+
+DsCode
+ds_attention_prepare(DsPass *pass, DsArena *arena, DsStatus *status)
+{
+	const DsEncoderSpec *spec = &pass->encoder->spec;
+	size_t n = pass->longest;
+	size_t panels = (n + DS_PANEL - 1) / DS_PANEL;
+	size_t value_panels = (spec->head_dims + DS_PANEL - 1) / DS_PANEL;
+	size_t half = spec->rotary_dims / 2;
+
+	pass->ldc = ds_stride(n);
+	pass->keys = ds_arena_alloc(arena, panels * DS_PANEL * spec->head_dims, sizeof(float));
+	pass->values =
+		ds_arena_alloc(arena, value_panels * DS_PANEL * panels * DS_PANEL, sizeof(float));
+	pass->scores = ds_arena_alloc(arena, DS_SCORE_ROWS * pass->ldc, sizeof(float));
+	pass->sums = ds_arena_alloc(arena, DS_SCORE_ROWS, sizeof(float));
+	if (pass->keys == NULL || pass->values == NULL || pass->scores == NULL || pass->sums == NULL)
+		return ds_fail(status, DS_OUT_OF_MEMORY, "out of memory for the attention of %zu tokens",
+					   n);
+	if (spec->relative_buckets > 0)
+	{
+		size_t distances = 2 * n - 1;
+
+		pass->bias = ds_arena_alloc(arena, spec->heads * distances, sizeof(float));
+		if (pass->bias == NULL)
+			return ds_fail(status, DS_OUT_OF_MEMORY,
+						   "out of memory for the attention of %zu tokens", n);
+		for (size_t i = 0; i < distances; i++)
+		{
+			const float *row =
+				pass->encoder->relative + (size_t) relative_bucket((int64_t) i - (int64_t) (n - 1),
+																   spec->relative_buckets,
+																   spec->relative_distance) *
+											  spec->heads;
+
+			for (size_t h = 0; h < spec->heads; h++)
+				pass->bias[h * distances + i] = row[h];
+		}
+	}
+	for (int local = 0; half > 0 && local < (spec->window > 0 && spec->window_base > 0 ? 2 : 1);
+		 local++)
+	{
+		pass->cosines[local] = ds_arena_alloc(arena, n * half, sizeof(float));
+		pass->sines[local] = ds_arena_alloc(arena, n * half, sizeof(float));
+		if (pass->cosines[local] == NULL || pass->sines[local] == NULL)
+			return ds_fail(status, DS_OUT_OF_MEMORY,
+						   "out of memory for the attention of %zu tokens", n);
+	}
+	pass->rotated = 0;
+	if (half > 0 && !(spec->rotary_scaling > 0))
+		prepare_angles(pass, n);
+	return DS_OK;
+}
+
+/* Turn queries and keys of all heads by their positions */
+static void
+rotate_all(DsPass *pass, bool local, float *qkv, size_t n)
+{
+	const DsEncoderSpec *spec = &pass->encoder->spec;
+	size_t half = spec->rotary_dims / 2;
+	int table = local && pass->cosines[1] != NULL;
+
+	if (spec->rotary_scaling > 0 && pass->rotated != n)
+		prepare_angles(pass, n);
+	for (size_t t = 0; t < n; t++)
+	{
+		const float *cosines = pass->cosines[table] + t * half;
+		const float *sines = pass->sines[table] + t * half;
+
+		/* queries, and behind them keys: heads are head_dims apart through both */
+		for (size_t h = 0; h < 2 * (size_t) spec->heads; h++)
+		{
+			float *x = qkv + t * pass->ldq + h * spec->head_dims;
+
+			if (!spec->rotary_interleaved)
+				pass->encoder->kernels->rotate(x, cosines, sines, half);
+			else
+				for (size_t c = 0; c < half; c++)
+				{
+					float a = x[2 * c];
+					float b = x[2 * c + 1];
+
+					x[2 * c] = a * cosines[c] - b * sines[c];
+					x[2 * c + 1] = b * cosines[c] + a * sines[c];
+				}
+		}
+	}
+}
+
+/* Keys and values of one head as panels; the missing rows of the last one are zero */
+static void
+pack_head(DsPass *pass, const float *keys, const float *values, size_t n)
+{
+	const DsEncoderKernels *kernels = pass->encoder->kernels;
+	size_t dims = pass->encoder->spec.head_dims;
+	size_t rounded = (n + DS_PANEL - 1) / DS_PANEL * DS_PANEL;
+
+	for (size_t t = 0; t < n; t += DS_PANEL)
+		kernels->transpose(keys + t * pass->ldq, n - t < DS_PANEL ? n - t : DS_PANEL, pass->ldq,
+						   dims, pass->keys + t * dims);
+	for (size_t c = 0; c < dims; c += DS_PANEL)
+	{
+		float *panel = pass->values + c * rounded;
+		size_t columns = dims - c < DS_PANEL ? dims - c : DS_PANEL;
+
+		for (size_t t = 0; t < n; t++)
+		{
+			float *row = panel + t * DS_PANEL;
+
+			if (columns == DS_PANEL)
+				memcpy(row, values + t * pass->ldq + c, DS_PANEL * sizeof(float));
+			else
+			{
+				memset(row, 0, DS_PANEL * sizeof(float));
+				memcpy(row, values + t * pass->ldq + c, columns * sizeof(float));
+			}
+		}
+		memset(panel + n * DS_PANEL, 0, (rounded - n) * DS_PANEL * sizeof(float));
+	}
+}
+
+/* Queries first .. first + count - 1 (at most DS_SCORE_ROWS) of one head */
+static void
+attend(DsPass *pass, bool local, size_t head, float *queries, size_t n, size_t first, size_t count)
+{
+	const DsEncoderSpec *spec = &pass->encoder->spec;
+	const DsEncoderKernels *kernels = pass->encoder->kernels;
+	size_t dims = spec->head_dims;
+	size_t reach = local ? spec->window / 2 : n;
+	size_t rounded = (n + DS_PANEL - 1) / DS_PANEL * DS_PANEL;
+	size_t low = first > reach ? (first - reach) / DS_PANEL * DS_PANEL : 0;
+	size_t end = spec->causal ? first + count : first + count + reach;
+	float scale = 1.0f / sqrtf((float) dims);
+	DsProduct product = {.rows = count, .ins = dims, .a = queries + first * pass->ldq};
+
+	if (end > n)
+		end = n;
+	product.lda = pass->ldq;
+	product.b = pass->keys + low * dims;
+	product.outs = end - low;
+	product.c = pass->scores;
+	product.ldc = pass->ldc;
+	kernels->product_f32(&product);
+	for (size_t r = 0; r < count; r++)
+	{
+		size_t query = first + r;
+		size_t from = query > reach ? query - reach : 0;
+		size_t to = spec->causal ? query + 1 : query + reach + 1;
+		float *row = pass->scores + r * pass->ldc;
+		const float *bias = NULL;
+
+		if (to > n)
+			to = n;
+		if (pass->bias != NULL)
+			bias = pass->bias + head * (2 * pass->longest - 1) + (pass->longest - 1) + from - query;
+		pass->sums[r] = 1.0f / kernels->softmax(row + from - low, to - from, scale, bias);
+		memset(row, 0, (from - low) * sizeof(float));
+		memset(row + to - low, 0, (end - to) * sizeof(float));
+	}
+	product = (DsProduct){.rows = count,
+						  .ins = end - low,
+						  .outs = dims,
+						  .a = pass->scores,
+						  .lda = pass->ldc,
+						  .b = pass->values + low * DS_PANEL,
+						  .stride = rounded * DS_PANEL,
+						  .c = queries + first * pass->ldq,
+						  .ldc = pass->ldq,
+						  .row_scales = pass->sums};
+	kernels->product_f32(&product);
+}
+
+DsCode
+ds_attention_run(DsPass *pass, uint32_t layer, float *qkv, size_t n, size_t first, size_t count)
+{
+	const DsEncoderSpec *spec = &pass->encoder->spec;
+	size_t width = (size_t) spec->heads * spec->head_dims;
+	bool local = spec->window > 0 && layer % spec->global_every != 0;
+
+	if (spec->rotary_dims > 0)
+		rotate_all(pass, local, qkv, n);
+	for (size_t head = 0; head < spec->heads; head++)
+	{
+		float *queries = qkv + head * spec->head_dims;
+
+		pack_head(pass, queries + width, queries + 2 * width, n);
+		for (size_t done = 0; done < count; done += DS_SCORE_ROWS)
+		{
+			size_t rows = count - done < DS_SCORE_ROWS ? count - done : DS_SCORE_ROWS;
+
+			/* 32 x 64k x 64 products: some milliseconds */
+			if (ds_cancelled(pass->cancel))
+				return DS_CANCELLED;
+			attend(pass, local, head, queries, n, first + done, rows);
+		}
+	}
+	return DS_OK;
+}

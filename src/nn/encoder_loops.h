@@ -1,0 +1,292 @@
+/*
+ * encoder_loops.h
+ *		The source of the encoders' kernels (see encoder_kernels.h); included by
+ *		each file that compiles it for a kind of processor.
+ *
+ * VECTOR_BYTES is the width of a register, TILE_ROWS and TILE_PANELS the tile of
+ * a product, HAVE_VNNI and HAVE_BF16 say which instructions there are,
+ * KERNELS_NAME and KERNELS_TITLE name the table.
+ */
+#include "nn/encoder_kernels.h"
+#include "nn/encoder_spec.h"
+#include "nn/encoder_vector.h"
+
+#include "nn/encoder_product.h"
+
+static void
+to_bf16(const float *x, size_t n, uint16_t *out)
+{
+	for (size_t i = 0; i < n; i++)
+	{
+		uint32_t bits;
+
+		memcpy(&bits, x + i, sizeof(bits));
+		/* half way goes to the even one; what is not a number would become infinite: set a bit */
+		out[i] = (bits & 0x7fffffff) > 0x7f800000
+					 ? (uint16_t) ((bits >> 16) | 0x40)
+					 : (uint16_t) ((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
+	}
+}
+
+static void
+quantize(const float *x, size_t n, uint32_t top, uint8_t *out, float *scale, int32_t *zero)
+{
+	vector low = {0};
+	vector high = {0};
+	float least;
+	float most;
+	float inverse;
+	size_t i = 0;
+
+	for (; i + LANES <= n; i += LANES)
+	{
+		vector v = load(x + i);
+
+		low = smaller_of(low, v);
+		high = larger_of(high, v);
+	}
+	if (i < n)
+	{
+		vector v = load_part(x + i, n - i);
+
+		low = smaller_of(low, v);
+		high = larger_of(high, v);
+	}
+	least = -top_of(-low);
+	most = top_of(high);
+	*scale = (most - least) / (float) top;
+	/* all zero, or too small for a scale: every value is the one that stands for zero */
+	inverse = *scale > 1e-30f ? 1.0f / *scale : 0.0f;
+	*zero = (int32_t) (-least * inverse + 0.5f);
+	i = 0;
+#if VECTOR_BYTES == 64
+	for (; i + LANES <= n; i += LANES)
+	{
+		/* within 0 .. top up to one rounding, which saturation takes off at 255 */
+		vector v = smaller_of(load(x + i) * inverse + (float) *zero, all((float) top));
+
+		_mm_storeu_si128((__m128i *) (out + i),
+						 _mm512_cvtusepi32_epi8((__m512i) to_integers(larger_of(v, (vector){0}))));
+	}
+#endif
+	for (; i < n; i++)
+	{
+		float v = x[i] * inverse + (float) *zero + 0.5f;
+
+		v = v < (float) top ? v : (float) top;
+		out[i] = (uint8_t) (v > 0 ? v : 0);
+	}
+}
+
+static void
+norm(const float *x, size_t n, const float *weight, const float *bias, float epsilon, float *out)
+{
+	vector sum[2] = {{0}, {0}};
+	float mean;
+	float factor;
+	size_t i = 0;
+
+	for (; i + 2 * LANES <= n; i += 2 * LANES)
+	{
+		sum[0] += load(x + i);
+		sum[1] += load(x + i + LANES);
+	}
+	for (; i < n; i += LANES)
+		sum[0] += n - i < LANES ? load_part(x + i, n - i) : load(x + i);
+	mean = sum_of(sum[0] + sum[1]) / (float) n;
+	sum[0] = sum[1] = (vector){0};
+	for (i = 0; i + 2 * LANES <= n; i += 2 * LANES)
+	{
+		vector d = load(x + i) - mean;
+		vector e = load(x + i + LANES) - mean;
+
+		sum[0] += d * d;
+		sum[1] += e * e;
+	}
+	for (; i + LANES <= n; i += LANES)
+	{
+		vector d = load(x + i) - mean;
+
+		sum[0] += d * d;
+	}
+	factor = sum_of(sum[0] + sum[1]);
+	for (; i < n; i++)
+		factor += (x[i] - mean) * (x[i] - mean);
+	factor = 1.0f / sqrtf(factor / (float) n + epsilon);
+	for (i = 0; i + LANES <= n; i += LANES)
+	{
+		vector v = (load(x + i) - mean) * factor * load(weight + i);
+
+		store(out + i, bias != NULL ? v + load(bias + i) : v);
+	}
+	for (; i < n; i++)
+		out[i] = (x[i] - mean) * factor * weight[i] + (bias != NULL ? bias[i] : 0.0f);
+}
+
+static float
+softmax(float *x, size_t n, float scale, const float *bias)
+{
+	vector top = all(-INFINITY);
+	vector sum = {0};
+	float greatest;
+	size_t i = 0;
+
+	for (; i + LANES <= n; i += LANES)
+	{
+		vector v = load(x + i) * scale;
+
+		if (bias != NULL)
+		{
+			v += load(bias + i);
+			store(x + i, v);
+		}
+		top = larger_of(top, v);
+	}
+	greatest = top_of(top);
+	for (size_t k = i; k < n; k++)
+	{
+		float v = x[k] * scale;
+
+		if (bias != NULL)
+			x[k] = v = v + bias[k];
+		greatest = v > greatest ? v : greatest;
+	}
+	if (bias != NULL)
+		scale = 1;
+	for (i = 0; i + LANES <= n; i += LANES)
+	{
+		vector e = exponential(load(x + i) * scale - greatest);
+
+		store(x + i, e);
+		sum += e;
+	}
+	if (i < n)
+	{
+		vector e = exponential(load_part(x + i, n - i) * scale - greatest);
+
+		store_part(x + i, e, n - i);
+		for (size_t k = 0; k < n - i; k++)
+			sum[k] += e[k];
+	}
+	return sum_of(sum);
+}
+
+static void
+activate(float *x, size_t n, uint32_t activation)
+{
+	size_t i = 0;
+
+	for (; i + LANES <= n; i += LANES)
+		store(x + i, act_on(load(x + i), activation));
+	if (i < n)
+		store_part(x + i, act_on(load_part(x + i, n - i), activation), n - i);
+}
+
+static void
+gate(float *restrict gates, const float *restrict up, size_t n, uint32_t activation)
+{
+	size_t i = 0;
+
+	for (; i + LANES <= n; i += LANES)
+		store(gates + i, act_on(load(gates + i), activation) * load(up + i));
+	if (i < n)
+		store_part(gates + i,
+				   act_on(load_part(gates + i, n - i), activation) * load_part(up + i, n - i),
+				   n - i);
+}
+
+static void
+add(float *restrict x, const float *restrict y, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		x[i] += y[i];
+}
+
+static void
+larger(float *restrict x, const float *restrict y, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		x[i] = y[i] > x[i] ? y[i] : x[i];
+}
+
+static void
+add_scaled(float *restrict x, const float *restrict y, size_t n, float factor)
+{
+	for (size_t i = 0; i < n; i++)
+		x[i] += factor * y[i];
+}
+
+static void
+add_scaled_bf16(float *restrict x, const uint16_t *restrict y, size_t n, float factor)
+{
+	for (size_t i = 0; i < n; i++)
+	{
+		uint32_t bits = (uint32_t) y[i] << 16;
+		float value;
+
+		memcpy(&value, &bits, sizeof(value));
+		x[i] += factor * value;
+	}
+}
+
+static void
+transpose(const float *x, size_t n, size_t ld, size_t dims, float *panel)
+{
+	if (n < DS_PANEL)
+		memset(panel, 0, dims * DS_PANEL * sizeof(float));
+	for (size_t c = 0; c < dims; c++)
+		for (size_t i = 0; i < n; i++)
+			panel[c * DS_PANEL + i] = x[i * ld + c];
+}
+
+static void
+rotate(float *restrict x, const float *restrict cosines, const float *restrict sines, size_t half)
+{
+	for (size_t c = 0; c < half; c++)
+	{
+		float a = x[c];
+		float b = x[half + c];
+
+		x[c] = a * cosines[c] - b * sines[c];
+		x[half + c] = b * cosines[c] + a * sines[c];
+	}
+}
+
+static float
+dot(const float *x, const float *y, size_t n)
+{
+	vector sum[2] = {{0}, {0}};
+	float tail = 0;
+	size_t i = 0;
+
+	for (; i + 2 * LANES <= n; i += 2 * LANES)
+	{
+		sum[0] += load(x + i) * load(y + i);
+		sum[1] += load(x + i + LANES) * load(y + i + LANES);
+	}
+	for (; i < n; i++)
+		tail += x[i] * y[i];
+	return sum_of(sum[0] + sum[1]) + tail;
+}
+
+const DsEncoderKernels KERNELS_NAME = {
+	.name = KERNELS_TITLE,
+	.bf16_rows = HAVE_BF16,
+	.quantize_top = HAVE_VNNI ? 255 : 127,
+	.product_f32 = product_f32,
+	.product_bf16 = product_bf16,
+	.product_int8 = product_int8,
+	.to_bf16 = to_bf16,
+	.quantize = quantize,
+	.norm = norm,
+	.softmax = softmax,
+	.activate = activate,
+	.gate = gate,
+	.add = add,
+	.larger = larger,
+	.add_scaled = add_scaled,
+	.add_scaled_bf16 = add_scaled_bf16,
+	.transpose = transpose,
+	.rotate = rotate,
+	.dot = dot,
+};

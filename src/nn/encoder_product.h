@@ -1,0 +1,382 @@
+/*
+ * encoder_product.h
+ *		Matrix products with weights in panels (see encoder_kernels.h); included
+ *		by encoder_loops.h.
+ *
+ * TILE_ROWS and TILE_PANELS say how much of c stays in registers: 8 x 48 with 32
+ * registers of AVX-512 (24 sums, 3 of b, a broadcast of a), 6 x 16 with 16 of
+ * AVX2.  A tile reads 3 registers of b and 8 values of a for 24 multiplications
+ * and additions, so b may come from the second level of cache, and nothing is
+ * blocked over ins.
+ */
+#define PANEL_VECTORS (DS_PANEL / LANES)
+
+/* What is left to do for a tile of c behind its sums */
+static void
+finish_tile(const DsProduct *p, size_t row, size_t column, size_t rows, size_t columns, float *c,
+			size_t ldc)
+{
+	for (size_t r = 0; r < rows; r++)
+	{
+		const float *other = p->residual != NULL ? p->residual + (row + r) * p->ldr + column : NULL;
+		float scale = p->row_scales != NULL ? p->row_scales[row + r] : 1.0f;
+		float *x = c + r * ldc;
+
+		for (size_t i = 0; i < columns; i += LANES)
+		{
+			size_t n = columns - i < LANES ? columns - i : LANES;
+			vector v = (n == LANES ? load(x + i) : load_part(x + i, n)) * scale;
+
+			if (p->bias != NULL)
+				v += load(p->bias + column + i);
+			if (p->activation != DS_ACT_IDENTITY)
+				v = act_on(v, p->activation);
+			if (other != NULL)
+				v += n == LANES ? load(other + i) : load_part(other + i, n);
+			if (n == LANES)
+				store(x + i, v);
+			else
+				store_part(x + i, v, n);
+		}
+	}
+}
+
+/*
+ * The loops over tiles: tile(rows, panels, ...) writes sums to a place of whole
+ * panels, which is c itself unless the last panel sticks out of it.
+ */
+typedef void (*TileFunction)(const DsProduct *p, size_t row, size_t panel, float *c, size_t ldc);
+
+static void
+product(const DsProduct *given, TileFunction tiles[TILE_PANELS][TILE_ROWS], bool finished)
+{
+	DsProduct with_stride = *given;
+	const DsProduct *p = &with_stride;
+	size_t panels = (p->outs + DS_PANEL - 1) / DS_PANEL;
+	float edge[TILE_ROWS * TILE_PANELS * DS_PANEL];
+
+	if (with_stride.stride == 0)
+		with_stride.stride = p->ins * DS_PANEL;
+	finished = finished && p->activation == DS_ACT_IDENTITY && p->residual == NULL;
+	for (size_t panel = 0; panel < panels;)
+	{
+		size_t left = panels - panel;
+		/* of four, two and two: a single one leaves half of the registers idle */
+		size_t wide = left < TILE_PANELS		? left
+					  : left == TILE_PANELS + 1 ? (left + 1) / 2
+												: TILE_PANELS;
+		size_t column = panel * DS_PANEL;
+		size_t columns = wide * DS_PANEL;
+		bool out = column + columns > p->outs;
+
+		if (out)
+			columns = p->outs - column;
+		for (size_t row = 0; row < p->rows; row += TILE_ROWS)
+		{
+			size_t rows = p->rows - row < TILE_ROWS ? p->rows - row : TILE_ROWS;
+			float *c = p->c + row * p->ldc + column;
+
+			if (!out)
+			{
+				tiles[wide - 1][rows - 1](p, row, panel, c, p->ldc);
+				if (!finished)
+					finish_tile(p, row, column, rows, columns, c, p->ldc);
+				continue;
+			}
+			tiles[wide - 1][rows - 1](p, row, panel, edge, TILE_PANELS * DS_PANEL);
+			if (!finished)
+				finish_tile(p, row, column, rows, columns, edge, TILE_PANELS * DS_PANEL);
+			for (size_t r = 0; r < rows; r++)
+				memcpy(c + r * p->ldc, edge + r * TILE_PANELS * DS_PANEL, columns * sizeof(float));
+		}
+		panel += wide;
+	}
+}
+
+INLINE void
+tile_f32(size_t rows, size_t panels, const DsProduct *p, size_t row, size_t panel, float *c,
+		 size_t ldc)
+{
+	vector sum[TILE_ROWS][TILE_PANELS * PANEL_VECTORS];
+	const float *a = (const float *) p->a + row * p->lda;
+	const float *b = (const float *) p->b + panel * p->stride;
+	size_t next = p->stride;
+	size_t vectors = panels * PANEL_VECTORS;
+
+#pragma GCC unroll 16
+	for (size_t r = 0; r < rows; r++)
+#pragma GCC unroll 16
+		for (size_t v = 0; v < vectors; v++)
+			sum[r][v] = (vector){0};
+	for (size_t k = 0; k < p->ins; k++)
+	{
+		vector w[TILE_PANELS * PANEL_VECTORS];
+
+#pragma GCC unroll 16
+		for (size_t v = 0; v < vectors; v++)
+			w[v] = load(b + v / PANEL_VECTORS * next + k * DS_PANEL + v % PANEL_VECTORS * LANES);
+#pragma GCC unroll 16
+		for (size_t r = 0; r < rows; r++)
+		{
+			float x = a[r * p->lda + k];
+
+#pragma GCC unroll 16
+			for (size_t v = 0; v < vectors; v++)
+				sum[r][v] += x * w[v];
+		}
+	}
+#pragma GCC unroll 16
+	for (size_t r = 0; r < rows; r++)
+#pragma GCC unroll 16
+		for (size_t v = 0; v < vectors; v++)
+			store(c + r * ldc + v * LANES, sum[r][v]);
+}
+
+#if HAVE_BF16
+
+/* Rows of bf16, two products and sums an instruction */
+INLINE void
+tile_bf16(size_t rows, size_t panels, const DsProduct *p, size_t row, size_t panel, float *c,
+		  size_t ldc)
+{
+	__m512 sum[TILE_ROWS][TILE_PANELS];
+	const uint16_t *a = (const uint16_t *) p->a + row * p->lda;
+	const uint16_t *b = (const uint16_t *) p->b + panel * p->stride;
+	size_t next = p->stride;
+
+#pragma GCC unroll 16
+	for (size_t r = 0; r < rows; r++)
+#pragma GCC unroll 16
+		for (size_t v = 0; v < panels; v++)
+			sum[r][v] = _mm512_setzero_ps();
+	for (size_t k = 0; k < p->ins; k += 2)
+	{
+		__m512i w[TILE_PANELS];
+
+#pragma GCC unroll 16
+		for (size_t v = 0; v < panels; v++)
+			w[v] = _mm512_loadu_si512(b + v * next + k * DS_PANEL);
+#pragma GCC unroll 16
+		for (size_t r = 0; r < rows; r++)
+		{
+			int32_t pair;
+			__m512i x;
+
+			memcpy(&pair, a + r * p->lda + k, sizeof(pair));
+			x = _mm512_set1_epi32(pair);
+#pragma GCC unroll 16
+			for (size_t v = 0; v < panels; v++)
+				sum[r][v] = _mm512_dpbf16_ps(sum[r][v], (__m512bh) x, (__m512bh) w[v]);
+		}
+	}
+#pragma GCC unroll 16
+	for (size_t r = 0; r < rows; r++)
+#pragma GCC unroll 16
+		for (size_t v = 0; v < panels; v++)
+			_mm512_storeu_ps(c + r * ldc + v * DS_PANEL, sum[r][v]);
+}
+
+#else
+
+/* Rows of f32; a bf16 is the upper half of a float */
+INLINE void
+tile_bf16(size_t rows, size_t panels, const DsProduct *p, size_t row, size_t panel, float *c,
+		  size_t ldc)
+{
+	vector sum[TILE_ROWS][TILE_PANELS * PANEL_VECTORS];
+	const float *a = (const float *) p->a + row * p->lda;
+	const uint16_t *b = (const uint16_t *) p->b + panel * p->stride;
+	size_t next = p->stride;
+	size_t vectors = panels * PANEL_VECTORS;
+
+#pragma GCC unroll 16
+	for (size_t r = 0; r < rows; r++)
+#pragma GCC unroll 16
+		for (size_t v = 0; v < vectors; v++)
+			sum[r][v] = (vector){0};
+	for (size_t k = 0; k < p->ins; k += 2)
+	{
+#pragma GCC unroll 16
+		for (size_t v = 0; v < vectors; v++)
+		{
+			const uint16_t *pairs =
+				b + v / PANEL_VECTORS * next + k * DS_PANEL + v % PANEL_VECTORS * LANES * 2;
+			words w;
+			vector even;
+			vector odd;
+
+			memcpy(&w, pairs, sizeof(w));
+			even = (vector) (w << 16);
+			odd = (vector) (w & 0xffff0000u);
+#pragma GCC unroll 16
+			for (size_t r = 0; r < rows; r++)
+			{
+				sum[r][v] += a[r * p->lda + k] * even;
+				sum[r][v] += a[r * p->lda + k + 1] * odd;
+			}
+		}
+	}
+#pragma GCC unroll 16
+	for (size_t r = 0; r < rows; r++)
+#pragma GCC unroll 16
+		for (size_t v = 0; v < vectors; v++)
+			store(c + r * ldc + v * LANES, sum[r][v]);
+}
+
+#endif
+
+/*
+ * sum + four products a lane.  Where there is no instruction for it, pairs are
+ * added up in 16 bits, which QUANTIZE_TOP = 127 keeps from overflowing:
+ * 2 * 127 * 127 < 32768.
+ */
+INLINE integers
+dot_four(integers sum, integers a, integers b)
+{
+#if HAVE_VNNI
+	return (integers) _mm512_dpbusd_epi32((__m512i) sum, (__m512i) a, (__m512i) b);
+#elif VECTOR_BYTES == 64
+	__m512i pairs = _mm512_maddubs_epi16((__m512i) a, (__m512i) b);
+
+	return sum + (integers) _mm512_madd_epi16(pairs, _mm512_set1_epi16(1));
+#elif VECTOR_BYTES == 32
+	__m256i pairs = _mm256_maddubs_epi16((__m256i) a, (__m256i) b);
+
+	return sum + (integers) _mm256_madd_epi16(pairs, _mm256_set1_epi16(1));
+#else
+	/* by shifts: bytes of b keep their sign */
+	for (int shift = 0; shift < 32; shift += 8)
+		sum += ((a >> shift) & 255) * ((b << (24 - shift)) >> 24);
+	return sum;
+#endif
+}
+
+INLINE void
+tile_int8(size_t rows, size_t panels, const DsProduct *p, size_t row, size_t panel, float *c,
+		  size_t ldc)
+{
+	integers sum[TILE_ROWS][TILE_PANELS * PANEL_VECTORS];
+	const uint8_t *a = (const uint8_t *) p->a + row * p->lda;
+	const int8_t *b = (const int8_t *) p->b + panel * p->stride;
+	size_t next = p->stride;
+	size_t vectors = panels * PANEL_VECTORS;
+
+#pragma GCC unroll 16
+	for (size_t r = 0; r < rows; r++)
+#pragma GCC unroll 16
+		for (size_t v = 0; v < vectors; v++)
+			sum[r][v] = (integers){0};
+	for (size_t k = 0; k < p->ins; k += 4)
+	{
+		integers w[TILE_PANELS * PANEL_VECTORS];
+
+#pragma GCC unroll 16
+		for (size_t v = 0; v < vectors; v++)
+			memcpy(&w[v],
+				   b + v / PANEL_VECTORS * next + k * DS_PANEL + v % PANEL_VECTORS * LANES * 4,
+				   sizeof(w[v]));
+#pragma GCC unroll 16
+		for (size_t r = 0; r < rows; r++)
+		{
+			int32_t four;
+
+			memcpy(&four, a + r * p->lda + k, sizeof(four));
+#pragma GCC unroll 16
+			for (size_t v = 0; v < vectors; v++)
+				sum[r][v] = dot_four(sum[r][v], four - (integers){0}, w[v]);
+		}
+	}
+	/* sum of (a - zero) b, times the column's scale; the row's scale comes with the finish */
+#pragma GCC unroll 16
+	for (size_t v = 0; v < vectors; v++)
+	{
+		integers sums;
+		vector scales = load(p->column_scales + panel * DS_PANEL + v * LANES);
+
+		memcpy(&sums, p->column_sums + panel * DS_PANEL + v * LANES, sizeof(sums));
+#pragma GCC unroll 16
+		for (size_t r = 0; r < rows; r++)
+			store(c + r * ldc + v * LANES,
+				  __builtin_convertvector(sum[r][v] - p->row_zeros[row + r] * sums, vector) *
+					  scales);
+	}
+}
+
+#define TILE(type, rows, panels)                                                              \
+	static void tile_##type##_##rows##_##panels(const DsProduct *p, size_t row, size_t panel, \
+												float *c, size_t ldc)                         \
+	{                                                                                         \
+		tile_##type(rows, panels, p, row, panel, c, ldc);                                     \
+	}
+
+#if TILE_ROWS == 8
+#define TILE_HEIGHTS(type, panels) \
+	TILE(type, 1, panels)          \
+	TILE(type, 2, panels)          \
+	TILE(type, 3, panels)          \
+	TILE(type, 4, panels)          \
+	TILE(type, 5, panels)          \
+	TILE(type, 6, panels)          \
+	TILE(type, 7, panels)          \
+	TILE(type, 8, panels)
+#define TILE_NAMES(type, panels)                                                          \
+	{                                                                                     \
+		tile_##type##_1_##panels, tile_##type##_2_##panels, tile_##type##_3_##panels,     \
+			tile_##type##_4_##panels, tile_##type##_5_##panels, tile_##type##_6_##panels, \
+			tile_##type##_7_##panels, tile_##type##_8_##panels                            \
+	}
+#elif TILE_ROWS == 6
+#define TILE_HEIGHTS(type, panels) \
+	TILE(type, 1, panels)          \
+	TILE(type, 2, panels)          \
+	TILE(type, 3, panels)          \
+	TILE(type, 4, panels)          \
+	TILE(type, 5, panels)          \
+	TILE(type, 6, panels)
+#define TILE_NAMES(type, panels)                                                         \
+	{                                                                                    \
+		tile_##type##_1_##panels, tile_##type##_2_##panels, tile_##type##_3_##panels,    \
+			tile_##type##_4_##panels, tile_##type##_5_##panels, tile_##type##_6_##panels \
+	}
+#else
+#define TILE_HEIGHTS(type, panels) TILE(type, 1, panels) TILE(type, 2, panels) TILE(type, 3, panels)
+#define TILE_NAMES(type, panels)                                                     \
+	{                                                                                \
+		tile_##type##_1_##panels, tile_##type##_2_##panels, tile_##type##_3_##panels \
+	}
+#endif
+
+#if TILE_PANELS == 3
+#define TILES(type)                                              \
+	TILE_HEIGHTS(type, 1)                                        \
+	TILE_HEIGHTS(type, 2)                                        \
+	TILE_HEIGHTS(type, 3)                                        \
+	static TileFunction tiles_##type[TILE_PANELS][TILE_ROWS] = { \
+		TILE_NAMES(type, 1), TILE_NAMES(type, 2), TILE_NAMES(type, 3)};
+#else
+#define TILES(type)       \
+	TILE_HEIGHTS(type, 1) \
+	static TileFunction tiles_##type[TILE_PANELS][TILE_ROWS] = {TILE_NAMES(type, 1)};
+#endif
+
+TILES(f32)
+TILES(bf16)
+TILES(int8)
+
+static void
+product_f32(const DsProduct *p)
+{
+	product(p, tiles_f32, p->bias == NULL && p->row_scales == NULL);
+}
+
+static void
+product_bf16(const DsProduct *p)
+{
+	product(p, tiles_bf16, p->bias == NULL && p->row_scales == NULL);
+}
+
+static void
+product_int8(const DsProduct *p)
+{
+	product(p, tiles_int8, false);
+}
