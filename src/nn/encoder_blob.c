@@ -117,7 +117,7 @@ place_table(Walk *walk, const void **address, const char *name, uint64_t values,
 {
 	size_t size = bf16 ? sizeof(uint16_t) : sizeof(float);
 	size_t most = BLOCK_BYTES / sizeof(float);
-	uint16_t *halves = (uint16_t *) walk->block;
+	uint16_t *halves = (void *) walk->block;
 
 	TRY(begin_part(walk, values * size, address));
 	if (walk->writer == NULL)
