@@ -262,9 +262,14 @@ read_lengths_and_prompts(SourceReader *reader)
 	if (ds_json_integer(ds_json_member(config, "max_seq_length"), &limit) && limit > 0 &&
 		(out->spec.max_tokens == 0 || limit < out->spec.max_tokens))
 		out->spec.max_tokens = (uint32_t) limit;
-	if (ds_json_bool(ds_json_member(config, "do_lower_case"), &flag) && flag)
-		return ds_fail(source->status, DS_UNSUPPORTED,
-					   "%s: do_lower_case, beside the tokenizer's own, is not supported", path);
+	out->lowercase = ds_json_bool(ds_json_member(config, "do_lower_case"), &flag) && flag;
+	if (out->lowercase && out->vocab && !out->vocab_options.lowercase)
+	{
+		/* lower-case, but with the accents that the tokenizer leaves */
+		if (out->vocab_options.strip_accents < 0)
+			out->vocab_options.strip_accents = 0;
+		out->vocab_options.lowercase = true;
+	}
 
 	TRY(ds_source_json(source, "config_sentence_transformers.json", &config));
 	prompts = ds_json_member(config, "prompts");

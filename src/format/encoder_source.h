@@ -35,6 +35,7 @@ typedef struct DsEncoderSource
 	DsVocabOptions vocab_options;
 	bool special; /* texts get the special tokens */
 	uint32_t unk_id; /* a token that is left out of texts, or DS_SPEC_NO_ID */
+	bool lowercase; /* before the tokenizer; see ds_source_tokenizer_text() */
 
 	/* what is put before queries and before documents; NULL for nothing */
 	const char *prompt[2];
@@ -48,5 +49,14 @@ typedef struct DsEncoderSource
  */
 extern DsCode ds_encoder_source_open(const DsFolder *folder, DsArena *arena, DsArena *scratch,
 									 DsEncoderSource *source, DsStatus *status);
+
+/*
+ * The tokenizer.json to compile: the text of the file, or, with lowercase, a
+ * copy in arena (ended by a zero byte) in which texts become lower-case first.
+ * vocab_options say it already.  Errors: DS_BAD_DATA, DS_OUT_OF_MEMORY.
+ */
+extern DsCode ds_source_tokenizer_text(const DsEncoderSource *source, const char *json,
+									   size_t length, DsArena *arena, const char **out,
+									   size_t *out_length, DsStatus *status);
 
 #endif /* DS_ENCODER_SOURCE_H */

@@ -97,6 +97,20 @@ only_bool(Source *source, const char *key, bool expected)
 				   source->config_name, key, flag ? "true" : "false");
 }
 
+/* A key may be absent, null, or this number (none if it is negative). */
+static DsCode
+only_number(Source *source, const char *key, int64_t expected)
+{
+	DsJson value = ds_json_member(source->config, key);
+	int64_t number;
+
+	if (ds_json_kind(value) == DS_JSON_ABSENT || ds_json_kind(value) == DS_JSON_NULL ||
+		(ds_json_integer(value, &number) && number == expected))
+		return DS_OK;
+	return ds_fail(source->status, DS_UNSUPPORTED, "%s: %s is not supported", source->config_name,
+				   key);
+}
+
 static DsCode
 heads(Source *source, DsEncoderSpec *spec, const char *key, const char *second)
 {
@@ -316,6 +330,66 @@ read_relu_head(Source *source, DsEncoderSpec *spec, uint32_t labels)
 
 /* ---- ModernBERT ---- */
 
+/* The theta of one kind of layers as newer configs give it; other kinds of rotation are not known */
+static DsCode
+modernbert_theta(Source *source, const char *kind, float *theta)
+{
+	DsJson rope = ds_json_member(ds_json_member(source->config, "rope_parameters"), kind);
+	DsJson type = ds_json_member(rope, "rope_type");
+	double number;
+
+	if (ds_json_kind(type) == DS_JSON_STRING && !ds_json_string_is(type, "default"))
+		return ds_fail(source->status, DS_UNSUPPORTED, "%s: rope_type of %s is not supported",
+					   source->config_name, kind);
+	if (ds_json_double(ds_json_member(rope, "rope_theta"), &number))
+	{
+		if (!(number > 0 && number < 1e30))
+			return ds_fail(source->status, DS_BAD_DATA, "%s: rope_theta of %s makes no sense",
+						   source->config_name, kind);
+		*theta = (float) number;
+	}
+	return DS_OK;
+}
+
+/* Newer configs: rope_parameters by kind of layer, and layer_types, which must be a regular pattern */
+static DsCode
+modernbert_ropes(Source *source, DsEncoderSpec *spec)
+{
+	DsJson types = ds_json_member(source->config, "layer_types");
+	DsJson scaling = ds_json_member(source->config, "rope_scaling");
+	bool said = ds_json_kind(ds_json_member(source->config, "global_attn_every_n_layers")) ==
+				DS_JSON_NUMBER;
+	uint32_t layer = 0;
+
+	if (ds_json_kind(scaling) == DS_JSON_OBJECT)
+		return ds_fail(source->status, DS_UNSUPPORTED, "%s: rope_scaling is not supported",
+					   source->config_name);
+	TRY(modernbert_theta(source, "full_attention", &spec->rotary_base));
+	TRY(modernbert_theta(source, "sliding_attention", &spec->window_base));
+	if (ds_json_kind(types) != DS_JSON_ARRAY)
+		return DS_OK;
+	/* the second global layer tells the distance; without one only the first is global */
+	if (!said)
+	{
+		spec->global_every = DS_SPEC_MAX_LAYERS;
+		for (DsJsonItem item = ds_json_items(types); ds_json_next(&item); layer++)
+			if (layer > 0 && layer < spec->global_every &&
+				ds_json_string_is(item.value, "full_attention"))
+				spec->global_every = layer;
+	}
+	layer = 0;
+	for (DsJsonItem item = ds_json_items(types); ds_json_next(&item); layer++)
+		if (!ds_json_string_is(item.value, spec->global_every > 1 && layer % spec->global_every != 0
+											   ? "sliding_attention"
+											   : "full_attention"))
+			break;
+	if (layer < spec->layers)
+		return ds_fail(source->status, DS_UNSUPPORTED,
+					   "%s: layer_types that are no regular pattern are not supported",
+					   source->config_name);
+	return DS_OK;
+}
+
 static DsCode
 read_modernbert(Source *source, DsEncoderSpec *spec)
 {
@@ -331,6 +405,7 @@ read_modernbert(Source *source, DsEncoderSpec *spec)
 	TRY(ds_source_real(source, "local_rope_theta", NULL, 10000, &spec->window_base));
 	TRY(heads(source, spec, "num_attention_heads", NULL));
 	TRY(activation(source, "hidden_activation", NULL, "gelu", &spec->activation));
+	TRY(modernbert_ropes(source, spec));
 	if (spec->global_every <= 1)
 	{
 		spec->global_every = spec->window = 0;
@@ -433,6 +508,10 @@ read_nomic(Source *source, DsEncoderSpec *spec)
 	TRY(only_bool(source, "parallel_block", false));
 	TRY(only_bool(source, "use_rms_norm", false));
 	TRY(only_bool(source, "causal", false));
+	TRY(only_bool(source, "rotary_head_dim", false));
+	TRY(only_number(source, "moe_every_n_layers", 0));
+	TRY(only_number(source, "rotary_emb_scale_base", -1));
+	TRY(only_number(source, "num_heads_kv", spec->heads));
 	(void) ds_json_bool(ds_json_member(source->config, "rotary_emb_interleaved"), &interleaved);
 	spec->rotary_interleaved = interleaved;
 	spec->rotary_dims = (uint32_t) lroundf((float) spec->head_dims * fraction);
@@ -532,6 +611,10 @@ read_open_clip(Source *source, DsEncoderSpec *spec)
 	TRY(heads(source, spec, "heads", NULL));
 	TRY(only(source, "pool_type", "argmax"));
 	TRY(only_bool(source, "embed_cls", false));
+	TRY(only_bool(source, "final_ln_after_pool", false));
+	TRY(only_bool(source, "proj_bias", false));
+	TRY(only_number(source, "ls_init_value", -1));
+	TRY(only(source, "proj_type", "linear"));
 	TRY(only_bool(source, "no_causal_mask", false));
 	if (!(ratio * (float) spec->hidden < DS_SPEC_MAX_INTERMEDIATE))
 		return ds_fail(source->status, DS_BAD_DATA, "%s: mlp_ratio is too large",
@@ -591,8 +674,8 @@ static const Name static_names[] = {{"token.weight", "embeddings"},
 /* ---- all of them ---- */
 
 static const char *const no_prefix[] = {NULL};
-static const char *const bert_prefix[] = {"bert.", NULL};
-static const char *const roberta_prefix[] = {"roberta.", NULL};
+static const char *const bert_prefix[] = {"bert.", "model.", "0.auto_model.", NULL};
+static const char *const roberta_prefix[] = {"roberta.", "0.auto_model.", NULL};
 static const char *const distilbert_prefix[] = {"distilbert.", NULL};
 static const char *const mpnet_prefix[] = {"mpnet.", NULL};
 static const char *const modernbert_prefix[] = {"model.", NULL};

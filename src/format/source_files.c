@@ -286,7 +286,13 @@ ds_source_find(const Source *source, const char *neutral, char *expected, size_t
 	const DsTensorInfo *found = NULL;
 
 	if (source->scores && source->family->head != NULL)
-		found = find_in(source, source->family->head, neutral, expected, size);
+	{
+		/* these names are whole */
+		Source plain = *source;
+
+		plain.prefix = "";
+		found = find_in(&plain, source->family->head, neutral, expected, size);
+	}
 	if (found == NULL)
 		found = find_in(source, source->family->names, neutral, expected, size);
 	return found;

@@ -8,6 +8,8 @@
 
 #include "format/families.h"
 
+#define MODULES_MAX 32 /* of modules.json */
+
 /* A path from modules.json: empty, "." or one folder; with a slash behind it */
 DsCode
 ds_source_module_folder(SourceReader *reader, DsJson module, const char **folder)
@@ -185,15 +187,23 @@ ds_source_modules(SourceReader *reader)
 	Source *source = &reader->source;
 	bool first = true;
 
+	size_t count = 0;
+
 	for (DsJsonItem item = ds_json_items(reader->modules); ds_json_next(&item); first = false)
 	{
 		char type[256];
 		char shown[DS_SHOWN_SIZE];
 		const char *folder;
 
+		/* each one's config is read into memory */
+		if (++count > MODULES_MAX)
+			return ds_fail(source->status, DS_TOO_LARGE, "modules.json has more than %d modules",
+						   MODULES_MAX);
+
 		ds_source_module_type(item.value, type, sizeof(type));
 		TRY(ds_source_module_folder(reader, item.value, &folder));
-		if (first && (strcmp(type, "Transformer") == 0 || strcmp(type, "StaticEmbedding") == 0))
+		if (first && (strcmp(type, "Transformer") == 0 || strcmp(type, "CLIPModel") == 0 ||
+					  strcmp(type, "StaticEmbedding") == 0))
 			continue;
 		if (strcmp(type, "Pooling") == 0)
 			TRY(ds_source_pooling(source, folder));

@@ -42,6 +42,7 @@ typedef struct Bundle
 	size_t capacity;
 	Bytes table; /* the whole file */
 	uint64_t *shard_sizes;
+	uint64_t blocks; /* bytes of the blocks so far */
 	bool has_header;
 	char key[DS_TENSOR_NAME_MAX + 1];
 	size_t key_length;
@@ -350,6 +351,10 @@ find_block(Bundle *bundle, Bytes *handle, Bytes *block)
 		return damaged(bundle, "a block lies outside of it");
 	block->at = bundle->table.at + offset;
 	block->end = block->at + size;
+	/* blocks do not overlap, so none is read again and again */
+	bundle->blocks += size + TRAILER_SIZE;
+	if (bundle->blocks > length)
+		return damaged(bundle, "a block is there twice");
 	if (block->end[0] != 0)
 		return ds_fail(bundle->status, DS_UNSUPPORTED, "%s: compressed blocks are not supported",
 					   bundle->index);

@@ -258,6 +258,8 @@ end_block(size_t begin, unsigned char *handle)
 	return n;
 }
 
+static unsigned block_copies = 1; /* how often the index of blocks lists the block of entries */
+
 static void
 end_checkpoint(void)
 {
@@ -313,7 +315,8 @@ end_checkpoint(void)
 		size_t at = table_size;
 		size_t n;
 
-		add_entry("z", 0, handle, begin);
+		for (unsigned copy = 0; copy < block_copies; copy++)
+			add_entry("z", 0, handle, begin);
 		n = end_block(at, index);
 		footer[0] = 0;
 		footer[1] = 0;

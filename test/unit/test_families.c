@@ -245,14 +245,18 @@ test_mpnet(void)
 		  "relative positions");
 }
 
+/* a folder of two layers with more of a config */
 static void
-test_modernbert(void)
+modernbert(const char *more)
 {
-	put_text("config.json",
+	char config[2048];
+
+	snprintf(config, sizeof(config),
 			 "{\"model_type\":\"modernbert\",\"hidden_size\":8,\"num_hidden_layers\":2,"
 			 "\"num_attention_heads\":2,\"intermediate_size\":16,\"vocab_size\":20,"
-			 "\"max_position_embeddings\":64,\"norm_eps\":1e-5,\"global_attn_every_n_layers\":3,"
-			 "\"local_attention\":16,\"global_rope_theta\":160000.0,\"local_rope_theta\":10000.0}");
+			 "\"max_position_embeddings\":64,\"norm_eps\":1e-5,%s}",
+			 more);
+	put_text("config.json", config);
 	begin_weights();
 	weight("model.embeddings.tok_embeddings.weight", 20, 8);
 	weight("model.embeddings.norm.weight", 8, 0);
@@ -264,12 +268,40 @@ test_modernbert(void)
 	weight("model.layers.#.mlp.Wo.weight", 8, 16);
 	weight("model.final_norm.weight", 8, 0);
 	end_weights("model.safetensors");
+}
+
+static void
+test_modernbert(void)
+{
+	modernbert("\"global_attn_every_n_layers\":3,\"local_attention\":16,"
+			   "\"global_rope_theta\":160000.0,\"local_rope_theta\":10000.0");
 	opens("ModernBERT");
 	CHECK(source.spec.norm_bias == 0 && source.spec.qkv_bias == 0 && source.spec.window == 16 &&
 			  source.spec.global_every == 3 && source.spec.rotary_dims == 4 &&
 			  source.spec.window_base == 10000.0F && source.spec.rotary_base == 160000.0F &&
 			  source.spec.gated == 1,
 		  "local and global layers, rotation, no biases");
+
+	/* the same as newer versions write it */
+	modernbert("\"layer_types\":[\"full_attention\",\"sliding_attention\"],\"rope_parameters\":"
+			   "{\"full_attention\":{\"rope_type\":\"default\",\"rope_theta\":170000.0},"
+			   "\"sliding_attention\":{\"rope_type\":\"default\",\"rope_theta\":20000}}");
+	opens("ModernBERT with rope_parameters");
+	CHECK(source.spec.window_base == 20000.0F && source.spec.rotary_base == 170000.0F &&
+			  source.spec.global_every > 1 && source.spec.window == 128,
+		  "their theta, and a layer that is local");
+	modernbert("\"layer_types\":[\"full_attention\",\"full_attention\"]");
+	opens("ModernBERT with global layers");
+	CHECK(source.spec.window == 0 && source.spec.global_every == 0, "which have no window");
+	modernbert("\"layer_types\":[\"sliding_attention\",\"full_attention\"]");
+	refused(DS_UNSUPPORTED, "layer_types");
+	modernbert("\"global_attn_every_n_layers\":1,"
+			   "\"layer_types\":[\"full_attention\",\"sliding_attention\"]");
+	refused(DS_UNSUPPORTED, "layer_types");
+	modernbert("\"layer_types\":[\"full_attention\"]");
+	refused(DS_UNSUPPORTED, "layer_types");
+	modernbert("\"rope_parameters\":{\"full_attention\":{\"rope_type\":\"yarn\"}}");
+	refused(DS_UNSUPPORTED, "rope_type of full_attention");
 }
 
 static void
@@ -426,6 +458,14 @@ test_tensorflow(void)
 	CHECK(noticed == 0, "cut at any length");
 	clear();
 
+	/* an index that lists its only block again and again */
+	put_text("bert_config.json", "{" BERT_CONFIG "}");
+	put_text("vocab.txt", "a\n");
+	block_copies = 3;
+	tf_weights();
+	end_checkpoint();
+	block_copies = 1;
+	refused(DS_BAD_DATA, "a block is there twice");
 	put_text("bert_config.json", "{" BERT_CONFIG "}");
 	put_text("vocab.txt", "a\n");
 	tf_weights();
@@ -487,11 +527,106 @@ test_refused(void)
 	put_text("config.json", "{\"model_type\":\"bert\"," BERT_CONFIG "}");
 	put_text("modules.json", "[{\"path\":\"../..\",\"type\":\"a.Transformer\"}]");
 	refused(DS_BAD_DATA, "is not a folder of this one");
+
+	/* each module's config is read: so many of them would fill the memory */
+	put_text("config.json", "{\"model_type\":\"bert\"," BERT_CONFIG "}");
+	put_text("1_Pooling/config.json", "{\"pooling_mode\":\"mean\"}");
+	{
+		char modules[8192] = "[{\"path\":\"\",\"type\":\"a.Transformer\"}";
+
+		for (int i = 0; i < 100; i++)
+			strcat(modules, ",{\"path\":\"1_Pooling\",\"type\":\"a.Pooling\"}");
+		strcat(modules, "]");
+		put_text("modules.json", modules);
+	}
+	bert_weights("", 2);
+	end_weights("model.safetensors");
+	refused(DS_TOO_LARGE, "more than 32 modules");
+	put_text("config.json", "{\"model_type\":\"bert\",\"architectures\":"
+							"[\"BertForSequenceClassification\"]," BERT_CONFIG "}");
+	bert_weights("bert.", 2);
+	pair("classifier", 1, 8);
+	end_weights("model.safetensors");
+	refused(DS_BAD_DATA, "tensor \"bert.pooler.dense.weight\" is missing");
+	put_text("config.json",
+			 "{\"model_type\":\"nomic_bert\",\"moe_every_n_layers\":2,"
+			 "\"n_embd\":8,\"n_layer\":2,\"n_inner\":16,\"n_head\":2,\"vocab_size\":20}");
+	bert_weights("", 2);
+	end_weights("model.safetensors");
+	refused(DS_UNSUPPORTED, "moe_every_n_layers is not supported");
+}
+
+/* ---- texts that become lower-case before the tokenizer ---- */
+
+/* the ids of a text, as one number in base 10 */
+static long
+tokens_of(const char *json)
+{
+	DsSubword tokenizer;
+	DsSubwordScratch *scratch;
+	DsSubwordTokens tokens;
+	DsSubwordOptions options = {.special = false};
+	DsArena memory, work;
+	const char *text;
+	size_t length, size;
+	void *blob;
+	long ids = 0;
+
+	ds_arena_init(&memory, NULL);
+	ds_arena_init(&work, NULL);
+	if (ds_source_tokenizer_text(&source, json, strlen(json), &memory, &text, &length, &status) ==
+			DS_OK &&
+		ds_subword_compile(text, length, "tokenizer.json", &memory, &work, NULL, &blob, &size,
+						   &status) == DS_OK &&
+		ds_subword_open(&tokenizer, blob, size, &status) == DS_OK &&
+		ds_subword_scratch(&memory, &scratch, &status) == DS_OK &&
+		ds_subword_encode(&tokenizer, scratch, "a A \303\204", 6, NULL, 0, &options, &tokens,
+						  &status) == DS_OK)
+		for (size_t i = 0; i < tokens.count; i++)
+			ids = ids * 10 + (long) tokens.ids[i];
+	else
+		ids = -1;
+	ds_arena_free(&memory);
+	ds_arena_free(&work);
+	return ids;
+}
+
+static void
+test_lowercase(void)
+{
+#define WORDS                                                                        \
+	"\"pre_tokenizer\":{\"type\":\"Whitespace\"},\"model\":{\"type\":\"WordLevel\"," \
+	"\"unk_token\":\"?\",\"vocab\":{\"?\":1,\"a\":2,\"A\":3,\"ä\":4,\"Ä\":5,\"x\":6}}}"
+#define REPLACE "{\"type\":\"Replace\",\"pattern\":{\"String\":\"ä\"},\"content\":\"x\"}"
+	put_text("config.json", "{\"model_type\":\"bert\"," BERT_CONFIG "}");
+	bert_weights("", 2);
+	end_weights("model.safetensors");
+	opens("BERT");
+	CHECK(!source.lowercase && tokens_of("{" WORDS) == 235, "texts as they are");
+
 	put_text("config.json", "{\"model_type\":\"bert\"," BERT_CONFIG "}");
 	put_text("sentence_bert_config.json", "{\"do_lower_case\":true}");
 	bert_weights("", 2);
 	end_weights("model.safetensors");
-	refused(DS_UNSUPPORTED, "do_lower_case");
+	opens("BERT for lower-case texts");
+	CHECK(source.lowercase && tokens_of("{" WORDS) == 224, "lower-case: no normalizer");
+	CHECK(tokens_of(" { \"normalizer\" : null ," WORDS) == 224, "a normalizer that is null");
+	CHECK(tokens_of("{\"normalizer\":" REPLACE "," WORDS) == 226, "one that comes behind");
+	CHECK(tokens_of("{\"normalizer\":{\"type\":\"Sequence\",\"normalizers\":[" REPLACE
+					"]}," WORDS) == 226,
+		  "a sequence");
+	CHECK(tokens_of("[]") == -1 && tokens_of("{") == -1 && tokens_of("{}") == -1,
+		  "no tokenizer at all");
+
+	put_text("config.json", "{\"model_type\":\"bert\"," BERT_CONFIG "}");
+	put_text("sentence_bert_config.json", "{\"do_lower_case\":true}");
+	put_text("tokenizer_config.json", "{\"do_lower_case\":false}");
+	put_text("vocab.txt", "a\n");
+	bert_weights("", 2);
+	end_weights("model.safetensors");
+	opens("the same with vocab.txt");
+	CHECK(source.vocab_options.lowercase && source.vocab_options.strip_accents == 0,
+		  "lower-case, with accents");
 }
 
 int
@@ -509,6 +644,7 @@ main(void)
 	test_clip();
 	test_static();
 	test_tensorflow();
+	test_lowercase();
 	test_refused();
 	ds_arena_free(&arena);
 	ds_arena_free(&scratch);
