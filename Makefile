@@ -74,6 +74,11 @@ $(SCRIPT): $(SCRIPT_PARTS) Makefile
 	@{ printf '\\echo Use "CREATE EXTENSION deepsearch" to load this file. \\quit\n\n'; \
 	   cat $(SCRIPT_PARTS); } > $@
 
+# a module that tests load
+build/polls.so: test/tools/polls.c
+	@mkdir -p build
+	@$(CC) $(CPPFLAGS) $(CFLAGS) -fvisibility=default -fPIC -shared $< -o $@
+
 .PHONY: demo test lint bench
 demo:
 	@test/demo/run $(if $(DATA),--data '$(DATA)') $(if $(KEEP),--keep)

@@ -67,10 +67,16 @@ ds_server_arena(DsArena *arena, MemoryContext context)
 	ds_arena_init(arena, &allocator);
 }
 
+/* How often pure rooms could have been stopped: a test watches that this goes on. */
+extern PGDLLEXPORT volatile uint32 ds_server_polls;
+volatile uint32 ds_server_polls;
+
 static bool
 poll_interrupts(void *context)
 {
 	(void) context;
+	if (InterruptHoldoffCount == 0)
+		ds_server_polls++;
 	/*
 	 * InterruptPending alone can also mean a barrier or a request for
 	 * statistics, for which the work must not be thrown away.

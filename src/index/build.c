@@ -37,12 +37,10 @@
 #include "executor/tuptable.h"
 #include "miscadmin.h"
 #include "optimizer/optimizer.h"
-#include "optimizer/plancat.h"
 #include "pgstat.h"
 #include "utils/backend_progress.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
-#include "utils/sampling.h"
 #include "utils/tuplesort.h"
 #include "vector/embedding.h"
 
@@ -50,21 +48,15 @@
 #define BATCH_BYTES (1024 * 1024)
 
 /*
- * Sampled rows wanted a list, and in all.  With half as many, squared residuals
- * are 3 % larger, and a search reads 3 to 10 % more rows for a recall of 0.99
- * (docs/internals/quant.md); with less, the user hears of it.
+ * A run of the sort that goes to disk: it is written without a look at
+ * interrupts, at about 1 GB a second.  Where the merge would have too many to
+ * read at once, they are longer.
  */
-#define SAMPLE_PER_LIST 40
-#define SAMPLE_LEAST 10000
+#define RUN_BYTES (32 * 1024 * 1024)
+#define RUNS 100
 
-enum
-{
-	PHASE_SAMPLE = PROGRESS_CREATEIDX_SUBPHASE_INITIALIZE + 1,
-	PHASE_CLUSTER,
-	PHASE_ASSIGN,
-	PHASE_SORT,
-	PHASE_WRITE
-};
+/* Memory of a row in the sort, beside its payload */
+#define SORT_ROW_BYTES 80
 
 char *
 ds_index_phase_name(int64 phase)
@@ -73,18 +65,29 @@ ds_index_phase_name(int64 phase)
 	{
 		case PROGRESS_CREATEIDX_SUBPHASE_INITIALIZE:
 			return "initializing";
-		case PHASE_SAMPLE:
+		case DS_PHASE_SAMPLE:
 			return "sampling table";
-		case PHASE_CLUSTER:
+		case DS_PHASE_CLUSTER:
 			return "clustering sample";
-		case PHASE_ASSIGN:
+		case DS_PHASE_ASSIGN:
 			return "assigning rows to lists";
-		case PHASE_SORT:
+		case DS_PHASE_SORT:
 			return "sorting by list";
-		case PHASE_WRITE:
+		case DS_PHASE_WRITE:
 			return "writing lists";
 	}
 	return NULL;
+}
+
+/* All at once, so that nobody sees a phase with the counters of another */
+void
+ds_build_phase(int64 phase, int64 total)
+{
+	const int index[] = {PROGRESS_CREATEIDX_SUBPHASE, PROGRESS_CREATEIDX_TUPLES_TOTAL,
+						 PROGRESS_CREATEIDX_TUPLES_DONE};
+	const int64 value[] = {phase, total, 0};
+
+	pgstat_progress_update_multi_param(3, index, value);
 }
 
 /*
@@ -102,8 +105,8 @@ ds_list_rows(const DsLayout *layout, double rows)
 	return (uint32) Max(wanted, Max(page, 2 * DS_BLOCK_ROWS));
 }
 
-static uint32
-lists_for(const DsMeta *meta, double rows)
+uint32
+ds_build_lists(const DsMeta *meta, double rows)
 {
 	DsLayout layout;
 	double lists;
@@ -111,154 +114,6 @@ lists_for(const DsMeta *meta, double rows)
 	ds_layout_init(&layout, meta);
 	lists = meta->wanted_lists > 0 ? meta->wanted_lists : rows / ds_list_rows(&layout, rows);
 	return (uint32) Max(1, Min(lists, DS_MAX_LISTS));
-}
-
-/* ---- 1. sample ---- */
-
-/* Take a row's vector; false for NULL.  Checks its dimension. */
-static bool
-take_vector(Build *build, Datum value, bool isnull, DsEmbeddingView *vector)
-{
-	if (isnull)
-		return false;
-	ds_embedding_view(value, vector);
-	if (build->meta.dimension == 0)
-		build->meta.dimension = vector->dim;
-	else if ((uint32) vector->dim != build->meta.dimension)
-		ereport(ERROR,
-				(errcode(ERRCODE_DATA_EXCEPTION),
-				 errmsg("cannot index vectors of different dimensions: %u and %d",
-						build->meta.dimension, vector->dim),
-				 errhint("Give the column a type with a dimension, such as embedding(%u), or "
-						 "index a part of the rows (WHERE ds_dims(...) = %u).",
-						 build->meta.dimension, build->meta.dimension)));
-	return true;
-}
-
-/* Bytes of a build's centroids: as they are, packed by a router, and being moved */
-static double
-centroid_bytes(const Build *build)
-{
-	return 3.0 * sizeof(float) * build->meta.dimension * lists_for(&build->meta, build->expected);
-}
-
-/* Bytes of a row of the sample, and of k-means for it */
-#define SAMPLE_ROW_BYTES(d) (sizeof(float) * (d) + sizeof(ItemPointerData) + 16)
-
-/* What k-means takes beside: tiles, the neighbours of queries */
-#define SAMPLE_FIXED_BYTES (8.0 * 1024 * 1024)
-
-/*
- * How many rows are sampled: as many as are wanted, or as the memory has room
- * for beside the centroids.
- */
-static void
-plan_sample(Build *build)
-{
-	uint32 d = build->meta.dimension;
-	double memory = maintenance_work_mem * 1024.0;
-	double other = centroid_bytes(build) + SAMPLE_FIXED_BYTES;
-	double room = Max(memory - other, memory / 4) / SAMPLE_ROW_BYTES(d);
-	double wanted =
-		Max((double) SAMPLE_PER_LIST * lists_for(&build->meta, build->expected), SAMPLE_LEAST);
-
-	wanted = Min(wanted, Max(build->expected, 256));
-	build->sample_room = (uint64) Max(Min(room, wanted), 256);
-	if (room < wanted / 2)
-	{
-		double needed = wanted * SAMPLE_ROW_BYTES(d) + other;
-
-		ereport(NOTICE,
-				(errmsg("maintenance_work_mem has room for %.0f of %.0f rows that the "
-						"lists of index \"%s\" should be made of",
-						(double) build->sample_room, wanted, RelationGetRelationName(build->index)),
-				 errdetail("Searches will open more lists than necessary."),
-				 errhint("Set maintenance_work_mem to \"%.0fMB\" for this index.",
-						 ceil(needed / (1024 * 1024)))));
-	}
-}
-
-static void
-sample_row(Relation index, ItemPointer tid, Datum *values, bool *isnull,
-		   bool alive pg_attribute_unused(), void *pointer)
-{
-	Build *build = pointer;
-	DsEmbeddingView vector;
-	MemoryContext old;
-	uint64 at;
-
-	(void) index;
-	old = MemoryContextSwitchTo(build->row_context);
-	if (take_vector(build, values[0], isnull[0], &vector))
-	{
-		uint32 d = build->meta.dimension;
-
-		if (build->sample == NULL)
-		{
-			/* now the dimension is known */
-			plan_sample(build);
-			build->sample = MemoryContextAllocHuge(build->context,
-												   mul_size(build->sample_room, sizeof(float) * d));
-			build->sample_tid = MemoryContextAllocHuge(
-				build->context, mul_size(build->sample_room, sizeof(ItemPointerData)));
-		}
-
-		at = build->sampled_from++;
-		if (at >= build->sample_room)
-			at = ds_random_below(&build->random, build->sampled_from);
-		if (at < build->sample_room)
-		{
-			memcpy(build->sample + at * d, vector.x, sizeof(float) * d);
-			build->sample_tid[at] = *tid;
-			build->samples = Max(build->samples, at + 1);
-		}
-	}
-	MemoryContextSwitchTo(old);
-	MemoryContextReset(build->row_context);
-}
-
-/* Sample rows of the table; *rows gets an estimate of how many have a vector. */
-static void
-sample_table(Build *build, double *rows)
-{
-	BlockNumber blocks = RelationGetNumberOfBlocks(build->heap);
-	BlockNumber all_visible;
-	double tuples = 0;
-	double fraction = 0;
-	double wanted;
-	BlockSamplerData sampler;
-	BlockNumber read = 0;
-	double target;
-
-	*rows = 0;
-	if (blocks == 0)
-		return;
-	estimate_rel_size(build->heap, NULL, &all_visible, &tuples, &fraction);
-	tuples = Max(tuples, blocks);
-	build->expected = tuples;
-	wanted = SAMPLE_PER_LIST * (build->meta.dimension > 0 || build->meta.wanted_lists > 0
-									? (double) lists_for(&build->meta, tuples)
-									: 4 * sqrt(tuples));
-	wanted = Max(wanted, SAMPLE_LEAST);
-
-	/* twice the blocks that the sample needs, so that blocks are not alike within it */
-	target = ceil(2 * wanted / (tuples / blocks));
-	target = Min(Max(target, 1000), blocks);
-
-	pgstat_progress_update_param(PROGRESS_CREATEIDX_SUBPHASE, PHASE_SAMPLE);
-	pgstat_progress_update_param(PROGRESS_CREATEIDX_TUPLES_TOTAL, (int64) target);
-	BlockSampler_Init(&sampler, blocks, (int) target, (uint32) build->meta.seed);
-	while (BlockSampler_HasMore(&sampler))
-	{
-		BlockNumber block = BlockSampler_Next(&sampler);
-
-		CHECK_FOR_INTERRUPTS();
-		table_index_build_range_scan(build->heap, build->index, build->info, false, true, false,
-									 block, 1, sample_row, build, NULL);
-		pgstat_progress_update_param(PROGRESS_CREATEIDX_TUPLES_DONE, ++read);
-	}
-	if (read > 0)
-		*rows = (double) build->sampled_from / read * blocks;
 }
 
 /* ---- 2. cluster ---- */
@@ -276,15 +131,13 @@ static void
 cluster(Build *build, double rows)
 {
 	uint32 d = build->meta.dimension;
-	uint32 lists = lists_for(&build->meta, rows);
+	uint32 lists = ds_build_lists(&build->meta, rows);
 	float *origin = NULL;
 	DsKmeansOptions options;
 	DsStatus status;
 	DsArena scratch;
 
-	pgstat_progress_update_param(PROGRESS_CREATEIDX_SUBPHASE, PHASE_CLUSTER);
-	pgstat_progress_update_param(PROGRESS_CREATEIDX_TUPLES_TOTAL, 0);
-	pgstat_progress_update_param(PROGRESS_CREATEIDX_TUPLES_DONE, 0);
+	ds_build_phase(DS_PHASE_CLUSTER, 0);
 	ds_server_arena(&build->arena, build->context);
 	ds_server_arena(&build->router_arena, build->context);
 	ds_server_arena(&scratch, build->context);
@@ -358,6 +211,22 @@ key_list(int64 key)
 	return (uint32) (((uint64) key ^ (uint64) PG_INT64_MIN) >> KEY_LIST_SHIFT);
 }
 
+/* What follows goes into a new run, unless there are too many already. */
+static void
+end_run(Build *build)
+{
+	MemoryContext old;
+
+	build->sort_bytes = 0;
+	if (!ds_build_next_run(build))
+		return;
+	tuplesort_performsort(build->sort);
+	tuplesort_end(build->sort);
+	old = MemoryContextSwitchTo(build->context); /* not that of a row */
+	build->sort = ds_build_sort(build->sort_memory, build->coordinate);
+	MemoryContextSwitchTo(old);
+}
+
 /* A row into the sort; coded is NULL for one without a vector. */
 static void
 put_row(Build *build, uint32 list, ItemPointer tid, const DsCoded *coded, const char *filter)
@@ -389,6 +258,10 @@ put_row(Build *build, uint32 list, ItemPointer tid, const DsCoded *coded, const 
 	slot->tts_isnull[0] = slot->tts_isnull[1] = false;
 	ExecStoreVirtualTuple(slot);
 	tuplesort_puttupleslot(build->sort, slot);
+	build->sort_bytes += VARSIZE(build->payload) + SORT_ROW_BYTES;
+	if (build->shared != NULL &&
+		build->sort_bytes >= Min(RUN_BYTES, build->sort_memory * (Size) 1024 / 4 * 3))
+		end_run(build);
 }
 
 /* The rows collected so far get their lists and codes. */
@@ -494,8 +367,17 @@ ds_build_begin_rows(Build *build, int memory, SortCoordinate coordinate)
 								   MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
 	build->rows_bytes = batch_bytes(d) + sizeof(BuildList) * build->lists +
 						build->router_arena.allocated + ds_curve_bytes(build);
-	build->sort =
-		ds_build_sort(Max(memory - (int64) (build->rows_bytes / 1024), memory / 4), coordinate);
+	build->sort_memory = (int) Max(memory - (int64) (build->rows_bytes / 1024), memory / 4);
+	if (coordinate == NULL)
+	{
+		double bytes = build->expected * (payload + SORT_ROW_BYTES);
+
+		/* what does not fit is written in any case */
+		if (bytes > build->sort_memory * 1024.0 * 3 / 4)
+			build->sort_memory = (int) Min(build->sort_memory, Max(bytes / RUNS, RUN_BYTES) / 1024);
+	}
+	build->coordinate = coordinate;
+	build->sort = ds_build_sort(build->sort_memory, coordinate);
 }
 
 /* The sample found no row with a vector, and here is one: a list around it. */
@@ -526,7 +408,7 @@ assign_row(Relation index, ItemPointer tid, Datum *values, bool *isnull,
 
 	old = MemoryContextSwitchTo(build->row_context);
 	build->rows++;
-	if (!take_vector(build, values[0], isnull[0], &vector))
+	if (!ds_build_vector(build, values[0], isnull[0], &vector))
 	{
 		if (build->sort == NULL)
 			ds_tids_insert_direct(build, DS_TIDS_NULL, tid);
@@ -609,11 +491,11 @@ write_lists(Build *build)
 	uint32 next = 0;
 	char *data;
 
-	pgstat_progress_update_param(PROGRESS_CREATEIDX_SUBPHASE, PHASE_SORT);
+	/* the server's sort does not tell how far it is: nothing, then all */
+	ds_build_phase(DS_PHASE_SORT, (int64) build->assigned);
 	tuplesort_performsort(build->sort);
-	pgstat_progress_update_param(PROGRESS_CREATEIDX_SUBPHASE, PHASE_WRITE);
-	pgstat_progress_update_param(PROGRESS_CREATEIDX_TUPLES_TOTAL, build->assigned);
-	pgstat_progress_update_param(PROGRESS_CREATEIDX_TUPLES_DONE, 0);
+	pgstat_progress_update_param(PROGRESS_CREATEIDX_TUPLES_DONE, (int64) build->assigned);
+	ds_build_phase(DS_PHASE_WRITE, (int64) build->assigned);
 
 	if (build->assigned > 0)
 		write_centroids(build);
@@ -658,7 +540,7 @@ write_lists(Build *build)
 				slacks++;
 			}
 			data = next_row(build, &next);
-			if (++done % 4096 == 0)
+			if (++done % 1024 == 0)
 				pgstat_progress_update_param(PROGRESS_CREATEIDX_TUPLES_DONE, done);
 		}
 		ds_writer_end(writer, entry);
@@ -679,10 +561,14 @@ write_lists(Build *build)
 
 	for (uint32 list = 0; build->assigned > 0 && list < build->lists; list++)
 	{
-		BlockNumber block = ds_directory_page(build->index, true, &build->meta, list);
-		Buffer buffer = ds_page_read(build->index, block, DS_PAGE_DIRECTORY, BUFFER_LOCK_EXCLUSIVE);
-		Page page = BufferGetPage(buffer);
+		BlockNumber block;
+		Buffer buffer;
+		Page page;
 
+		CHECK_FOR_INTERRUPTS();
+		block = ds_directory_page(build->index, true, &build->meta, list);
+		buffer = ds_page_read(build->index, block, DS_PAGE_DIRECTORY, BUFFER_LOCK_EXCLUSIVE);
+		page = BufferGetPage(buffer);
 		((DsListEntry *) PageGetContents(page))[list % DS_ENTRIES_PER_PAGE] = entries[list];
 		((PageHeader) page)->pd_lower += sizeof(DsListEntry);
 		MarkBufferDirty(buffer);
@@ -744,7 +630,7 @@ ds_index_build(Relation heap, Relation index, IndexInfo *info)
 
 	/* first, because the metapage is the first page */
 	ds_meta_create(index, MAIN_FORKNUM, &build->meta);
-	sample_table(build, &rows);
+	ds_build_sample(build, &rows);
 	if (build->sample != NULL)
 	{
 		cluster(build, rows);
@@ -754,9 +640,7 @@ ds_index_build(Relation heap, Relation index, IndexInfo *info)
 		workers = plan_create_index_workers(RelationGetRelid(heap), RelationGetRelid(index));
 	}
 
-	pgstat_progress_update_param(PROGRESS_CREATEIDX_SUBPHASE, PHASE_ASSIGN);
-	pgstat_progress_update_param(PROGRESS_CREATEIDX_TUPLES_TOTAL, (int64) rows);
-	pgstat_progress_update_param(PROGRESS_CREATEIDX_TUPLES_DONE, 0);
+	ds_build_phase(DS_PHASE_ASSIGN, (int64) rows);
 	if (workers == 0 || !ds_build_parallel(build, workers, &scanned))
 	{
 		if (build->lists > 0)

@@ -9,6 +9,7 @@
 
 #include "base/random.h"
 #include "access/tableam.h"
+#include "commands/progress.h"
 #include "executor/tuptable.h"
 #include "quant/kmeans.h"
 #include "utils/tuplesort.h"
@@ -61,6 +62,9 @@ typedef struct Build
 	Size rows_bytes; /* taken for batch, router, curve */
 
 	Tuplesortstate *sort;
+	SortCoordinate coordinate; /* of a parallel build */
+	int sort_memory; /* kB */
+	Size sort_bytes; /* put into this run */
 	TupleTableSlot *slot; /* to put */
 	TupleTableSlot *sorted; /* to get */
 	struct varlena *payload;
@@ -73,7 +77,23 @@ typedef struct Build
 	struct BuildLeader *leader; /* in the leader only */
 } Build;
 
-/* ---- build.c, for parallel.c ---- */
+/* ---- build.c, for parallel.c and sample.c ---- */
+
+/* Phases of pg_stat_progress_create_index */
+enum
+{
+	DS_PHASE_SAMPLE = PROGRESS_CREATEIDX_SUBPHASE_INITIALIZE + 1,
+	DS_PHASE_CLUSTER,
+	DS_PHASE_ASSIGN,
+	DS_PHASE_SORT,
+	DS_PHASE_WRITE
+};
+
+/* A phase begins, of so many steps */
+extern void ds_build_phase(int64 phase, int64 total);
+
+/* How many lists an index of so many rows should have */
+extern uint32 ds_build_lists(const DsMeta *meta, double rows);
 
 /*
  * Get ready for rows: meta, quantizer, router, centroids and lists are there.
@@ -91,6 +111,14 @@ extern int ds_build_memory_less(Size taken);
 /* All rows of the table, or those that scan gives, into the sort; how many there were. */
 extern double ds_build_rows(Build *build, TableScanDesc scan);
 
+/* ---- sample.c ---- */
+
+/* Take a row's vector; false for NULL.  Checks its dimension. */
+extern bool ds_build_vector(Build *build, Datum value, bool isnull, struct DsEmbeddingView *vector);
+
+/* Sample rows of the table; *rows gets an estimate of how many have a vector. */
+extern void ds_build_sample(Build *build, double *rows);
+
 /* ---- parallel.c ---- */
 
 /*
@@ -101,6 +129,9 @@ extern double ds_build_rows(Build *build, TableScanDesc scan);
  */
 extern bool ds_build_parallel(Build *build, int workers, double *scanned);
 extern void ds_build_parallel_end(Build *build);
+
+/* May this process begin a further run of the sort?  Their number is limited. */
+extern bool ds_build_next_run(Build *build);
 
 /* In any process: it has put so many further rows.  How many all have. */
 extern uint64 ds_build_count_rows(Build *build, uint64 rows);

@@ -213,12 +213,15 @@ walk_vectors(Check *check, uint32 number pg_attribute_unused())
 	check->route_pages = walk_stream(check, meta->routes_head, DS_PAGE_ROUTES,
 									 (bytes + DS_PAGE_SPACE - 1) / DS_PAGE_SPACE);
 	for (uint32 i = 0; i < check->view->centroids; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
 		if (!ds_kernels()->all_finite(ds_view_centroid(check->view, i), meta->dimension))
 			ds_check_put(check, "centroid", InvalidBlockNumber, NULL, "centroid %u is not finite",
 						 i);
 		else if (!ds_route_check(check->view, i))
 			ds_check_put(check, "centroid", InvalidBlockNumber, NULL,
 						 "the code of centroid %u is not that of the centroid", i);
+	}
 }
 
 static void

@@ -21,11 +21,20 @@ compare_entries(const void *a, const void *b)
 							  (ItemPointer) & ((const Entry *) b)->tid);
 }
 
+/* the server's quicksort, which looks at interrupts */
+#define ST_SORT sort_entries
+#define ST_ELEMENT_TYPE Entry
+#define ST_COMPARE(a, b) compare_entries(a, b)
+#define ST_CHECK_FOR_INTERRUPTS
+#define ST_SCOPE static
+#define ST_DEFINE
+#include "lib/sort_template.h"
+
 void
 ds_check_sort(Check *check)
 {
 	if (check->entries > 0)
-		qsort(check->entry, check->entries, sizeof(Entry), compare_entries);
+		sort_entries(check->entry, check->entries);
 }
 
 /* The first entry of a row, or NULL */

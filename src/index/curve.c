@@ -22,6 +22,9 @@
 /* Rows that stand for queries: 200 tell a recall of 0.95 to within 0.01. */
 #define CURVE_QUERIES 200
 
+/* What is read of centroids between two looks at interrupts */
+#define POLL_FLOATS (256 * 1024)
+
 struct Curve
 {
 	DsNeighbours near; /* of the queries */
@@ -255,9 +258,12 @@ ds_curve_take(Build *build, void *space, int worker)
 	neighbour = (const DsNeighbour *) ((const char *) kept +
 									   MAXALIGN(sizeof(uint32) * curve->near.queries));
 	for (uint32 q = 0; q < curve->near.queries; q++, neighbour += curve->near.keep)
+	{
+		CHECK_FOR_INTERRUPTS();
 		for (uint32 i = 0; i < kept[q]; i++)
 			if (neighbour[i].key < curve->near.threshold[q])
 				ds_neighbours_keep(&curve->near, q, neighbour[i].key, neighbour[i].list);
+	}
 }
 
 /* The keys of all lists for query q; returns what gaps are multiplied by. */
@@ -267,10 +273,15 @@ list_keys(const Build *build, uint32 q, float *key)
 	uint32 d = build->meta.dimension;
 	const float *query = build->curve->query + (Size) q * d;
 	double norm = ds_norm(query, d);
+	uint32 step = Max(POLL_FLOATS / d, 1);
 
-	(build->meta.metric == DS_METRIC_IP
-		 ? ds_kernels()->inner_product_many
-		 : ds_kernels()->l2_squared_many)(query, build->centroid, d, build->lists, d, key);
+	for (uint32 i = 0; i < build->lists; i += step)
+	{
+		CHECK_FOR_INTERRUPTS();
+		(build->meta.metric == DS_METRIC_IP ? ds_kernels()->inner_product_many
+											: ds_kernels()->l2_squared_many)(
+			query, build->centroid + (Size) i * d, d, Min(step, build->lists - i), d, key + i);
+	}
 	for (uint32 i = 0; i < build->lists; i++)
 		key[i] = (float) ds_list_key(&build->meta, norm, key[i], build->list[i].radius);
 	return ds_list_gap(&build->meta, norm, 0, 1);

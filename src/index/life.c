@@ -8,7 +8,6 @@
 #include "access/tableam.h"
 #include "access/xact.h"
 #include "catalog/index.h"
-#include "base/random.h"
 #include "catalog/pg_class.h"
 #include "executor/executor.h"
 #include "miscadmin.h"
@@ -105,74 +104,4 @@ ds_row_reader_value(DsRowReader *reader, Datum *value)
 	MemoryContextSwitchTo(old);
 	*value = values[0];
 	return !isnull[0];
-}
-
-/* ---- a sample of the rows ---- */
-
-typedef struct Sample
-{
-	DsRandom random;
-	uint64 seen;
-	uint32 wanted;
-	uint32 count;
-	uint32 dimension;
-	float *vector;
-	ItemPointerData *tid;
-	MemoryContext context;
-	MemoryContext row_context;
-} Sample;
-
-static void
-sample_row(Relation index, ItemPointer tid, Datum *values, bool *isnull,
-		   bool alive pg_attribute_unused(), void *pointer)
-{
-	Sample *sample = pointer;
-	DsEmbeddingView vector;
-	MemoryContext old;
-	uint64 at;
-
-	(void) index;
-	if (isnull[0])
-		return;
-
-	/* Vitter's reservoir; the row is read only when it is drawn */
-	at = sample->seen++;
-	if (at >= sample->wanted)
-		at = ds_random_below(&sample->random, sample->seen);
-	if (at >= sample->wanted)
-		return;
-	old = MemoryContextSwitchTo(sample->row_context);
-	ds_embedding_view(values[0], &vector);
-	if (sample->vector == NULL)
-	{
-		sample->dimension = vector.dim;
-		sample->vector = MemoryContextAllocHuge(
-			sample->context, mul_size(sizeof(float) * vector.dim, sample->wanted));
-	}
-	memcpy(sample->vector + at * sample->dimension, vector.x, sizeof(float) * sample->dimension);
-	sample->tid[at] = *tid;
-	sample->count = Max(sample->count, (uint32) at + 1);
-	MemoryContextSwitchTo(old);
-	MemoryContextReset(sample->row_context);
-}
-
-uint32
-ds_sample_rows(DsSubject *subject, Snapshot snapshot, uint32 wanted, uint64 seed, float **vectors,
-			   ItemPointerData **tids, uint32 *dimension)
-{
-	Sample sample;
-
-	memset(&sample, 0, sizeof(sample));
-	ds_random_init(&sample.random, seed, 0);
-	sample.wanted = wanted;
-	sample.tid = palloc(sizeof(ItemPointerData) * wanted);
-	sample.context = CurrentMemoryContext;
-	sample.row_context =
-		AllocSetContextCreate(CurrentMemoryContext, "deepsearch sample", ALLOCSET_DEFAULT_SIZES);
-	(void) ds_subject_scan(subject, snapshot, sample_row, &sample);
-	MemoryContextDelete(sample.row_context);
-	*vectors = sample.vector;
-	*tids = sample.tid;
-	*dimension = sample.dimension;
-	return sample.count;
 }

@@ -28,6 +28,9 @@
 #define BATCH_ROWS 256
 #define MAX_QUERIES 1000
 
+/* Multiplications between two looks at interrupts: a few milliseconds */
+#define POLL_PRODUCTS (256 * 1024 * 1024)
+
 typedef struct Located
 {
 	ItemPointerData tid;
@@ -62,6 +65,15 @@ compare_located(const void *a, const void *b)
 	return ItemPointerCompare((ItemPointer) & ((const Located *) a)->tid,
 							  (ItemPointer) & ((const Located *) b)->tid);
 }
+
+/* the server's quicksort, which looks at interrupts */
+#define ST_SORT sort_located
+#define ST_ELEMENT_TYPE Located
+#define ST_COMPARE(a, b) compare_located(a, b)
+#define ST_CHECK_FOR_INTERRUPTS
+#define ST_SCOPE static
+#define ST_DEFINE
+#include "lib/sort_template.h"
 
 /* The rows of all lists; pages of the view stay as long as our snapshot. */
 static void
@@ -114,7 +126,7 @@ locate_rows(Measure *measure)
 		}
 	}
 	if (measure->rows > 0)
-		qsort(measure->located, measure->rows, sizeof(Located), compare_located);
+		sort_located(measure->located, measure->rows);
 }
 
 /* ---- neighbours ---- */
@@ -125,10 +137,14 @@ flush_batch(Measure *measure)
 	uint32 d = measure->view->meta.dimension;
 	uint32 n = measure->queries;
 	bool ip = measure->view->meta.metric == DS_METRIC_IP;
+	uint32 step = Max(POLL_PRODUCTS / BATCH_ROWS / d, 1);
 
-	CHECK_FOR_INTERRUPTS();
-	ds_gemm(0, 1, measure->batched, n, d, ip ? -1.0f : -2.0f, measure->batch, d, measure->query, d,
-			0.0f, measure->dot, n);
+	for (uint32 q = 0; q < n; q += step)
+	{
+		CHECK_FOR_INTERRUPTS();
+		ds_gemm(0, 1, measure->batched, Min(step, n - q), d, ip ? -1.0f : -2.0f, measure->batch, d,
+				measure->query + (Size) q * d, d, 0.0f, measure->dot + q, n);
+	}
 	for (uint32 i = 0; i < measure->batched; i++)
 	{
 		const float *dot = measure->dot + (Size) i * n;
@@ -190,6 +206,7 @@ list_keys(const Measure *measure, uint32 q, float *key)
 	{
 		const float *centroid = ds_view_centroid(view, view->entry[i].centroid);
 
+		CHECK_FOR_INTERRUPTS();
 		/* one vector of many: rounded as a scan does */
 		(meta->metric == DS_METRIC_IP
 			 ? ds_kernels()->inner_product_many
@@ -303,6 +320,8 @@ ds_measure_curve(DsSubject *subject, const float *queries, ItemPointer tids, uin
 		placed = palloc_extended(sizeof(float) * d * (Size) n, MCXT_ALLOC_HUGE);
 		excluded = palloc(sizeof(ItemPointerData) * n);
 		for (uint32 i = 0; i < n; i++)
+		{
+			CHECK_FOR_INTERRUPTS();
 			if (ds_quantizer_place(&view->quantizer, queries + (Size) i * d,
 								   placed + (Size) measure.queries * d) == DS_PLACE_OK)
 			{
@@ -310,6 +329,7 @@ ds_measure_curve(DsSubject *subject, const float *queries, ItemPointer tids, uin
 					excluded[measure.queries] = tids[i];
 				measure.queries++;
 			}
+		}
 		measure.query = placed;
 		measure.tid = tids != NULL ? excluded : NULL;
 	}

@@ -150,6 +150,7 @@ nearest_other(const DsView *view, uint32 list, const float *y)
 
 		if (i == list)
 			continue;
+		CHECK_FOR_INTERRUPTS();
 		here = ds_kernels()->l2_squared(y, ds_view_centroid(view, view->entry[i].centroid), d);
 		if (here < least)
 		{
@@ -210,6 +211,7 @@ give(Rewrite *from, uint64 first)
 	{
 		Moved *moved = ds_rewrite_add(&to);
 
+		CHECK_FOR_INTERRUPTS();
 		moved->row = from->moved[i].row;
 		ds_rewrite_remember(&to, &moved->row, y);
 		ds_rewrite_raise(

@@ -4,9 +4,11 @@
  *
  * The leader has the centroids.  It and its workers share one scan of the
  * table; each assigns and codes the rows of the blocks that it is given, sorts
- * them, and leaves a sorted run; the leader merges the runs and writes the
+ * them, and leaves sorted runs; the leader merges the runs and writes the
  * lists alone, for pages are written at the speed of memory.  This is how a
- * B-tree is built (access/nbtree/nbtsort.c), with the centroids in addition.
+ * B-tree is built (access/nbtree/nbtsort.c), with the centroids in addition,
+ * and with more than one run of a process: a run is written without a look at
+ * interrupts, so it must not be long.
  *
  * In the shared segment: DsSharedBuild with the scan behind it, the shared part
  * of the sort, vectors (the origin if there is one, centroids, coarse
@@ -46,6 +48,9 @@ enum
 	KEY_BUFFERS
 };
 
+/* Runs of the sort at most, beside one for each process */
+#define RUNS_MORE 128
+
 typedef struct SharedList
 {
 	pg_atomic_uint32 rows;
@@ -63,6 +68,8 @@ typedef struct DsSharedBuild
 	uint32 lists;
 	uint32 coarse;
 	pg_atomic_uint64 progress; /* rows put so far */
+	pg_atomic_uint32 runs; /* of the sort, begun */
+	pg_atomic_uint32 more; /* asked for, beside the first of each process */
 
 	slock_t mutex; /* of what follows */
 	ConditionVariable changed;
@@ -98,17 +105,31 @@ ds_build_count_rows(Build *build, uint64 rows)
 	return pg_atomic_add_fetch_u64(&build->shared->progress, (int64) rows);
 }
 
+bool
+ds_build_next_run(Build *build)
+{
+	DsSharedBuild *shared = build->shared;
+
+	/* taken as long as there are any; each process has its first one */
+	if (pg_atomic_read_u32(&shared->more) >= RUNS_MORE ||
+		pg_atomic_fetch_add_u32(&shared->more, 1) >= RUNS_MORE)
+		return false;
+	pg_atomic_fetch_add_u32(&shared->runs, 1);
+	return true;
+}
+
 /* One process's part; the same for the leader. */
 static void
 take_part(Build *build, Sharedsort *sort, SharedList *lists, void *curve)
 {
 	DsSharedBuild *shared = build->shared;
-	SortCoordinate coordinate = palloc0(sizeof(SortCoordinateData));
+	SortCoordinate coordinate = MemoryContextAllocZero(build->context, sizeof(SortCoordinateData));
 	double scanned;
 
 	coordinate->isWorker = true;
 	coordinate->nParticipants = -1;
 	coordinate->sharedsort = sort;
+	pg_atomic_fetch_add_u32(&shared->runs, 1);
 	ds_build_begin_rows(build, shared->memory, coordinate);
 	scanned = ds_build_rows(build, table_beginscan_parallel(build->heap, shared_scan(shared)));
 	tuplesort_performsort(build->sort);
@@ -191,7 +212,7 @@ ds_index_build_worker(dsm_segment *segment, shm_toc *toc)
 	build->centroid = unconstify(float *, vectors);
 	ds_check(ds_router_group(&build->router, build->centroid, build->lists, d,
 							 vectors + (Size) build->lists * d, shared->coarse, groups,
-							 &build->router_arena, &status),
+							 &ds_server_cancel, &build->router_arena, &status),
 			 &status);
 	ds_curve_attach(build, curve);
 	tuplesort_attach_shared(sort, segment);
@@ -240,12 +261,14 @@ share(Build *build, BuildLeader *leader, ParallelContext *context, const Size *s
 	shared->lists = build->lists;
 	shared->coarse = router->coarse;
 	pg_atomic_init_u64(&shared->progress, 0);
+	pg_atomic_init_u32(&shared->runs, 0);
+	pg_atomic_init_u32(&shared->more, 0);
 	SpinLockInit(&shared->mutex);
 	ConditionVariableInit(&shared->changed);
 	table_parallelscan_initialize(build->heap, shared_scan(shared), snapshot);
 
 	leader->sort = allocate(context, KEY_SORT, sizes[KEY_SORT]);
-	tuplesort_initialize_shared(leader->sort, context->nworkers + 1, context->seg);
+	tuplesort_initialize_shared(leader->sort, RUNS_MORE + context->nworkers + 1, context->seg);
 
 	vectors = allocate(context, KEY_VECTORS, sizes[KEY_VECTORS]);
 	if (build->quantizer.origin != NULL)
@@ -253,10 +276,16 @@ share(Build *build, BuildLeader *leader, ParallelContext *context, const Size *s
 		memcpy(vectors, build->quantizer.origin, sizeof(float) * d);
 		vectors += d;
 	}
-	memcpy(vectors, build->centroid, sizeof(float) * d * build->lists);
-	vectors += (Size) d * build->lists;
-	if (router->coarse > 0)
-		memcpy(vectors, router->coarse_centroids, sizeof(float) * d * router->coarse);
+	for (uint32 i = 0; i < build->lists; i++, vectors += d)
+	{
+		CHECK_FOR_INTERRUPTS();
+		memcpy(vectors, build->centroid + (Size) i * d, sizeof(float) * d);
+	}
+	for (uint32 g = 0; g < router->coarse; g++, vectors += d)
+	{
+		CHECK_FOR_INTERRUPTS();
+		memcpy(vectors, router->coarse_centroids + (Size) g * d, sizeof(float) * d);
+	}
 
 	groups = allocate(context, KEY_GROUPS, sizes[KEY_GROUPS]);
 	memset(groups, 0, sizes[KEY_GROUPS]);
@@ -320,10 +349,13 @@ collect(Build *build, int participants, double *scanned)
 		memcpy(&build->list[i].radius, &bits, sizeof(bits));
 	}
 	for (int i = 0; i < participants - 1; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
 		ds_curve_take(build, leader->curve, i);
+	}
 
 	coordinate->isWorker = false;
-	coordinate->nParticipants = participants;
+	coordinate->nParticipants = (int) pg_atomic_read_u32(&shared->runs);
 	coordinate->sharedsort = leader->sort;
 
 	/* the allocator may have kept what was given back */
@@ -356,7 +388,7 @@ ds_build_parallel(Build *build, int workers, double *scanned)
 		vectors = add_size(vectors, 1);
 	scan_size = table_parallelscan_estimate(build->heap, snapshot);
 	sizes[KEY_SHARED] = add_size(BUFFERALIGN(sizeof(DsSharedBuild)), scan_size);
-	sizes[KEY_SORT] = tuplesort_estimate_shared(workers + 1);
+	sizes[KEY_SORT] = tuplesort_estimate_shared(RUNS_MORE + workers + 1);
 	sizes[KEY_VECTORS] = mul_size(vectors, sizeof(float) * d);
 	sizes[KEY_GROUPS] = mul_size(build->lists, sizeof(uint32));
 	sizes[KEY_LISTS] = mul_size(build->lists, sizeof(SharedList));

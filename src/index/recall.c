@@ -84,13 +84,13 @@ compare_row(Relation index, ItemPointer tid, Datum *values, bool *isnull,
 	(void) index;
 	if (isnull[0])
 		return;
-	CHECK_FOR_INTERRUPTS();
 	old = MemoryContextSwitchTo(recall->row_context);
 	for (uint32 q = 0; q < recall->queries; q++)
 	{
-		double distance =
-			DatumGetFloat8(FunctionCall2(&recall->distance, values[0], recall->query[q]));
+		double distance;
 
+		CHECK_FOR_INTERRUPTS();
+		distance = DatumGetFloat8(FunctionCall2(&recall->distance, values[0], recall->query[q]));
 		if (!isnan(distance) && !ItemPointerEquals(tid, &recall->tid[q]))
 			keep(recall->nearest + (Size) q * recall->k, &recall->found[q], recall->k, distance);
 	}

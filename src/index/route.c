@@ -34,6 +34,7 @@
 #include <float.h>
 #include <math.h>
 
+#include "miscadmin.h"
 #include "utils/memutils.h"
 #include "vector/kernels.h"
 
@@ -401,8 +402,10 @@ ds_view_nearest(const DsView *view, const float *y)
 		/* the codes tell products, not distances */
 		for (uint32 i = 0; i < view->meta.lists; i++)
 		{
-			float here = distance_to(view, y, view->entry[i].centroid);
+			float here;
 
+			CHECK_FOR_INTERRUPTS();
+			here = distance_to(view, y, view->entry[i].centroid);
 			if (here < least)
 			{
 				least = here;

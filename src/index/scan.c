@@ -342,8 +342,7 @@ rank_lists(DsScan *state)
 			DsProbe probe;
 			double key;
 
-			if (i % 1024 == 0)
-				CHECK_FOR_INTERRUPTS();
+			CHECK_FOR_INTERRUPTS();
 			ds_query_probe(state->query, ds_view_centroid(view, view->entry[i].centroid), &probe);
 			key = ds_query_list_bound(state->query, &probe, view->entry[i].radius);
 			push_waiting(state, key == key ? key : state->least, i);

@@ -159,7 +159,10 @@ divide(Rewrite *rewrite, float *centroid, float *radius, uint64 *rows)
 	uint32 lists;
 
 	for (uint64 i = 0; i < n; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
 		ds_rewrite_remember(rewrite, &rewrite->moved[i * rewrite->rows / n].row, sample + i * d);
+	}
 	memset(&options, 0, sizeof(options));
 	options.lists = 2;
 	options.seed = rewrite->view->meta.seed;
@@ -178,8 +181,7 @@ divide(Rewrite *rewrite, float *centroid, float *radius, uint64 *rows)
 		Moved *moved = &rewrite->moved[i];
 		double distance[2];
 
-		if (i % 1024 == 0)
-			CHECK_FOR_INTERRUPTS();
+		CHECK_FOR_INTERRUPTS();
 		ds_rewrite_remember(rewrite, &moved->row, y);
 		for (int p = 0; p < 2; p++)
 			distance[p] = ds_kernels()->l2_squared_wide(y, centroid + (Size) p * d, d);
@@ -193,11 +195,8 @@ divide(Rewrite *rewrite, float *centroid, float *radius, uint64 *rows)
 }
 
 static int
-compare_moved(const void *a, const void *b)
+compare_moved(const Moved *x, const Moved *y)
 {
-	const Moved *x = a;
-	const Moved *y = b;
-
 	if (x->part != y->part)
 		return x->part < y->part ? -1 : 1;
 	if (x->row.centroid != y->row.centroid)
@@ -205,11 +204,20 @@ compare_moved(const void *a, const void *b)
 	return x->order < y->order ? -1 : x->order > y->order;
 }
 
+/* the server's quicksort, which looks at interrupts */
+#define ST_SORT sort_moved
+#define ST_ELEMENT_TYPE Moved
+#define ST_COMPARE(a, b) compare_moved(a, b)
+#define ST_CHECK_FOR_INTERRUPTS
+#define ST_SCOPE static
+#define ST_DEFINE
+#include "lib/sort_template.h"
+
 void
 ds_rewrite_sort(Rewrite *rewrite)
 {
 	if (rewrite->rows > 0)
-		qsort(rewrite->moved, rewrite->rows, sizeof(Moved), compare_moved);
+		sort_moved(rewrite->moved, rewrite->rows);
 }
 
 void

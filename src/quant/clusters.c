@@ -177,14 +177,14 @@ row_apart(Kmeans *km, const Clusters *clusters, uint32_t cluster)
 	return NULL;
 }
 
-uint32_t
-ds_clusters_repair(Kmeans *km, Clusters *clusters, uint32_t *group)
+DsCode
+ds_clusters_repair(Kmeans *km, Clusters *clusters, uint32_t *group, uint32_t *given)
 {
 	double balance = km->options->balance > 0.0 ? km->options->balance : DEFAULT_BALANCE;
 	double mean = (double) clusters->n / clusters->k;
 	uint32_t taker = clusters->k; /* places are taken from the smallest on */
-	uint32_t given = 0;
 
+	*given = 0;
 	sort_clusters(clusters);
 	for (uint32_t i = 0; i < taker; i++)
 	{
@@ -192,6 +192,9 @@ ds_clusters_repair(Kmeans *km, Clusters *clusters, uint32_t *group)
 		double size = ds_cluster_size(clusters, giver);
 		uint32_t wanted = size > balance * mean ? (uint32_t) (size / (balance * mean)) : 0;
 
+		/* where rows are equal, all clusters are asked for one that is not */
+		if (ds_cancelled(&km->options->cancel))
+			return DS_CANCELLED;
 		wanted = wanted > MAX_SPLITS ? MAX_SPLITS : wanted;
 		for (uint32_t split = 0; taker > i + 1; split++)
 		{
@@ -211,17 +214,17 @@ ds_clusters_repair(Kmeans *km, Clusters *clusters, uint32_t *group)
 			if (group != NULL)
 				group[place] = group[giver];
 			taker--;
-			given++;
+			(*given)++;
 		}
 		/* in order of size: none of the rest is big, and no place is empty */
 		if (wanted == 0 &&
 			(taker == 0 || ds_cluster_size(clusters, clusters->by_size[taker - 1]) > 0))
 			break;
 	}
-	return given;
+	return DS_OK;
 }
 
-void
+DsCode
 ds_clusters_drop_empty(const Kmeans *km, Clusters *clusters, uint32_t *group)
 {
 	uint32_t *number = clusters->by_size; /* no longer needed */
@@ -233,6 +236,8 @@ ds_clusters_drop_empty(const Kmeans *km, Clusters *clusters, uint32_t *group)
 			continue;
 		if (kept != i)
 		{
+			if (i % 16 == 0 && ds_cancelled(&km->options->cancel))
+				return DS_CANCELLED;
 			memcpy(clusters->centroids + (size_t) kept * km->d,
 				   clusters->centroids + (size_t) i * km->d, km->d * sizeof(float));
 			if (group != NULL)
@@ -243,4 +248,5 @@ ds_clusters_drop_empty(const Kmeans *km, Clusters *clusters, uint32_t *group)
 	for (size_t i = 0; i < clusters->n; i++)
 		clusters->list[i] = number[clusters->list[i]];
 	clusters->k = kept;
+	return DS_OK;
 }

@@ -72,11 +72,11 @@ extern DsCode ds_clusters_move(Kmeans *km, Clusters *clusters);
 /*
  * Give the places of empty and of small clusters to big ones: a place's
  * centroid becomes a row of the big one, its group (if there are any) that
- * one's too.  How many were given.
+ * one's too.  *given is how many were given.  DS_CANCELLED.
  */
-extern uint32_t ds_clusters_repair(Kmeans *km, Clusters *clusters, uint32_t *group);
+extern DsCode ds_clusters_repair(Kmeans *km, Clusters *clusters, uint32_t *group, uint32_t *given);
 
-/* Close the gaps that empty clusters leave, in list and group too. */
-extern void ds_clusters_drop_empty(const Kmeans *km, Clusters *clusters, uint32_t *group);
+/* Close the gaps that empty clusters leave, in list and group too.  DS_CANCELLED. */
+extern DsCode ds_clusters_drop_empty(const Kmeans *km, Clusters *clusters, uint32_t *group);
 
 #endif /* DS_QUANT_CLUSTERS_H */

@@ -83,14 +83,17 @@ assign_flat(Kmeans *km, Clusters *clusters, const DsTile *tile, float *packed, f
 			uint32_t *number, float *value, size_t *changed)
 {
 	size_t d = km->d;
+	DsCode code;
 
 	*changed = 0;
-	ds_squared_norms(clusters->centroids, clusters->k, d, norms);
-	ds_panels_pack(clusters->centroids, clusters->k, d, packed);
+	code = ds_squared_norms(clusters->centroids, clusters->k, d, norms, &km->options->cancel);
+	if (code == DS_OK)
+		code = ds_pack(clusters->centroids, NULL, clusters->k, d, packed, &km->options->cancel);
+	if (code != DS_OK)
+		return code;
 	for (size_t i = 0; i < clusters->n; i += tile->rows)
 	{
 		size_t m = tile->rows < clusters->n - i ? tile->rows : clusters->n - i;
-		DsCode code;
 
 		for (size_t j = 0; j < m; j++)
 		{
@@ -220,7 +223,9 @@ lloyd(Kmeans *km, Clusters *clusters, bool counted)
 		code = ds_clusters_move(km, clusters);
 		if (code != DS_OK || iteration == iterations)
 			break;
-		given = ds_clusters_repair(km, clusters, NULL);
+		code = ds_clusters_repair(km, clusters, NULL, &given);
+		if (code != DS_OK)
+			break;
 		if (given == 0 && iteration > 1 && changed * SETTLED <= clusters->n)
 		{
 			if (counted)
@@ -228,9 +233,7 @@ lloyd(Kmeans *km, Clusters *clusters, bool counted)
 			break;
 		}
 	}
-	if (code == DS_OK)
-		ds_clusters_drop_empty(km, clusters, NULL);
-	return code;
+	return code == DS_OK ? ds_clusters_drop_empty(km, clusters, NULL) : code;
 }
 
 /* Stage 2: share[g] lists for each coarse cluster, together k, none more than its rows */
@@ -306,7 +309,8 @@ coarse_level(Kmeans *km, Clusters *coarse)
 	if (packed == NULL || norms == NULL || number == NULL || value == NULL)
 		return ds_kmeans_out_of_memory(km->status);
 	code = assign_flat(km, coarse, &tile, packed, norms, number, value, &changed);
-	ds_clusters_sort(coarse);
+	if (code == DS_OK)
+		ds_clusters_sort(coarse);
 	ds_arena_rewind(km->arena, mark);
 	return code;
 }
@@ -326,18 +330,15 @@ find_neighbours(Kmeans *km, const Clusters *clusters, const float *home, const f
 	float *packed = ds_arena_alloc(km->arena, columns * d, sizeof(float));
 	float *products;
 	const float *row[NEIGHBOUR_ROWS];
+	DsCode code;
 
 	rows = rows < 1 ? 1 : rows > NEIGHBOUR_ROWS ? NEIGHBOUR_ROWS : rows;
 	products = ds_arena_alloc(km->arena, rows * columns, sizeof(float));
 	if (packed == NULL || products == NULL)
 		return ds_kmeans_out_of_memory(km->status);
-	for (size_t i = 0; i < k; i += DS_PANEL)
-	{
-		if (ds_cancelled(&km->options->cancel))
-			return DS_CANCELLED;
-		ds_panels_pack(clusters->centroids + i * d, k - i < DS_PANEL ? k - i : DS_PANEL, d,
-					   packed + i * d);
-	}
+	code = ds_pack(clusters->centroids, NULL, k, d, packed, &km->options->cancel);
+	if (code != DS_OK)
+		return code;
 	for (size_t i = 0; i < k; i += rows)
 	{
 		size_t m = rows < k - i ? rows : k - i;
@@ -352,8 +353,12 @@ find_neighbours(Kmeans *km, const Clusters *clusters, const float *home, const f
 			ds_products()(row, m, d, packed + c * d, 1, products + c, columns);
 		}
 		for (size_t j = 0; j < m; j++)
+		{
+			if (j % 16 == 0 && ds_cancelled(&km->options->cancel))
+				return DS_CANCELLED;
 			ds_keep_nearest(products + j * columns, norms, k, neighbours,
 							near + (i + j) * neighbours);
+		}
 	}
 	ds_arena_rewind(km->arena, mark);
 	return DS_OK;
@@ -388,7 +393,9 @@ assign_neighbours(Kmeans *km, Clusters *clusters, const float *norms, uint32_t n
 
 		if (ds_cluster_size(clusters, a) == 0)
 			continue;
-		ds_panels_gather(clusters->centroids, here, neighbours, d, packed);
+		code = ds_pack(clusters->centroids, here, neighbours, d, packed, &km->options->cancel);
+		if (code != DS_OK)
+			return code;
 		for (uint32_t j = 0; j < neighbours; j++)
 			near_norms[j] = norms[here[j]];
 		for (size_t i = clusters->start[a]; i < clusters->start[a + 1]; i += tile.rows)
@@ -439,10 +446,13 @@ refine(Kmeans *km, Clusters *clusters, uint32_t *group)
 		DsCode code;
 
 		/* a place that is given away leaves its rows behind: they look around where they are */
-		memcpy(home, clusters->centroids, (size_t) k * d * sizeof(float));
-		given = ds_clusters_repair(km, clusters, group);
-		ds_squared_norms(clusters->centroids, k, d, norms);
-		code = find_neighbours(km, clusters, home, norms, neighbours, near);
+		code = ds_copy(home, clusters->centroids, (size_t) k * d, &km->options->cancel);
+		if (code == DS_OK)
+			code = ds_clusters_repair(km, clusters, group, &given);
+		if (code == DS_OK)
+			code = ds_squared_norms(clusters->centroids, k, d, norms, &km->options->cancel);
+		if (code == DS_OK)
+			code = find_neighbours(km, clusters, home, norms, neighbours, near);
 		if (code == DS_OK)
 			code = assign_neighbours(km, clusters, norms, neighbours, near, &changed);
 		if (code != DS_OK)
@@ -461,16 +471,20 @@ order_by_group(const Kmeans *km, Clusters *clusters, uint32_t coarse, const uint
 {
 	size_t d = km->d;
 	float *copy = ds_arena_alloc(km->arena, (size_t) clusters->k * d, sizeof(float));
-	size_t place = 0;
+	uint32_t *place = ds_arena_zero(km->arena, (size_t) coarse + 1, sizeof(uint32_t));
+	DsCode code;
 
-	if (copy == NULL)
+	if (copy == NULL || place == NULL)
 		return ds_kmeans_out_of_memory(km->status);
-	memcpy(copy, clusters->centroids, (size_t) clusters->k * d * sizeof(float));
+	code = ds_copy(copy, clusters->centroids, (size_t) clusters->k * d, &km->options->cancel);
+	for (uint32_t i = 0; i < clusters->k; i++)
+		place[group[i] + 1]++;
 	for (uint32_t g = 0; g < coarse; g++)
-		for (uint32_t i = 0; i < clusters->k; i++)
-			if (group[i] == g)
-				memcpy(clusters->centroids + place++ * d, copy + (size_t) i * d, d * sizeof(float));
-	return DS_OK;
+		place[g + 1] += place[g];
+	for (uint32_t i = 0; i < clusters->k && code == DS_OK; i++)
+		code = ds_copy(clusters->centroids + (size_t) place[group[i]]++ * d, copy + (size_t) i * d,
+					   d, &km->options->cancel);
+	return code;
 }
 
 /* Stages 1 to 3 for a set of rows: numbers from *made on, centroids, and list of each row */
@@ -536,10 +550,9 @@ many_lists(Kmeans *km, Clusters *clusters)
 	clusters->k = made;
 	if (code == DS_OK)
 		code = refine(km, clusters, group);
-	if (code != DS_OK)
-		return code;
-	ds_clusters_drop_empty(km, clusters, group);
-	return order_by_group(km, clusters, groups, group);
+	if (code == DS_OK)
+		code = ds_clusters_drop_empty(km, clusters, group);
+	return code == DS_OK ? order_by_group(km, clusters, groups, group) : code;
 }
 
 DsCode

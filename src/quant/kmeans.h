@@ -72,11 +72,11 @@ extern DsCode ds_router_init(DsRouter *router, const float *centroids, uint32_t 
 
 /*
  * The same from a coarse level that is known already: group[k] says to which
- * of the coarse centroids each list belongs.  DS_BAD_DATA when it lies.
+ * of the coarse centroids each list belongs.  DS_BAD_DATA when it lies, DS_CANCELLED.
  */
 extern DsCode ds_router_group(DsRouter *router, const float *centroids, uint32_t lists, size_t d,
 							  const float *coarse_centroids, uint32_t coarse, const uint32_t *group,
-							  DsArena *arena, DsStatus *status);
+							  const DsCancel *cancel, DsArena *arena, DsStatus *status);
 
 /*
  * The nearest list of each of rows [n, d]: list[n], and the squared distance

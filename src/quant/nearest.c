@@ -10,12 +10,17 @@
  */
 #include "quant/nearest.h"
 
+#include <string.h>
+
 #include "quant/scan.h"
 #include "vector/kernels.h"
 
 #define TILE_ROWS 256
 #define TILE_COLUMNS 1024
 #define TILE_WORK ((size_t) 1 << 28)
+
+/* floats that are read or copied between polls */
+#define POLL_FLOATS ((size_t) 1 << 18)
 
 static size_t
 smaller(size_t a, size_t b)
@@ -48,13 +53,67 @@ ds_tile_init(DsTile *tile, size_t n, size_t d, size_t k, size_t memory, DsArena 
 	return DS_OK;
 }
 
-void
-ds_squared_norms(const float *rows, size_t n, size_t d, float *out)
+DsCode
+ds_tile_products(const DsTile *tile, size_t m, size_t d, const float *packed, size_t columns,
+				 float *out, const DsCancel *cancel)
+{
+	DsProducts products = ds_products();
+	size_t step = TILE_WORK / larger(m, 1) / d / DS_PANEL * DS_PANEL;
+
+	step = larger(step, DS_PANEL);
+	for (size_t c = 0; c < columns; c += step)
+	{
+		if (ds_cancelled(cancel))
+			return DS_CANCELLED;
+		products(tile->row, m, d, packed + c * d, smaller(step, columns - c) / DS_PANEL, out + c,
+				 columns);
+	}
+	return DS_OK;
+}
+
+DsCode
+ds_squared_norms(const float *rows, size_t n, size_t d, float *out, const DsCancel *cancel)
 {
 	const DsKernels *kernels = ds_kernels();
+	size_t step = larger(POLL_FLOATS / d, 1);
 
 	for (size_t i = 0; i < n; i++)
+	{
+		if (i % step == 0 && ds_cancelled(cancel))
+			return DS_CANCELLED;
 		out[i] = (float) kernels->squared_norm_wide(rows + i * d, d);
+	}
+	return DS_OK;
+}
+
+DsCode
+ds_pack(const float *centroids, const uint32_t *which, size_t k, size_t d, float *packed,
+		const DsCancel *cancel)
+{
+	for (size_t i = 0; i < k; i += DS_PANEL)
+	{
+		size_t count = smaller(DS_PANEL, k - i);
+
+		if (ds_cancelled(cancel))
+			return DS_CANCELLED;
+		if (which != NULL)
+			ds_panels_gather(centroids, which + i, count, d, packed + i * d);
+		else
+			ds_panels_pack(centroids + i * d, count, d, packed + i * d);
+	}
+	return DS_OK;
+}
+
+DsCode
+ds_copy(float *to, const float *from, size_t floats, const DsCancel *cancel)
+{
+	for (size_t i = 0; i < floats; i += POLL_FLOATS)
+	{
+		if (ds_cancelled(cancel))
+			return DS_CANCELLED;
+		memcpy(to + i, from + i, smaller(POLL_FLOATS, floats - i) * sizeof(float));
+	}
+	return DS_OK;
 }
 
 DsCode

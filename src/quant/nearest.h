@@ -28,8 +28,27 @@ typedef struct DsTile
 extern DsCode ds_tile_init(DsTile *tile, size_t n, size_t d, size_t k, size_t memory,
 						   DsArena *arena, DsStatus *status);
 
+/*
+ * Products of the m <= tile->rows rows of tile->row with all panels, into
+ * out[m, columns], by parts between which somebody may cancel.
+ */
+extern DsCode ds_tile_products(const DsTile *tile, size_t m, size_t d, const float *packed,
+							   size_t columns, float *out, const DsCancel *cancel);
+
+/*
+ * What passes over all centroids asks now and then whether to stop: 4,000 of
+ * 16,000 dimensions are 256 MB.
+ */
+
 /* out[n] = |row|^2, in double, rounded */
-extern void ds_squared_norms(const float *rows, size_t n, size_t d, float *out);
+extern DsCode ds_squared_norms(const float *rows, size_t n, size_t d, float *out,
+							   const DsCancel *cancel);
+
+/* products.h; which may be NULL: all in their order */
+extern DsCode ds_pack(const float *centroids, const uint32_t *which, size_t k, size_t d,
+					  float *packed, const DsCancel *cancel);
+
+extern DsCode ds_copy(float *to, const float *from, size_t floats, const DsCancel *cancel);
 
 /*
  * For each of the m <= tile->rows rows of tile->row: the least value over k

@@ -55,26 +55,25 @@ out_of_memory(DsStatus *status)
 	return ds_fail(status, DS_OUT_OF_MEMORY, "out of memory for routing rows to lists");
 }
 
-/* centroids [k, d] in panels, in the order of member if there is one; NULL: no memory */
-static float *
-pack(const float *centroids, const uint32_t *member, size_t k, size_t d, DsArena *arena)
+/* centroids [k, d] in panels, in the order of member if there is one */
+static DsCode
+pack(const float *centroids, const uint32_t *member, size_t k, size_t d, const DsCancel *cancel,
+	 DsArena *arena, const float **result, DsStatus *status)
 {
 	float *packed = NULL;
 	size_t floats;
 
 	if (ds_size_mul(ds_panel_columns(k), d, &floats))
 		packed = ds_arena_alloc(arena, floats, sizeof(float));
-	if (packed != NULL && member != NULL)
-		ds_panels_gather(centroids, member, k, d, packed);
-	else if (packed != NULL)
-		ds_panels_pack(centroids, k, d, packed);
-	return packed;
+	*result = packed;
+	return packed == NULL ? out_of_memory(status)
+						  : ds_pack(centroids, member, k, d, packed, cancel);
 }
 
 /* what both kinds have */
 static DsCode
-init(DsRouter *router, const float *centroids, uint32_t lists, size_t d, DsArena *arena,
-	 DsStatus *status)
+init(DsRouter *router, const float *centroids, uint32_t lists, size_t d, const DsCancel *cancel,
+	 DsArena *arena, DsStatus *status)
 {
 	float *norms;
 
@@ -84,20 +83,19 @@ init(DsRouter *router, const float *centroids, uint32_t lists, size_t d, DsArena
 	norms = ds_arena_alloc(arena, lists, sizeof(float));
 	if (norms == NULL)
 		return out_of_memory(status);
-	ds_squared_norms(centroids, lists, d, norms);
 	router->dimension = d;
 	router->lists = lists;
 	router->centroids = centroids;
 	router->norms = norms;
-	return DS_OK;
+	return ds_squared_norms(centroids, lists, d, norms, cancel);
 }
 
-DsCode
-ds_router_group(DsRouter *router, const float *centroids, uint32_t lists, size_t d,
-				const float *coarse_centroids, uint32_t coarse, const uint32_t *group,
-				DsArena *arena, DsStatus *status)
+static DsCode
+make(DsRouter *router, const float *centroids, uint32_t lists, size_t d,
+	 const float *coarse_centroids, uint32_t coarse, const uint32_t *group, const DsCancel *cancel,
+	 DsArena *arena, DsStatus *status)
 {
-	DsCode code = init(router, centroids, lists, d, arena, status);
+	DsCode code = init(router, centroids, lists, d, cancel, arena, status);
 	uint32_t *start;
 	uint32_t *member;
 	float *packed_norms;
@@ -106,10 +104,7 @@ ds_router_group(DsRouter *router, const float *centroids, uint32_t lists, size_t
 	if (code != DS_OK)
 		return code;
 	if (coarse <= 1)
-	{
-		router->packed = pack(centroids, NULL, lists, d, arena);
-		return router->packed == NULL ? out_of_memory(status) : DS_OK;
-	}
+		return pack(centroids, NULL, lists, d, cancel, arena, &router->packed, status);
 	for (uint32_t i = 0; i < lists; i++)
 		if (group[i] >= coarse)
 			return ds_fail(status, DS_BAD_DATA, "list %u belongs to coarse centroid %u of %u",
@@ -133,18 +128,32 @@ ds_router_group(DsRouter *router, const float *centroids, uint32_t lists, size_t
 		member[place] = i;
 		packed_norms[place] = router->norms[i];
 	}
-	ds_squared_norms(coarse_centroids, coarse, d, coarse_norms);
 	router->coarse = coarse;
 	router->coarse_centroids = coarse_centroids;
 	router->coarse_norms = coarse_norms;
-	router->coarse_packed = pack(coarse_centroids, NULL, coarse, d, arena);
 	router->start = start;
 	router->member = member;
-	router->packed = pack(centroids, member, lists, d, arena);
 	router->packed_norms = packed_norms;
-	if (router->coarse_packed == NULL || router->packed == NULL)
-		return out_of_memory(status);
-	return DS_OK;
+	code = ds_squared_norms(coarse_centroids, coarse, d, coarse_norms, cancel);
+	if (code == DS_OK)
+		code =
+			pack(coarse_centroids, NULL, coarse, d, cancel, arena, &router->coarse_packed, status);
+	if (code == DS_OK)
+		code = pack(centroids, member, lists, d, cancel, arena, &router->packed, status);
+	return code;
+}
+
+DsCode
+ds_router_group(DsRouter *router, const float *centroids, uint32_t lists, size_t d,
+				const float *coarse_centroids, uint32_t coarse, const uint32_t *group,
+				const DsCancel *cancel, DsArena *arena, DsStatus *status)
+{
+	DsCode code =
+		make(router, centroids, lists, d, coarse_centroids, coarse, group, cancel, arena, status);
+
+	if (code == DS_CANCELLED)
+		ds_fail(status, code, "cancelled while lists were put into groups");
+	return code;
 }
 
 /*
@@ -171,9 +180,11 @@ make_groups(const float *centroids, uint32_t lists, size_t d, const DsCancel *ca
 		code = ds_order_near(made, *coarse, d, cancel, arena, place, status);
 	if (code != DS_OK)
 		return code;
-	for (uint32_t g = 0; g < *coarse; g++)
-		memcpy(coarse_centroids + (size_t) place[g] * d, made + (size_t) g * d, d * sizeof(float));
-	code = ds_router_group(&flat, coarse_centroids, *coarse, d, NULL, 1, NULL, arena, status);
+	for (uint32_t g = 0; g < *coarse && code == DS_OK; g++)
+		code = ds_copy(coarse_centroids + (size_t) place[g] * d, made + (size_t) g * d, d, cancel);
+	if (code == DS_OK)
+		code = ds_router_group(&flat, coarse_centroids, *coarse, d, NULL, 1, NULL, cancel, arena,
+							   status);
 	if (code == DS_OK)
 		code = ds_router_assign(&flat, centroids, lists, 0, 0, cancel, arena, group, NULL, status);
 	return code;
@@ -191,7 +202,7 @@ ds_router_init(DsRouter *router, const float *centroids, uint32_t lists, size_t 
 	if (coarse == 0 && lists > FLAT_LISTS)
 		coarse = lists / LISTS_TOGETHER;
 	if (coarse <= 1)
-		return ds_router_group(router, centroids, lists, d, NULL, 1, NULL, arena, status);
+		return ds_router_group(router, centroids, lists, d, NULL, 1, NULL, cancel, arena, status);
 	if (coarse > lists)
 		coarse = lists;
 
@@ -203,10 +214,12 @@ ds_router_init(DsRouter *router, const float *centroids, uint32_t lists, size_t 
 	code =
 		make_groups(centroids, lists, d, cancel, arena, coarse_centroids, &coarse, group, status);
 	ds_arena_rewind(arena, mark);
+	if (code == DS_CANCELLED)
+		return ds_fail(status, code, "cancelled while lists were put into groups");
 	if (code != DS_OK)
 		return code;
-	return ds_router_group(router, centroids, lists, d, coarse_centroids, coarse, group, arena,
-						   status);
+	return ds_router_group(router, centroids, lists, d, coarse_centroids, coarse, group, cancel,
+						   arena, status);
 }
 
 /* what a chunk of rows needs beside the tile */
@@ -279,13 +292,14 @@ assign_chunk(const DsRouter *router, const DsTile *tile, Chunk *chunk, const flo
 	for (size_t i = 0; i < m; i += tile->rows)
 	{
 		size_t count = tile->rows < m - i ? tile->rows : m - i;
+		DsCode code;
 
-		if (ds_cancelled(cancel))
-			return DS_CANCELLED;
 		for (size_t j = 0; j < count; j++)
 			tile->row[j] = rows + (i + j) * d;
-		ds_products()(tile->row, count, d, router->coarse_packed, columns / DS_PANEL,
-					  chunk->coarse_products, columns);
+		code = ds_tile_products(tile, count, d, router->coarse_packed, columns,
+								chunk->coarse_products, cancel);
+		if (code != DS_OK)
+			return code;
 		for (size_t j = 0; j < count; j++)
 			ds_keep_nearest(chunk->coarse_products + j * columns, router->coarse_norms,
 							router->coarse, effort, chunk->nearest + (i + j) * effort);
@@ -413,7 +427,9 @@ assign(const DsRouter *router, const float *rows, size_t n, uint32_t effort, siz
 			return code;
 		if (distance != NULL)
 		{
-			ds_squared_norms(chunk_rows, m, d, distance + i);
+			code = ds_squared_norms(chunk_rows, m, d, distance + i, cancel);
+			if (code != DS_OK)
+				return code;
 			for (size_t j = 0; j < m; j++)
 			{
 				float square = distance[i + j] + chunk.value[j];

@@ -104,15 +104,16 @@ my $phases = $watch->query(q{
 			PERFORM pg_sleep(0.002), pg_stat_clear_snapshot();
 		END LOOP;
 	END $$;
-	SELECT phase || ' ' || count(DISTINCT done) || ' ' || bool_and(done <= total) FROM seen WHERE phase <> 'building index: initializing' GROUP BY phase;});
+	SELECT phase || ' ' || count(DISTINCT done) || ' ' || bool_and(done <= total) || ' ' || max(total) FROM seen WHERE phase <> 'building index: initializing' GROUP BY phase;});
 $watch->quit;
 $run->finish;
-foreach my $phase ('sampling table', 'clustering sample', 'assigning rows to lists')
+foreach my $phase ('sampling table', 'clustering sample', 'assigning rows to lists', 'writing lists')
 {
 	my ($different) = $phases =~ /$phase (\d+) /;
 	cmp_ok($different // 0, '>=', 3, "progress moves while $phase");
 }
-like($phases, qr/clustering sample \d+ t/, 'clustering never does more than it said');
+like($phases, qr/$_ \d+ t/, "never more done than it said while $_") foreach 'clustering sample', 'writing lists';
+like($phases, qr/$_ \d+ t\w* 60000$/m, "how many rows there are is known while $_") foreach 'sorting by list', 'writing lists';
 
 $node->stop;
 done_testing();

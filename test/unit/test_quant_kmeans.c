@@ -140,7 +140,7 @@ test_refused(void)
 		  "no lists: %s", status.message);
 	CHECK(ds_router_init(&router, centroids, 0, 1, 0, NULL, &arena, &status) == DS_INVALID, "%s",
 		  status.message);
-	CHECK(ds_router_group(&router, centroids, 3, 1, centroids, 2, group, &arena, &status) ==
+	CHECK(ds_router_group(&router, centroids, 3, 1, centroids, 2, group, NULL, &arena, &status) ==
 			  DS_BAD_DATA,
 		  "%s", status.message);
 }
@@ -488,6 +488,21 @@ test_interruptions(void)
 	}
 	CHECK(stopped == tried && late == 0 && arena.allocated == before,
 		  "... and stops at once when it should: %s", status.message);
+	stopped = tried = 0;
+	patience = (Patience){0, 1000000};
+	ds_router_init(&router, rows, k, d, 0, &options.cancel, &arena, NULL);
+	polls = patience.polls;
+	for (long limit = 0; limit < polls; limit += polls / 50, tried++)
+	{
+		patience = (Patience){0, limit};
+		stopped += ds_router_init(&router, rows, k, d, 0, &options.cancel, &arena, &status) ==
+				   DS_CANCELLED;
+	}
+	CHECK(stopped == tried, "so does the making of a router: %s", status.message);
+	patience = (Patience){0, 0};
+	CHECK(ds_router_group(&router, rows, k, d, NULL, 1, NULL, &options.cancel, &arena, &status) ==
+			  DS_CANCELLED,
+		  "... and of one whose groups are known: %s", status.message);
 	ds_router_init(&router, rows, k, d, 0, NULL, &arena, NULL);
 	patience = (Patience){0, 3};
 	CHECK(ds_router_assign(&router, rows, n, 8, 0, &options.cancel, &arena, list, NULL, &status) ==
