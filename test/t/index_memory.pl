@@ -113,7 +113,8 @@ foreach my $phase ('sampling table', 'clustering sample', 'assigning rows to lis
 	cmp_ok($different // 0, '>=', 3, "progress moves while $phase");
 }
 like($phases, qr/$_ \d+ t/, "never more done than it said while $_") foreach 'clustering sample', 'writing lists';
-like($phases, qr/$_ \d+ t\w* 60000$/m, "how many rows there are is known while $_") foreach 'sorting by list', 'writing lists';
+# the sort may be over before anybody looks
+ok($phases !~ /$_/ || $phases =~ /$_ \d+ t\w* 60000$/m, "how many rows there are is known while $_") foreach 'sorting by list', 'writing lists';
 
 $node->stop;
 done_testing();
