@@ -32,7 +32,7 @@ CREATE FUNCTION ds_tokenize(input text, model text, side text DEFAULT 'query',
 	OUT id integer, OUT token text, OUT learned boolean) RETURNS SETOF record
 	LANGUAGE c STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'ds_sql_tokenize';
 COMMENT ON FUNCTION ds_tokenize(text, text, text) IS
-	'the features of a text, as the model''s encoder gets them; learned: with a row of its own in the embedding table';
+	'the features or tokens of a text, as the model''s encoder gets them; learned: with a row of its own in the embedding table';
 
 -- What ds_encode_table has put into which column, and how far a re-encoding
 -- has come.  It speaks of this database's tables by number, so it is not
@@ -66,3 +66,14 @@ CREATE FUNCTION ds_encode_trigger() RETURNS trigger
 	LANGUAGE c AS 'MODULE_PATHNAME', 'ds_sql_encode_trigger';
 COMMENT ON FUNCTION ds_encode_trigger() IS
 	'trigger before insert or update, for each row: encode a column or expression into an embedding column; arguments: source, target, model, side';
+
+CREATE FUNCTION ds_score(query text, document text, model text DEFAULT NULL) RETURNS real
+	LANGUAGE c STABLE PARALLEL SAFE COST 100000 AS 'MODULE_PATHNAME', 'ds_sql_score';
+COMMENT ON FUNCTION ds_score(text, text, text) IS
+	'how well a document answers a query, by a cross-encoder';
+
+CREATE FUNCTION ds_rerank(query text, documents text[], model text DEFAULT NULL,
+	OUT "position" integer, OUT document text, OUT score real) RETURNS SETOF record
+	LANGUAGE c STABLE PARALLEL SAFE COST 1000000 ROWS 100 AS 'MODULE_PATHNAME', 'ds_sql_rerank';
+COMMENT ON FUNCTION ds_rerank(text, text[], text) IS
+	'documents in the order of their scores by a cross-encoder, the best first; position: in the array';

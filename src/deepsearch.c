@@ -42,7 +42,6 @@ _PG_init(void)
 #endif
 	ds_init_index();
 	ds_init_model();
-	ds_init_train();
 }
 
 static void *

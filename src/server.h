@@ -53,9 +53,20 @@ extern void ds_read_only_end(bool before);
 /* The SQLSTATE that belongs to a code. */
 extern int ds_sqlstate(DsCode code);
 
+/* A text as the pure rooms want it: in UTF-8.  May be the same memory. */
+typedef struct DsText
+{
+	const char *data;
+	size_t length;
+} DsText;
+
+extern DsText ds_text_utf8(const char *data, size_t length);
+
+/* and back, ended by a zero byte; 22P05 for a character that this database's encoding lacks */
+extern char *ds_text_server(const char *utf8, size_t length);
+
 /* Each room's part of _PG_init */
 extern void ds_init_index(void);
 extern void ds_init_model(void);
-extern void ds_init_train(void);
 
 #endif /* DS_SERVER_H */

@@ -194,6 +194,7 @@ static const Field encode_table_fields[] = {
 	BOOL("all", DsEncodeTableOptions, all),
 	BOOL("restart", DsEncodeTableOptions, restart),
 	UINT32("batch_size", DsEncodeTableOptions, batch_size, 1, 100000),
+	UINT32("workers", DsEncodeTableOptions, workers, 0, 1024),
 	END,
 };
 
@@ -546,6 +547,7 @@ ds_encode_table_options_read(Jsonb *json, DsEncodeTableOptions *options)
 	options->all = false;
 	options->restart = false;
 	options->batch_size = 1000;
+	options->workers = 0;
 	read_root(json, "options", "option", encode_table_fields, options);
 }
 

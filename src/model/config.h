@@ -63,7 +63,8 @@ typedef struct DsEncodeTableOptions
 {
 	bool all; /* every row, not only those without an embedding */
 	bool restart; /* with all: from the first row, even where an interrupted call could go on */
-	uint32 batch_size; /* rows a commit */
+	uint32 batch_size; /* rows a commit, at most */
+	uint32 workers; /* processes that encode; 0: as many as pay */
 } DsEncodeTableOptions;
 
 extern void ds_encode_table_options_read(Jsonb *json, DsEncodeTableOptions *options);

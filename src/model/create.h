@@ -1,6 +1,6 @@
 /*
  * create.h
- *		Making a model, for ds_create_model and ds_train.
+ *		Making a model, for ds_create_model, ds_train and ds_import_model.
  */
 #ifndef DS_MODEL_CREATE_H
 #define DS_MODEL_CREATE_H
@@ -8,10 +8,10 @@
 #include "model/config.h"
 
 /*
- * A new model of the current user; returns its number.  SPI must be connected.
- * Errors: 42602 (name), 42710 (there is one), what the config's checks say.
+ * A new model of the current user, whose config is checked; returns its number.
+ * SPI must be connected.  Errors: 42602 (name), 42710 (there is one).
  */
-extern int32 ds_model_create(const char *name, const DsModelConfig *config);
+extern int32 ds_model_create(const char *name, Jsonb *config, int32 dims);
 extern void ds_model_check_name(const char *name);
 
 #endif /* DS_MODEL_CREATE_H */

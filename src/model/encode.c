@@ -62,6 +62,20 @@ ds_text_utf8(const char *data, size_t length)
 	return text;
 }
 
+char *
+ds_text_server(const char *utf8, size_t length)
+{
+	char *copy = pnstrdup(utf8, length);
+
+	return length == 0 ? copy : pg_any_to_server(copy, (int) length, PG_UTF8);
+}
+
+void
+ds_count_encoded(int64 texts)
+{
+	encode_count += texts;
+}
+
 static void
 infer(DsModel *model, DsSide side, const uint32_t *ids, const size_t *offsets, size_t count,
 	  float *out)
@@ -71,7 +85,7 @@ infer(DsModel *model, DsSide side, const uint32_t *ids, const size_t *offsets, s
 	ds_check(ds_dual_encoder_infer(&model->encoder, side, ids, offsets, count, model->scratch, out,
 								   &ds_server_cancel, &status),
 			 &status);
-	encode_count += (int64) count;
+	ds_count_encoded((int64) count);
 }
 
 void
@@ -85,6 +99,16 @@ ds_model_encode(DsModel *model, DsSide side, const DsText *texts, size_t count, 
 	size_t held = 0;
 	size_t in_batch = 0;
 
+	if (model->imported)
+	{
+		if (model->pretrained.spec.scores > 0)
+			ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+							errmsg("model \"%s\" is a cross-encoder, which gives no embeddings",
+								   ds_model_name(model->key.model)),
+							errhint("Use ds_score() or ds_rerank().")));
+		ds_imported_encode(model, side, texts, count, out);
+		return;
+	}
 	offsets[0] = 0;
 	if (count == 1)
 	{
@@ -367,50 +391,62 @@ ds_sql_clean(PG_FUNCTION_ARGS)
 	PG_RETURN_TEXT_P(text_from_utf8(out, length));
 }
 
-/* ds_tokenize(text, model, side): one row a feature, as the encoder gets them */
+static void
+put_row(Tuplestorestate *store, TupleDesc desc, uint32 id, const char *token, size_t length,
+		bool learned)
+{
+	Datum values[3];
+	bool nulls[3] = {false, false, false};
+
+	values[0] = Int32GetDatum((int32) id);
+	values[1] = PointerGetDatum(text_from_utf8(token, length));
+	values[2] = BoolGetDatum(learned);
+	tuplestore_putvalues(store, desc, values, nulls);
+}
+
+static void
+put_features(DsModel *model, DsSide side, DsText text, Tuplestorestate *store, TupleDesc desc)
+{
+	const DsTokenizer *tokenizer = &model->tokenizer[side];
+	DsTokenScratch *tokens = &model->tokens[side];
+	size_t count = ds_tokenizer_encode(tokenizer, tokens, text.data, text.length);
+
+	CHECK_FOR_INTERRUPTS();
+	for (size_t i = 0; i < count; i++)
+		put_row(store, desc, tokens->ids[i], tokens->clean + tokens->begins[i],
+				tokens->ends[i] - tokens->begins[i], tokens->ids[i] < tokenizer->learned);
+}
+
+static void
+put_tokens(DsModel *model, DsSide side, DsText text, Tuplestorestate *store, TupleDesc desc)
+{
+	const uint32_t *ids;
+	size_t count = ds_imported_ids(model, side, text, &ids);
+
+	for (size_t i = 0; i < count; i++)
+	{
+		size_t length;
+		const char *token = ds_subword_token(&model->subword, ids[i], &length);
+
+		put_row(store, desc, ids[i], token, length, true);
+	}
+}
+
+/* ds_tokenize(text, model, side): one row a feature or token, as the encoder gets them */
 DS_FUNCTION(ds_sql_tokenize);
 Datum
 ds_sql_tokenize(PG_FUNCTION_ARGS)
 {
-	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
 	text *input = PG_GETARG_TEXT_PP(0);
 	DsText utf8 = ds_text_utf8(VARDATA_ANY(input), VARSIZE_ANY_EXHDR(input));
 	DsSide side = ds_side_from(name_argument(fcinfo, 2));
 	DsModel *model = ds_model_open(ds_model_resolve(name_argument(fcinfo, 1)));
-	const DsTokenizer *tokenizer = &model->tokenizer[side];
-	DsTokenScratch *tokens = &model->tokens[side];
 	TupleDesc desc;
-	Tuplestorestate *store;
-	MemoryContext caller;
-	size_t count;
+	Tuplestorestate *store = ds_materialize(fcinfo, &desc);
 
-	if (result == NULL || !IsA(result, ReturnSetInfo) ||
-		(result->allowedModes & SFRM_Materialize) == 0)
-		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-						errmsg("set-valued function called in context that cannot accept a set")));
-	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
-		elog(ERROR, "return type must be a row type");
-	caller = MemoryContextSwitchTo(result->econtext->ecxt_per_query_memory);
-	desc = CreateTupleDescCopy(desc);
-	store = tuplestore_begin_heap((result->allowedModes & SFRM_Materialize_Random) != 0, false,
-								  work_mem);
-	MemoryContextSwitchTo(caller);
-
-	count = ds_tokenizer_encode(tokenizer, tokens, utf8.data, utf8.length);
-	CHECK_FOR_INTERRUPTS();
-	for (size_t i = 0; i < count; i++)
-	{
-		Datum values[3];
-		bool nulls[3] = {false, false, false};
-
-		values[0] = Int32GetDatum((int32) tokens->ids[i]);
-		values[1] = PointerGetDatum(
-			text_from_utf8(tokens->clean + tokens->begins[i], tokens->ends[i] - tokens->begins[i]));
-		values[2] = BoolGetDatum(tokens->ids[i] < tokenizer->learned);
-		tuplestore_putvalues(store, desc, values, nulls);
-	}
-	result->returnMode = SFRM_Materialize;
-	result->setResult = store;
-	result->setDesc = desc;
+	if (model->imported)
+		put_tokens(model, side, utf8, store, desc);
+	else
+		put_features(model, side, utf8, store, desc);
 	return (Datum) 0;
 }

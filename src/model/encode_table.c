@@ -23,7 +23,10 @@
  */
 #include "model/model.h"
 
+#include <unistd.h>
+
 #include "access/genam.h"
+#include "access/parallel.h"
 #include "access/table.h"
 #include "access/xact.h"
 #include "catalog/pg_class.h"
@@ -49,6 +52,9 @@
 #include "vector/embedding.h"
 
 #define NOTICE_SECONDS 3
+#define CHUNK_SECONDS 1.0
+#define WORTH_SECONDS 0.2 /* of encoding: from here on workers pay */
+#define FIRST_BATCH 64 /* of an imported model, whose speed is not known yet */
 #define WINDOW_MAX 128 /* pages */
 #define PASSES_MAX 5
 
@@ -73,6 +79,13 @@ typedef struct Job
 	int key_count;
 	char **key_sql; /* quoted names of the primary key's columns, */
 	Oid *key_type; /* and their types */
+
+	/*
+	 * Rows at a time: the option's number, but for a slow model so few that their
+	 * locks are held for about a second.
+	 */
+	uint32 batch;
+	double seconds_per_row; /* of the last chunk */
 
 	/* progress */
 	int64 rows;
@@ -205,6 +218,38 @@ notice_progress(Job *job, double share)
 /* ---- one chunk ---- */
 
 /*
+ * Workers are for imported models, where starting one costs less than what it
+ * does in a chunk.  Asked for by number, they come for every chunk.
+ */
+static int
+processes(const Job *job, size_t texts)
+{
+	int cores = (int) Max(sysconf(_SC_NPROCESSORS_ONLN), 1);
+
+	if (!job->model->imported || IsInParallelMode())
+		return 1;
+	if (job->options.workers > 0)
+		return (int) job->options.workers;
+	if ((double) texts * job->seconds_per_row < WORTH_SECONDS)
+		return 1;
+	return Min(1 + max_parallel_maintenance_workers, cores);
+}
+
+static void
+adapt_batch(Job *job, uint64 rows, TimestampTz began)
+{
+	double seconds = (double) (GetCurrentTimestamp() - began) / USECS_PER_SEC;
+	double wanted = (double) rows * CHUNK_SECONDS / Max(seconds, 1e-6);
+
+	job->seconds_per_row = seconds / (double) Max(rows, 1);
+	/* a chunk that was not full says nothing about more rows */
+	if (wanted >= job->batch && rows < job->batch)
+		return;
+	wanted = Min(wanted, (double) job->batch * 4);
+	job->batch = (uint32) Min(Max(wanted, 1), job->options.batch_size);
+}
+
+/*
  * Encode the rows that the cursor has just fetched, (ctid, text, ...), and
  * write the embeddings.
  */
@@ -229,6 +274,8 @@ write_rows(Job *job, SPITupleTable *table, uint64 count)
 	char align;
 	SPIPlanPtr plan;
 	int result;
+	int count_processes;
+	TimestampTz began = GetCurrentTimestamp();
 
 	for (uint64 i = 0; i < count; i++)
 	{
@@ -246,7 +293,11 @@ write_rows(Job *job, SPITupleTable *table, uint64 count)
 	}
 	out = MemoryContextAllocHuge(CurrentMemoryContext,
 								 sizeof(float) * (Size) job->model->dims * Max(wanted, 1));
-	ds_model_encode(job->model, job->side, texts, wanted, out);
+	count_processes = processes(job, wanted);
+	if (count_processes > 1)
+		ds_encode_parallel(job->model, job->side, texts, wanted, count_processes, out);
+	else
+		ds_model_encode(job->model, job->side, texts, wanted, out);
 	for (uint64 i = 0; i < count; i++)
 	{
 		embeddings[i] = (Datum) 0;
@@ -279,6 +330,7 @@ write_rows(Job *job, SPITupleTable *table, uint64 count)
 		elog(ERROR, "SPI_execute_plan failed: %s", SPI_result_code_string(result));
 	SPI_freeplan(plan);
 	job->rows += (int64) wanted;
+	adapt_batch(job, count, began);
 	MemoryContextSwitchTo(caller);
 	MemoryContextReset(job->chunk_context);
 }
@@ -378,7 +430,7 @@ encode_query(Job *job, const char *sql, ArrayType **key)
 		uint64 count;
 
 		CHECK_FOR_INTERRUPTS();
-		SPI_cursor_fetch(portal, true, job->options.batch_size);
+		SPI_cursor_fetch(portal, true, job->batch);
 		table = SPI_tuptable;
 		count = SPI_processed;
 		if (count == 0)
@@ -518,7 +570,7 @@ encode_missing_once(Job *job)
 	uint64 total = 0;
 
 	table_size(job->relation, &pages, &tuples);
-	window = tuples > 0 && pages > 0 ? job->options.batch_size / (tuples / pages) : 8;
+	window = tuples > 0 && pages > 0 ? job->batch / (tuples / pages) : 8;
 	while (begin < pages)
 	{
 		BlockNumber end;
@@ -538,10 +590,10 @@ encode_missing_once(Job *job)
 			update_record(job, NULL, count, false);
 		commit_chunk(job);
 		total += count;
-		if (count < job->options.batch_size / 2)
+		if (count < job->batch / 2)
 			window *= 2;
 		else
-			window *= (double) job->options.batch_size / (double) count;
+			window *= (double) job->batch / (double) count;
 		begin = end;
 		/* updated rows move behind the end: they are done, but new ones may be there */
 		table_size(job->relation, &pages, &tuples);
@@ -603,7 +655,7 @@ encode_all(Job *job)
 		appendStringInfoString(&sql, " ORDER BY ");
 		for (int i = 0; i < job->key_count; i++)
 			appendStringInfo(&sql, "%s%s", i > 0 ? ", " : "", job->key_sql[i]);
-		appendStringInfo(&sql, " LIMIT %u FOR NO KEY UPDATE", job->options.batch_size);
+		appendStringInfo(&sql, " LIMIT %u FOR NO KEY UPDATE", job->batch);
 		count = encode_query(job, sql.data, &last);
 		pfree(sql.data);
 		if (count == 0)
@@ -689,6 +741,9 @@ ds_sql_encode_table(PG_FUNCTION_ARGS)
 	MemoryContextRegisterResetCallback(job->context, callback);
 	job->model = ds_model_open(ds_model_resolve(model_name));
 	ds_model_pin(job->model);
+	job->batch = job->options.batch_size;
+	if (job->model->imported)
+		job->batch = Min(job->batch, FIRST_BATCH);
 	run(job, PG_GETARG_OID(0));
 	SPI_finish();
 	PG_RETURN_VOID();

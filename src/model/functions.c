@@ -29,23 +29,18 @@ ds_model_check_name(const char *name)
 }
 
 int32
-ds_model_create(const char *name, const DsModelConfig *config)
+ds_model_create(const char *name, Jsonb *config, int32 dims)
 {
 	static const Oid types[4] = {TEXTOID, NAMEOID, JSONBOID, INT4OID};
 	Datum values[4];
 	bool null;
 	int32 id;
-	uint32_t vocabulary[2] = {config->tokenizer[0].vocabulary, config->tokenizer[1].vocabulary};
-	DsDualEncoderConfig encoder_config = ds_config_encoder(config, vocabulary);
-	DsDualEncoder *encoder = palloc(sizeof(DsDualEncoder));
-	DsStatus status;
 
 	ds_model_check_name(name);
-	ds_check(ds_dual_encoder_plan(&encoder_config, encoder, &status), &status);
 	values[0] = CStringGetTextDatum(name);
 	values[1] = DirectFunctionCall1(namein, CStringGetDatum(GetUserNameFromId(GetUserId(), false)));
-	values[2] = JsonbPGetDatum(ds_config_write(config));
-	values[3] = Int32GetDatum((int32) encoder->dims);
+	values[2] = JsonbPGetDatum(config);
+	values[3] = Int32GetDatum(dims);
 	if (ds_catalog_execute("INSERT INTO @.ds_model (name, owner, config, dims)"
 						   " VALUES ($1, $2, $3, $4) ON CONFLICT (name) DO NOTHING RETURNING id",
 						   4, types, values, NULL) == 0)
@@ -62,12 +57,21 @@ ds_sql_create_model(PG_FUNCTION_ARGS)
 {
 	char *name = name_argument(fcinfo, 0);
 	DsModelConfig config;
+	DsDualEncoderConfig encoder_config;
+	DsDualEncoder *encoder = palloc(sizeof(DsDualEncoder));
+	uint32_t vocabulary[2];
+	DsStatus status;
 
 	PreventCommandIfReadOnly("ds_create_model()");
 	ds_config_read(PG_GETARG_JSONB_P(1), &config);
+	for (int t = 0; t < 2; t++)
+		vocabulary[t] = config.tokenizer[t].vocabulary;
 	ds_model_lock(name, false);
+	ds_model_check_name(name);
+	encoder_config = ds_config_encoder(&config, vocabulary);
+	ds_check(ds_dual_encoder_plan(&encoder_config, encoder, &status), &status);
 	SPI_connect();
-	ds_model_create(name, &config);
+	ds_model_create(name, ds_config_write(&config), (int32) encoder->dims);
 	SPI_finish();
 	PG_RETURN_VOID();
 }

@@ -54,6 +54,7 @@ read_version(DsModel *model, DsSharedKey *key)
 	ScanKeyData keys[2];
 	SysScanDesc scan;
 	HeapTuple tuple;
+	Jsonb *config;
 	bool null;
 
 	ScanKeyInit(&keys[0], DS_VERSION_MODEL, BTEqualStrategyNumber, F_INT4EQ,
@@ -71,8 +72,18 @@ read_version(DsModel *model, DsSharedKey *key)
 	key->model = model->key.model;
 	key->version = model->key.version;
 	key->uid = *DatumGetUUIDP(heap_getattr(tuple, DS_VERSION_UID, desc, &null));
-	ds_config_read(DatumGetJsonbP(heap_getattr(tuple, DS_VERSION_CONFIG, desc, &null)),
-				   &model->config);
+	config = DatumGetJsonbP(heap_getattr(tuple, DS_VERSION_CONFIG, desc, &null));
+	model->imported = ds_config_is_imported(config);
+	if (model->imported)
+	{
+		MemoryContext caller = MemoryContextSwitchTo(model->context);
+
+		ds_imported_config_read(config, &model->pretrained);
+		MemoryContextSwitchTo(caller);
+		ds_imported_packing(&model->pretrained, key->packing, sizeof(key->packing));
+	}
+	else
+		ds_config_read(config, &model->config);
 	systable_endscan(scan);
 	table_close(relation, AccessShareLock);
 }
@@ -100,11 +111,12 @@ make(DsModel *model, const DsLayout *layout, const DsSharedKey *key)
 void
 ds_model_load(DsModel *model)
 {
-	const DsLayout *layout = &ds_layout_dual;
+	const DsLayout *layout;
 	DsSharedKey key;
 	bool made = false;
 
 	read_version(model, &key);
+	layout = model->imported ? &ds_layout_imported : &ds_layout_dual;
 	if (ds_shared_map(&key, model->context, &model->shared))
 	{
 		layout->attach(model);

@@ -16,6 +16,7 @@
 
 #include "format/dtype.h"
 #include "model/config.h"
+#include "model/imported.h"
 #include "model/shared.h"
 #include "nn/dual_encoder.h"
 #include "text/tokenizer.h"
@@ -42,16 +43,27 @@ extern DsModelKey ds_model_resolve(const char *name);
 typedef struct DsModel
 {
 	DsModelKey key;
-	DsModelConfig config;
 	DsShared shared;
+	int dims; /* of an embedding, or number of scores */
+
+	/* a dual encoder */
+	DsModelConfig config;
 	DsTokenizer tokenizer[2]; /* by DsSide; the same for a shared encoder */
 	const void *tokenizer_blob[2];
 	size_t tokenizer_size[2];
 	DsDualEncoder encoder;
-	int dims;
-
 	DsTokenScratch tokens[2]; /* by DsSide */
 	float *scratch;
+
+	/* an imported model */
+	bool imported;
+	DsImportedConfig pretrained;
+	DsSubword subword;
+	DsEncoder *network;
+	DsArena run_arena;
+	DsSubwordScratch *subword_scratch; /* NULL until it is needed */
+	DsArena subword_arena;
+	MemoryContext subword_context;
 
 	/* private to the cache */
 	MemoryContext context;
@@ -108,17 +120,23 @@ extern DsSide ds_side_from(const char *name);
  * Encode texts, in the server's encoding, into out[count, dims].  Counted by
  * ds_encode_count().  Cancellable.
  */
-typedef struct DsText
-{
-	const char *data;
-	size_t length;
-} DsText;
-
+extern void ds_count_encoded(int64 texts);
 extern void ds_model_encode(DsModel *model, DsSide side, const DsText *texts, size_t count,
 							float *out);
 
-/* A text as the pure rooms want it: in UTF-8.  May be the same memory. */
-extern DsText ds_text_utf8(const char *data, size_t length);
+/* encode_parallel.c: the same by so many processes, this one counted; it counts what it did itself. */
+extern void ds_encode_parallel(DsModel *model, DsSide side, const DsText *texts, size_t count,
+							   int processes, float *out);
+
+/*
+ * encode_imported.c: texts to embeddings, pairs of a query and documents to
+ * scores (out[count, dims]), a text (or a pair) to tokens.
+ */
+extern void ds_imported_encode(DsModel *model, DsSide side, const DsText *texts, size_t count,
+							   float *out);
+extern void ds_imported_score(DsModel *model, DsText query, const DsText *documents, size_t count,
+							  float *out);
+extern size_t ds_imported_ids(DsModel *model, DsSide side, DsText text, const uint32_t **ids);
 
 /* store.c: write a version (in a subtransaction or transaction of the caller) */
 typedef struct DsTensorData

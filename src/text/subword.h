@@ -24,6 +24,7 @@
 #include "base/arena.h"
 #include "base/status.h"
 
+#define DS_SUBWORD_VERSION 1 /* of the blob */
 #define DS_SUBWORD_KIND 2 /* the blob's number beside DsTokenizerKind */
 #define DS_SUBWORD_VOCABULARY_MAX (UINT32_C(1) << 24)
 /* bytes of one text, and of a tokenizer.json */

@@ -15,7 +15,7 @@
 #include "text/trie.h"
 
 #define SUBWORD_MAGIC UINT32_C(0x4B545344) /* "DSTK", as every tokenizer */
-#define SUBWORD_VERSION 1
+#define SUBWORD_VERSION DS_SUBWORD_VERSION
 
 typedef enum Section
 {

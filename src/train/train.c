@@ -30,6 +30,7 @@
 #include "model/catalog.h"
 #include "model/create.h"
 #include "model/model.h"
+#include "model/version.h"
 #include "train/pairs.h"
 #include "train/run.h"
 
@@ -152,6 +153,9 @@ find_or_plan(Training *t, Jsonb *options)
 	if (t->exists)
 	{
 		ds_model_find_owned(t->name, &t->row);
+		if (ds_config_is_imported(t->row.config))
+			ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+							errmsg("model \"%s\" was imported and cannot be trained", t->name)));
 		ds_config_read(t->row.config, &t->config);
 	}
 	else
@@ -323,38 +327,6 @@ train_epochs(Training *t)
 
 /* ---- the new version ---- */
 
-/*
- * A version that was written by a transaction that did not commit never
- * existed, and its number will be given to another one: what this process may
- * have remembered for it must go.
- */
-static bool version_written = false;
-
-static void
-transaction_ended(XactEvent event, void *argument pg_attribute_unused())
-{
-	if (version_written && event == XACT_EVENT_ABORT)
-		ds_catalog_weight_changes++;
-	if (event == XACT_EVENT_ABORT || event == XACT_EVENT_COMMIT || event == XACT_EVENT_PREPARE)
-		version_written = false;
-}
-
-static void
-subtransaction_ended(SubXactEvent event, SubTransactionId id pg_attribute_unused(),
-					 SubTransactionId parent pg_attribute_unused(),
-					 void *argument pg_attribute_unused())
-{
-	if (version_written && event == SUBXACT_EVENT_ABORT_SUB)
-		ds_catalog_weight_changes++;
-}
-
-void
-ds_init_train(void)
-{
-	RegisterXactCallback(transaction_ended, NULL);
-	RegisterSubXactCallback(subtransaction_ended, NULL);
-}
-
 static int
 list_tensors(Training *t, DsTensorData *tensors, int64 *parameters, int64 *bytes)
 {
@@ -394,62 +366,20 @@ list_tensors(Training *t, DsTensorData *tensors, int64 *parameters, int64 *bytes
 static void
 write_version(Training *t)
 {
-	static const Oid types[10] = {INT4OID, INT4OID, JSONBOID, INT4OID, INT8OID,
-								  INT8OID, INT4OID, NAMEOID,  TEXTOID, INT8OID};
 	DsTensorData tensors[DS_PARAMETERS_MAX + 2];
-	DsCatalogScope scope;
-	Datum values[10];
+	DsVersionRow row = {.precision = "f32", .pairs = t->pairs->count, .run = t->run.id};
 	DsModelKey key;
-	int64 parameters;
-	int64 bytes;
-	int count = list_tensors(t, tensors, &parameters, &bytes);
-	uint64 deleted;
-	bool null;
+	int count = list_tensors(t, tensors, &row.parameters, &row.bytes);
 
-	key.model = t->exists ? t->row.id : ds_model_create(t->name, &t->config);
-	version_written = true;
-	ds_catalog_enter(&scope);
-	values[0] = Int32GetDatum(key.model);
-	/* locks the model's row against an owner who changes its rights meanwhile */
-	if (ds_catalog_run("SELECT greatest(coalesce(version, 0), (SELECT max(v.version)"
-					   " FROM @.ds_model_version v WHERE v.model = id)) + 1"
-					   " FROM @.ds_model WHERE id = $1 FOR UPDATE",
-					   1, types, values, NULL) != 1)
-		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT),
-						errmsg("model \"%s\" has been dropped", t->name)));
-	key.version = DatumGetInt32(ds_catalog_value(0, 1, &null));
-	ds_shared_written(key.model, key.version);
-	values[1] = Int32GetDatum(key.version);
-	values[2] = JsonbPGetDatum(ds_config_write(&t->config));
-	values[3] = Int32GetDatum((int32) t->encoder.dims);
-	values[4] = Int64GetDatum(parameters);
-	values[5] = Int64GetDatum(bytes);
-	values[6] = Int32GetDatum(t->run.id);
-	values[7] = DirectFunctionCall1(namein, CStringGetDatum(GetUserNameFromId(scope.user, false)));
-	values[8] = CStringGetTextDatum(t->source);
-	values[9] = Int64GetDatum(t->pairs->count);
-	ds_catalog_run("INSERT INTO @.ds_model_version (model, version, config, dims, \"precision\","
-				   " parameters, bytes, run, trained_by, trained_on, pairs, trained)"
-				   " VALUES ($1, $2, $3, $4, 'f32', $5, $6, $7, $8, $9, $10, clock_timestamp())",
-				   10, types, values, NULL);
-	ds_catalog_leave(&scope);
-
+	row.config = ds_config_write(&t->config);
+	row.dims = (int32) t->encoder.dims;
+	row.source = t->source;
+	key = ds_version_insert(
+		t->exists ? t->row.id
+				  : ds_model_create(t->name, ds_config_write(&t->config), (int32) t->encoder.dims),
+		t->name, &row);
 	ds_store_write(key, tensors, count);
-
-	ds_catalog_enter(&scope);
-	ds_catalog_run("UPDATE @.ds_model SET version = $2 WHERE id = $1", 2, types, values, NULL);
-	values[1] = Int32GetDatum((int32) t->options.keep_versions);
-	deleted = ds_catalog_run("DELETE FROM @.ds_model_version WHERE model = $1 AND version NOT IN"
-							 " (SELECT k.version FROM @.ds_model_version k WHERE k.model = $1"
-							 " ORDER BY k.version DESC LIMIT $2) RETURNING version",
-							 2, types, values, NULL);
-	for (uint64 i = 0; i < deleted; i++)
-		ds_shared_dropped(key.model, DatumGetInt32(ds_catalog_value(i, 1, &null)));
-	ds_catalog_run("DELETE FROM @.ds_tensor WHERE model = $1 AND version NOT IN"
-				   " (SELECT k.version FROM @.ds_model_version k WHERE k.model = $1)",
-				   1, types, values, NULL);
-	ds_catalog_leave(&scope);
-	ds_catalog_model_changed();
+	ds_version_finish(key, t->options.keep_versions);
 	t->version = key.version;
 }
 

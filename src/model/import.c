@@ -1,0 +1,344 @@
+/*
+ * import.c
+ *		ds_import_model(name, path [, options]): a trained model from its files.
+ *
+ * The readers of src/format check the files and describe what is in them: an
+ * encoder, its tensors by the names that the forward pass knows, a tokenizer,
+ * prompts.  The tensors go into ds_tensor as they are, a piece at a time, so
+ * that a model takes no more memory the larger it is.  Then the version is laid
+ * out as its first user would do it, which finds what is wrong with the
+ * numbers.  All of it is one transaction: an error leaves nothing.
+ */
+#include "model/model.h"
+
+#include "access/xact.h"
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "miscadmin.h"
+#include "port/pg_crc32c.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+#include "utils/numeric.h"
+#include "utils/snapmgr.h"
+
+#include "format/encoder_source.h"
+#include "format/tf_bundle.h"
+#include "model/catalog.h"
+#include "model/create.h"
+#include "model/store.h"
+#include "model/upload.h"
+#include "model/version.h"
+
+#define BUFFER_SIZE ((size_t) 1 << 20)
+#define DEFAULT_KEEP 2
+
+typedef struct Import
+{
+	char *name;
+	DsFiles *files;
+	DsModelRow row; /* of a model that gets a new version */
+	bool exists;
+
+	/* options */
+	DsPrecision precision;
+	bool replace;
+	uint32 keep_versions;
+	uint32 max_tokens; /* 0: the model's */
+	char *prompt[2]; /* UTF-8; NULL: the model's */
+
+	DsArena arena;
+	DsArena scratch;
+	DsEncoderSource source;
+	DsImportedConfig config;
+	char *tokenizer; /* the file */
+	size_t tokenizer_size;
+	int64 bytes;
+} Import;
+
+/* ---- options ---- */
+
+static void
+wrong_option(const char *key, const char *expected)
+{
+	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					errmsg("option \"%s\" must be %s", key, expected)));
+}
+
+static uint32
+integer_option(const char *key, const JsonbValue *value, uint32 min, uint32 max)
+{
+	double number = -1;
+
+	if (value->type == jbvNumeric)
+		number = DatumGetFloat8(
+			DirectFunctionCall1(numeric_float8_no_overflow, NumericGetDatum(value->val.numeric)));
+	if (!(number >= min && number <= max) || number != (uint32) number)
+		wrong_option(key, psprintf("an integer from %u to %u", min, max));
+	return (uint32) number;
+}
+
+static char *
+string_option(const char *key, const JsonbValue *value)
+{
+	DsText utf8;
+
+	if (value->type != jbvString)
+		wrong_option(key, "a string");
+	utf8 =
+		ds_text_utf8(pnstrdup(value->val.string.val, value->val.string.len), value->val.string.len);
+	return pnstrdup(utf8.data, utf8.length);
+}
+
+static void
+read_option(Import *import, const char *key, const JsonbValue *value)
+{
+	if (strcmp(key, "precision") == 0)
+	{
+		char *name = value->type == jbvString ? string_option(key, value) : "";
+
+		import->precision = 0;
+		for (uint32 p = 1; ds_precision_name(p) != NULL; p++)
+			if (strcmp(ds_precision_name(p), name) == 0)
+				import->precision = (DsPrecision) p;
+		if (import->precision == 0)
+			wrong_option(key, "\"f32\", \"bf16\" or \"int8\"");
+	}
+	else if (strcmp(key, "replace") == 0)
+	{
+		if (value->type != jbvBool)
+			wrong_option(key, "true or false");
+		import->replace = value->val.boolean;
+	}
+	else if (strcmp(key, "keep_versions") == 0)
+		import->keep_versions = integer_option(key, value, 1, 1000000);
+	else if (strcmp(key, "max_tokens") == 0)
+		import->max_tokens = integer_option(key, value, 1, DS_SPEC_MAX_TOKENS);
+	else if (strcmp(key, "query_prompt") == 0)
+		import->prompt[DS_SIDE_QUERY] = string_option(key, value);
+	else if (strcmp(key, "document_prompt") == 0)
+		import->prompt[DS_SIDE_DOCUMENT] = string_option(key, value);
+	else
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("unknown option \"%s\"", key),
+				 errhint("Valid options are: precision, replace, keep_versions, max_tokens, "
+						 "query_prompt, document_prompt.")));
+}
+
+static void
+read_options(Import *import, Jsonb *options)
+{
+	JsonbIterator *iterator = JsonbIteratorInit(&options->root);
+	JsonbIteratorToken token;
+	JsonbValue value;
+	char *key = NULL;
+
+	import->precision = DS_PRECISION_F32;
+	import->keep_versions = DEFAULT_KEEP;
+	if (!JB_ROOT_IS_OBJECT(options))
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("\"options\" must be an object")));
+	while ((token = JsonbIteratorNext(&iterator, &value, true)) != WJB_DONE)
+	{
+		if (token == WJB_KEY)
+			key = pnstrdup(value.val.string.val, value.val.string.len);
+		else if (token == WJB_VALUE)
+			read_option(import, key, &value);
+	}
+}
+
+/* ---- the parts ---- */
+
+static void
+check_name(Import *import)
+{
+	ds_model_check_name(import->name);
+	ds_model_lock(import->name, false);
+	import->exists = ds_model_find(import->name, &import->row);
+	if (!import->exists)
+		return;
+	if (!import->replace)
+		ereport(ERROR, (errcode(ERRCODE_DUPLICATE_OBJECT),
+						errmsg("model \"%s\" already exists", import->name),
+						errhint("With the option {\"replace\": true} it gets a new version.")));
+	ds_model_find_owned(import->name, &import->row);
+	if (!ds_config_is_imported(import->row.config))
+		ereport(ERROR, (errcode(ERRCODE_WRONG_OBJECT_TYPE),
+						errmsg("model \"%s\" was not imported", import->name),
+						errdetail("A model that is trained here gets its versions by ds_train.")));
+}
+
+static void
+read_files(Import *import)
+{
+	const DsFolder *folder = ds_files_folder(import->files);
+	DsImportedConfig *config = &import->config;
+	DsStatus status;
+	void *blob;
+	size_t size;
+
+	ds_files_check(
+		import->files,
+		ds_encoder_source_open(folder, &import->arena, &import->scratch, &import->source, &status),
+		&status);
+	config->spec = import->source.spec;
+	config->precision = import->precision;
+	config->special = import->source.special;
+	config->drop_id = import->source.unk_id;
+	config->vocab = import->source.vocab;
+	config->vocab_options = import->source.vocab_options;
+	for (int side = 0; side < 2; side++)
+	{
+		config->prompt[side] = import->prompt[side];
+		if (config->prompt[side] == NULL)
+			config->prompt[side] =
+				pstrdup(import->source.prompt[side] != NULL ? import->source.prompt[side] : "");
+	}
+	if (import->max_tokens > 0)
+		config->spec.max_tokens = config->spec.max_tokens > 0
+									  ? Min(config->spec.max_tokens, import->max_tokens)
+									  : import->max_tokens;
+	ds_check(ds_spec_check(&config->spec, &status), &status);
+
+	ds_files_check(import->files,
+				   ds_folder_load(folder, import->source.tokenizer_file, DS_SUBWORD_FILE_MAX,
+								  &import->arena, &import->tokenizer, &import->tokenizer_size,
+								  &status),
+				   &status);
+	/* what the tokenizer's file cannot do should show now, and not with the first text */
+	ds_imported_tokenizer(config, import->tokenizer, import->tokenizer_size,
+						  import->source.tokenizer_file, &import->scratch, &blob, &size);
+	ds_arena_free(&import->scratch);
+}
+
+static void
+describe(const DsSourceTensor *tensor, DsStored *stored)
+{
+	const DsTensorInfo *info = tensor->info;
+
+	memset(stored, 0, sizeof(*stored));
+	strlcpy(stored->name, tensor->name, sizeof(stored->name));
+	stored->dtype = info->dtype;
+	stored->rank = (int) info->rank;
+	for (uint32 d = 0; d < info->rank; d++)
+		stored->shape[d] = (int64) info->shape[d];
+	ds_stored_size(stored);
+}
+
+static void
+write_tensors(Import *import, DsModelKey key)
+{
+	MemoryContext context =
+		AllocSetContextCreate(CurrentMemoryContext, "deepsearch tensor", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext caller = MemoryContextSwitchTo(context);
+	DsTensorData tokenizer = {.name = DS_TOKENIZER_TENSOR,
+							  .dtype = DS_DTYPE_U8,
+							  .shape_count = 1,
+							  .shape = {(int64) import->tokenizer_size},
+							  .data = import->tokenizer,
+							  .bytes = import->tokenizer_size};
+
+	ds_store_write(key, &tokenizer, 1);
+	for (size_t i = 0; i < import->source.tensor_count; i++)
+	{
+		const DsSourceTensor *tensor = &import->source.tensors[i];
+		char *buffer;
+		DsStored stored;
+		DsTensorWriter *writer;
+		DsStatus status;
+		pg_crc32c crc;
+
+		MemoryContextReset(context);
+		buffer = palloc(BUFFER_SIZE);
+		describe(tensor, &stored);
+		writer = ds_store_begin(key, &stored);
+		INIT_CRC32C(crc);
+		for (uint64 offset = 0; offset < stored.bytes;)
+		{
+			size_t n = Min(stored.bytes - offset, BUFFER_SIZE);
+
+			ds_files_check(import->files,
+						   ds_tensors_read(tensor->files, tensor->info, offset, buffer, n, &status),
+						   &status);
+			if (tensor->info->has_checksum)
+				COMP_CRC32C(crc, buffer, n);
+			ds_store_put(writer, buffer, n);
+			offset += n;
+		}
+		FIN_CRC32C(crc);
+		if (tensor->info->has_checksum && ds_crc32c_mask(crc) != tensor->info->checksum)
+			ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED),
+							errmsg("tensor \"%s\" is damaged: its checksum does not match",
+								   tensor->info->name)));
+		ds_store_end(writer);
+	}
+	MemoryContextSwitchTo(caller);
+	MemoryContextDelete(context);
+}
+
+static void
+import_model(Import *import)
+{
+	DsVersionRow row = {0};
+	DsModelKey key;
+	int32 id;
+
+	check_name(import);
+	read_files(import);
+	row.config = ds_imported_config_write(&import->config);
+	row.dims = (int32) ds_spec_dims(&import->config.spec);
+	row.precision = ds_precision_name(import->precision);
+	row.parameters = (int64) ds_spec_parameters(&import->config.spec);
+	row.bytes = (int64) import->tokenizer_size;
+	for (size_t i = 0; i < import->source.tensor_count; i++)
+		row.bytes += (int64) import->source.tensors[i].info->bytes;
+	row.source = psprintf("imported from %s", ds_files_place(import->files));
+	id = import->exists ? import->row.id : ds_model_create(import->name, row.config, row.dims);
+	key = ds_version_insert(id, import->name, &row);
+	write_tensors(import, key);
+	ds_version_finish(key, import->keep_versions);
+
+	/* lays it out, and so reads every number once */
+	CommandCounterIncrement();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	(void) ds_model_open(key);
+	PopActiveSnapshot();
+	ereport(
+		NOTICE,
+		(errmsg("model \"%s\" has version %d: %s, " INT64_FORMAT " parameters, %d dimensions",
+				import->name, key.version, import->config.spec.family, row.parameters, row.dims)));
+}
+
+DS_FUNCTION(ds_sql_import_model);
+Datum
+ds_sql_import_model(PG_FUNCTION_ARGS)
+{
+	Import *import = palloc0(sizeof(Import));
+	int sources = !PG_ARGISNULL(1) + !PG_ARGISNULL(3) + !PG_ARGISNULL(4);
+
+	PreventCommandIfReadOnly("ds_import_model()");
+	if (PG_ARGISNULL(0))
+		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("name must not be NULL")));
+	if (sources != 1)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("a model is imported from one place: path, upload or "
+							   "large_objects")));
+	import->name = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	if (!PG_ARGISNULL(2))
+		read_options(import, PG_GETARG_JSONB_P(2));
+	else
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("options must not be NULL")));
+	if (!PG_ARGISNULL(1))
+		import->files = ds_files_server(text_to_cstring(PG_GETARG_TEXT_PP(1)));
+	else if (!PG_ARGISNULL(3))
+		import->files = ds_files_upload(text_to_cstring(PG_GETARG_TEXT_PP(3)));
+	else
+		import->files = ds_files_large_objects(PG_GETARG_JSONB_P(4));
+	SPI_connect();
+	ds_server_arena(&import->arena, CurrentMemoryContext);
+	ds_server_arena(&import->scratch, CurrentMemoryContext);
+	import_model(import);
+	ds_files_close(import->files);
+	SPI_finish();
+	PG_RETURN_VOID();
+}

@@ -1,0 +1,155 @@
+/*
+ * imported.c
+ *		The config of an imported model.
+ *
+ *	   {"family": "bert", "precision": "f32",
+ *		"encoder": {... what ds_spec_write() says ...},
+ *		"tokenizer": {"file": "tokenizer.json", "special": true},
+ *		"prompts": {"query": "query: ", "document": ""}}
+ *
+ * It is written by ds_import_model() alone, so what cannot be read is damage.
+ */
+#include "model/imported.h"
+
+#include "lib/stringinfo.h"
+#include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
+#include "utils/json.h"
+#include "utils/memutils.h"
+
+bool
+ds_config_is_imported(Jsonb *config)
+{
+	JsonbValue found;
+
+	return JB_ROOT_IS_OBJECT(config) &&
+		   getKeyJsonValueFromContainer(&config->root, "encoder", strlen("encoder"), &found) !=
+			   NULL;
+}
+
+static char *
+string_of(DsJson value)
+{
+	char *out;
+
+	if (ds_json_kind(value) != DS_JSON_STRING)
+		return pstrdup("");
+	out = palloc(ds_json_string_size(value) + 1);
+	out[ds_json_string_copy(value, out)] = '\0';
+	return out;
+}
+
+static DsPrecision
+precision_of(DsJson value)
+{
+	for (uint32 p = 1; ds_precision_name(p) != NULL; p++)
+		if (ds_json_kind(value) == DS_JSON_STRING && ds_json_string_is(value, ds_precision_name(p)))
+			return (DsPrecision) p;
+	ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED), errmsg("the model has no known precision")));
+	return DS_PRECISION_F32; /* not reached */
+}
+
+static void
+read_tokenizer(DsJson json, DsImportedConfig *config)
+{
+	DsJson file, special, drop, lowercase, accents, chinese, length;
+	const DsJsonWanted wanted[] = {
+		{"file", &file},		   {"special", &special},		{"drop", &drop},
+		{"lowercase", &lowercase}, {"strip_accents", &accents}, {"chinese", &chinese},
+		{"max_length", &length}};
+	int64_t number;
+	bool flag;
+
+	ds_json_members(json, wanted, lengthof(wanted));
+	config->vocab = ds_json_kind(file) == DS_JSON_STRING && ds_json_string_is(file, "vocab.txt");
+	config->special = ds_json_bool(special, &flag) ? flag : true;
+	config->drop_id = ds_json_integer(drop, &number) ? (uint32) number : DS_SPEC_NO_ID;
+	config->vocab_options.lowercase = ds_json_bool(lowercase, &flag) && flag;
+	config->vocab_options.strip_accents = ds_json_bool(accents, &flag) ? (int) flag : -1;
+	config->vocab_options.chinese = ds_json_bool(chinese, &flag) ? flag : true;
+	config->vocab_options.max_length = ds_json_integer(length, &number) ? (uint32) number : 0;
+}
+
+void
+ds_imported_config_read(Jsonb *json, DsImportedConfig *config)
+{
+	char *text = JsonbToCString(NULL, &json->root, VARSIZE(json));
+	DsJson root, encoder, precision, tokenizer, prompts;
+	const DsJsonWanted wanted[] = {{"encoder", &encoder},
+								   {"precision", &precision},
+								   {"tokenizer", &tokenizer},
+								   {"prompts", &prompts}};
+	DsText utf8 = ds_text_utf8(text, strlen(text));
+	DsStatus status;
+
+	memset(config, 0, sizeof(*config));
+	ds_check(ds_json_parse(utf8.data, utf8.length, "config", &root, &status), &status);
+	ds_json_members(root, wanted, lengthof(wanted));
+	ds_check(ds_spec_read(encoder, &config->spec, &status), &status);
+	config->precision = precision_of(precision);
+	read_tokenizer(tokenizer, config);
+	config->prompt[DS_SIDE_QUERY] = string_of(ds_json_member(prompts, "query"));
+	config->prompt[DS_SIDE_DOCUMENT] = string_of(ds_json_member(prompts, "document"));
+}
+
+/* UTF-8 as a string of JSON, in the database's encoding */
+static void
+append_string(StringInfo out, const char *utf8)
+{
+	escape_json(out, ds_text_server(utf8, strlen(utf8)));
+}
+
+Jsonb *
+ds_imported_config_write(const DsImportedConfig *config)
+{
+	size_t size = ds_spec_write(&config->spec, NULL, 0) + 1;
+	char *spec = palloc(size);
+	StringInfoData out;
+
+	ds_spec_write(&config->spec, spec, size);
+	initStringInfo(&out);
+	appendStringInfo(&out, "{\"family\": \"%s\", \"precision\": \"%s\", \"encoder\": %s",
+					 config->spec.family, ds_precision_name(config->precision), spec);
+	appendStringInfo(&out, ", \"tokenizer\": {\"file\": \"%s\", \"special\": %s",
+					 config->vocab ? "vocab.txt" : "tokenizer.json",
+					 config->special ? "true" : "false");
+	if (config->drop_id != DS_SPEC_NO_ID)
+		appendStringInfo(&out, ", \"drop\": %u", config->drop_id);
+	if (config->vocab)
+	{
+		appendStringInfo(&out, ", \"lowercase\": %s, \"chinese\": %s, \"max_length\": %u",
+						 config->vocab_options.lowercase ? "true" : "false",
+						 config->vocab_options.chinese ? "true" : "false",
+						 config->vocab_options.max_length);
+		if (config->vocab_options.strip_accents >= 0)
+			appendStringInfo(&out, ", \"strip_accents\": %s",
+							 config->vocab_options.strip_accents ? "true" : "false");
+	}
+	appendStringInfoString(&out, "}, \"prompts\": {\"query\": ");
+	append_string(&out, config->prompt[DS_SIDE_QUERY]);
+	appendStringInfoString(&out, ", \"document\": ");
+	append_string(&out, config->prompt[DS_SIDE_DOCUMENT]);
+	appendStringInfoString(&out, "}}");
+	return DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(out.data)));
+}
+
+void
+ds_imported_tokenizer(const DsImportedConfig *config, const char *file, size_t length,
+					  const char *name, DsArena *arena, void **blob, size_t *size)
+{
+	MemoryContext context =
+		AllocSetContextCreate(CurrentMemoryContext, "deepsearch compile", ALLOCSET_DEFAULT_SIZES);
+	DsArena scratch;
+	DsStatus status;
+
+	ds_server_arena(&scratch, context);
+	if (config->vocab)
+		ds_check(ds_subword_compile_vocab(file, length, name, &config->vocab_options, arena,
+										  &scratch, &ds_server_cancel, blob, size, &status),
+				 &status);
+	else
+		ds_check(ds_subword_compile(file, length, name, arena, &scratch, &ds_server_cancel, blob,
+									size, &status),
+				 &status);
+	MemoryContextDelete(context);
+}

@@ -1,0 +1,133 @@
+# Small models in the form in which trained ones are published, made up for the tests.
+package Model;
+use strict;
+use warnings;
+
+# A safetensors file of [name, dtype, [shape], bytes] ...
+sub safetensors
+{
+	my ($path, @tensors) = @_;
+	my ($at, @entries, $data) = (0);
+	for my $tensor (@tensors)
+	{
+		my ($name, $dtype, $shape, $bytes) = @$tensor;
+		my $end = $at + length $bytes;
+		push @entries, sprintf '"%s":{"dtype":"%s","shape":[%s],"data_offsets":[%d,%d]}', $name, $dtype, join(',', @$shape), $at, $end;
+		$data .= $bytes;
+		$at = $end;
+	}
+	my $header = '{' . join(',', @entries) . '}';
+	spew($path, pack('Q<', length $header) . $header . $data);
+	return;
+}
+
+sub spew
+{
+	my ($path, $bytes) = @_;
+	open my $file, '>:raw', $path or die "$path: $!";
+	print $file $bytes;
+	close $file or die "$path: $!";
+	return;
+}
+
+# numbers that look random and are the same everywhere
+my $state = 1;
+sub numbers
+{
+	my ($count, $scale) = @_;
+	return map { $state = ($state * 1103515245 + 12345) % 2**31; ($state / 2**30 - 1) * $scale } 1 .. $count;
+}
+sub floats { return pack 'f<*', @_ }
+
+our @WORDS = split m{ }, "[PAD] [UNK] [CLS] [SEP] red blue dress shirt shoe summer winter ##s ##es for a of and";
+
+# tokenizer.json of WordPiece over these words
+sub tokenizer
+{
+	my ($special) = @_;
+	my %id = map { $WORDS[$_] => $_ } 0 .. $#WORDS;
+	my $vocab = join ',', map { "\"$_\":$id{$_}" } @WORDS;
+	my $post = $special
+	  ? '{"type":"TemplateProcessing","single":[{"SpecialToken":{"id":"[CLS]","type_id":0}},{"Sequence":{"id":"A","type_id":0}},{"SpecialToken":{"id":"[SEP]","type_id":0}}],"pair":[{"SpecialToken":{"id":"[CLS]","type_id":0}},{"Sequence":{"id":"A","type_id":0}},{"SpecialToken":{"id":"[SEP]","type_id":0}},{"Sequence":{"id":"B","type_id":1}},{"SpecialToken":{"id":"[SEP]","type_id":1}}],"special_tokens":{"[CLS]":{"id":"[CLS]","ids":[2],"tokens":["[CLS]"]},"[SEP]":{"id":"[SEP]","ids":[3],"tokens":["[SEP]"]}}}'
+	  : 'null';
+	return '{"version":"1.0","truncation":null,"padding":null,"added_tokens":[],'
+	  . '"normalizer":{"type":"BertNormalizer","clean_text":true,"handle_chinese_chars":true,"strip_accents":null,"lowercase":true},'
+	  . '"pre_tokenizer":{"type":"BertPreTokenizer"},"post_processor":' . $post . ',"decoder":null,'
+	  . '"model":{"type":"WordPiece","unk_token":"[UNK]","continuing_subword_prefix":"##","max_input_chars_per_word":100,"vocab":{' . $vocab . '}}}';
+}
+
+# A static model: the mean of its tokens' rows, normalised.  Returns the rows.
+sub static
+{
+	my ($folder, $dims) = @_;
+	my @rows = map { [ numbers($dims, 1) ] } @WORDS;
+	mkdir $folder;
+	spew("$folder/config.json", "{\"model_type\": \"model2vec\", \"architectures\": [\"StaticModel\"], \"hidden_dim\": $dims, \"seq_length\": 1000000, \"normalize\": true}");
+	spew("$folder/tokenizer.json", tokenizer(0));
+	safetensors("$folder/model.safetensors", [ 'embeddings', 'F32', [ scalar @WORDS, $dims ], floats(map { @$_ } @rows) ]);
+	return @rows;
+}
+
+# BERT with two layers, 16 wide; with classes: a head for sequence classification
+sub bert
+{
+	my ($folder, %options) = @_;
+	my ($h, $i, $positions) = (16, 32, 64);
+	my $prefix = $options{classes} ? 'bert.' : '';
+	my @tensors;
+	my $add = sub {
+		my ($name, @shape) = @_;
+		my $count = 1;
+		$count *= $_ for @shape;
+		my @values = $name =~ /LayerNorm\.weight/ ? map { 1 + $_ } numbers($count, 0.1) : numbers($count, $name =~ /bias/ ? 0.1 : 0.4);
+		push @tensors, [ $name, 'F32', \@shape, floats(@values) ];
+	};
+	$add->("${prefix}embeddings.word_embeddings.weight", scalar @WORDS, $h);
+	$add->("${prefix}embeddings.position_embeddings.weight", $positions, $h);
+	$add->("${prefix}embeddings.token_type_embeddings.weight", 2, $h);
+	$add->("${prefix}embeddings.LayerNorm.$_", $h) for qw(weight bias);
+	for my $layer (0, 1)
+	{
+		my $at = "${prefix}encoder.layer.$layer";
+		for my $part (qw(attention.self.query attention.self.key attention.self.value attention.output.dense))
+		{
+			$add->("$at.$part.weight", $h, $h);
+			$add->("$at.$part.bias", $h);
+		}
+		$add->("$at.attention.output.LayerNorm.$_", $h) for qw(weight bias);
+		$add->("$at.intermediate.dense.weight", $i, $h);
+		$add->("$at.intermediate.dense.bias", $i);
+		$add->("$at.output.dense.weight", $h, $i);
+		$add->("$at.output.dense.bias", $h);
+		$add->("$at.output.LayerNorm.$_", $h) for qw(weight bias);
+	}
+	if ($options{classes})
+	{
+		$add->('bert.pooler.dense.weight', $h, $h);
+		$add->('bert.pooler.dense.bias', $h);
+		$add->('classifier.weight', $options{classes}, $h);
+		$add->('classifier.bias', $options{classes});
+	}
+	my $labels = $options{classes} ? ', "id2label": {' . join(', ', map { "\"$_\": \"LABEL_$_\"" } 0 .. $options{classes} - 1) . '}' : '';
+	my $architecture = $options{classes} ? 'BertForSequenceClassification' : 'BertModel';
+	mkdir $folder;
+	spew("$folder/config.json", "{\"model_type\": \"bert\", \"architectures\": [\"$architecture\"], \"hidden_size\": $h, \"num_hidden_layers\": 2, "
+		. "\"num_attention_heads\": 2, \"intermediate_size\": $i, \"hidden_act\": \"gelu\", \"layer_norm_eps\": 1e-12, \"type_vocab_size\": 2, "
+		. "\"max_position_embeddings\": $positions, \"pad_token_id\": 0, \"vocab_size\": " . scalar(@WORDS) . "$labels}");
+	spew("$folder/tokenizer.json", tokenizer(1));
+	safetensors("$folder/model.safetensors", @tensors);
+	if ($options{sentence})
+	{
+		mkdir "$folder/1_Pooling";
+		spew("$folder/modules.json", '[{"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.Transformer"}, '
+			. '{"idx": 1, "name": "1", "path": "1_Pooling", "type": "sentence_transformers.models.Pooling"}, '
+			. '{"idx": 2, "name": "2", "path": "2_Normalize", "type": "sentence_transformers.models.Normalize"}]');
+		spew("$folder/1_Pooling/config.json", "{\"word_embedding_dimension\": $h, \"pooling_mode_cls_token\": false, \"pooling_mode_mean_tokens\": true, "
+			. '"pooling_mode_max_tokens": false, "pooling_mode_mean_sqrt_len_tokens": false}');
+		spew("$folder/sentence_bert_config.json", '{"max_seq_length": 12, "do_lower_case": false}');
+		spew("$folder/config_sentence_transformers.json", '{"prompts": {"query": "red ", "passage": "of "}}') if $options{prompts};
+	}
+	return @tensors;
+}
+
+1;
