@@ -50,7 +50,7 @@ typedef struct Import
 	DsArena scratch;
 	DsEncoderSource source;
 	DsImportedConfig config;
-	char *tokenizer; /* the file */
+	const char *tokenizer; /* the file */
 	size_t tokenizer_size;
 	int64 bytes;
 } Import;
@@ -174,6 +174,7 @@ read_files(Import *import)
 	DsImportedConfig *config = &import->config;
 	DsStatus status;
 	void *blob;
+	char *file;
 	size_t size;
 
 	ds_files_check(
@@ -201,9 +202,21 @@ read_files(Import *import)
 
 	ds_files_check(import->files,
 				   ds_folder_load(folder, import->source.tokenizer_file, DS_SUBWORD_FILE_MAX,
-								  &import->arena, &import->tokenizer, &import->tokenizer_size,
-								  &status),
+								  &import->arena, &file, &import->tokenizer_size, &status),
 				   &status);
+	import->tokenizer = file;
+	if (!config->vocab)
+	{
+		const char *text;
+		size_t length;
+
+		ds_check(ds_source_tokenizer_text(&import->source, import->tokenizer,
+										  import->tokenizer_size, &import->arena, &text, &length,
+										  &status),
+				 &status);
+		import->tokenizer = text;
+		import->tokenizer_size = length;
+	}
 	/* what the tokenizer's file cannot do should show now, and not with the first text */
 	ds_imported_tokenizer(config, import->tokenizer, import->tokenizer_size,
 						  import->source.tokenizer_file, &import->scratch, &blob, &size);

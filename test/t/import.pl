@@ -128,6 +128,16 @@ refused("SELECT ds_import_model('x', '$models/bert', upload => 'up')", qr/import
 refused("SELECT ds_import_model(NULL, '$models/bert')", qr/name must not be NULL/, 'no name');
 refused("SELECT ds_import_model('', '$models/bert')", qr/the name of a model must have from 1 to 200 bytes/, 'an empty name');
 
+# lower-case before a tokenizer that does not do it
+Model::bert("$models/lower", sentence => 1);
+for my $lower ('false', 'true')
+{
+	Model::spew("$models/lower/sentence_bert_config.json", "{\"max_seq_length\": 12, \"do_lower_case\": $lower}");
+	Model::spew("$models/lower/tokenizer.json", Model::tokenizer(1) =~ s/"lowercase":true/"lowercase":false/r);
+	is(sql("SELECT ds_import_model('lower', '$models/lower', '{\"replace\": true}'); SELECT string_agg(token, ' ') FROM ds_tokenize('RED Dress', 'lower')") =~ s/^\s*//r,
+		$lower eq 'true' ? '[CLS] red dress [SEP]' : '[CLS] [UNK] [UNK] [SEP]', "do_lower_case $lower");
+}
+
 # --- rights and places ---
 refused("SELECT ds_import_model('x', '$models/bert')", qr/permission denied to read files of the server/, 'without pg_read_server_files', 'someone');
 refused("SELECT ds_import_model('x', upload => 'up')", qr/must be owner of upload "up"/, 'someone else\'s upload', 'reader');
