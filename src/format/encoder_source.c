@@ -463,6 +463,13 @@ open_source(SourceReader *reader)
 	}
 	else if (ds_json_kind(reader->modules) != DS_JSON_ABSENT)
 		TRY(ds_source_modules(reader));
+	else if (is_static)
+	{
+		/* model2vec in the way of sentence-transformers says it there */
+		TRY(ds_source_json(source, "config_sentence_transformers.json", &config));
+		if (ds_json_bool(ds_json_member(config, "normalize"), &normalize) && normalize)
+			TRY(ds_source_normalize(source));
+	}
 	if (!is_static && spec->pooling == 0)
 		TRY(read_default_pooling(source));
 	TRY(read_tokenizer(reader));
