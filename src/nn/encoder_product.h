@@ -10,6 +10,7 @@
  * blocked over ins.
  */
 #define PANEL_VECTORS (DS_PANEL / LANES)
+#define FETCH_MOST ((size_t) 12 << 10) /* bytes fetched ahead with a tile */
 
 /* What is left to do for a tile of c behind its sums */
 static void
@@ -47,8 +48,27 @@ finish_tile(const DsProduct *p, size_t row, size_t column, size_t rows, size_t c
  */
 typedef void (*TileFunction)(const DsProduct *p, size_t row, size_t panel, float *c, size_t ldc);
 
+/*
+ * The panels that come next are fetched into the second level of cache while
+ * these are in use, a piece with each row of tiles: weights come from memory,
+ * and the first tile that meets them would wait for each line.
+ */
 static void
-product(const DsProduct *given, TileFunction tiles[TILE_PANELS][TILE_ROWS], bool finished)
+fetch_ahead(const char *next, size_t size, size_t row, size_t rows)
+{
+	size_t from = row * size / rows / 64 * 64;
+	size_t to = row + TILE_ROWS < rows ? (row + TILE_ROWS) * size / rows / 64 * 64 : size;
+
+	/* with few rows there is no time for it, and the tile would wait for its own lines */
+	if (to - from > FETCH_MOST)
+		return;
+	for (size_t i = from; i < to; i += 64)
+		__builtin_prefetch(next + i, 0, 2);
+}
+
+static void
+product(const DsProduct *given, size_t value_size, TileFunction tiles[TILE_PANELS][TILE_ROWS],
+		bool finished)
 {
 	DsProduct with_stride = *given;
 	const DsProduct *p = &with_stride;
@@ -69,6 +89,9 @@ product(const DsProduct *given, TileFunction tiles[TILE_PANELS][TILE_ROWS], bool
 		size_t columns = wide * DS_PANEL;
 		bool out = column + columns > p->outs;
 
+		size_t after = left - wide < TILE_PANELS ? left - wide : TILE_PANELS;
+		const char *next = (const char *) p->b + (panel + wide) * p->stride * value_size;
+
 		if (out)
 			columns = p->outs - column;
 		for (size_t row = 0; row < p->rows; row += TILE_ROWS)
@@ -76,6 +99,7 @@ product(const DsProduct *given, TileFunction tiles[TILE_PANELS][TILE_ROWS], bool
 			size_t rows = p->rows - row < TILE_ROWS ? p->rows - row : TILE_ROWS;
 			float *c = p->c + row * p->ldc + column;
 
+			fetch_ahead(next, after * p->stride * value_size, row, p->rows);
 			if (!out)
 			{
 				tiles[wide - 1][rows - 1](p, row, panel, c, p->ldc);
@@ -366,17 +390,17 @@ TILES(int8)
 static void
 product_f32(const DsProduct *p)
 {
-	product(p, tiles_f32, p->bias == NULL && p->row_scales == NULL);
+	product(p, sizeof(float), tiles_f32, p->bias == NULL && p->row_scales == NULL);
 }
 
 static void
 product_bf16(const DsProduct *p)
 {
-	product(p, tiles_bf16, p->bias == NULL && p->row_scales == NULL);
+	product(p, sizeof(uint16_t), tiles_bf16, p->bias == NULL && p->row_scales == NULL);
 }
 
 static void
 product_int8(const DsProduct *p)
 {
-	product(p, tiles_int8, false);
+	product(p, 1, tiles_int8, false);
 }
