@@ -59,7 +59,9 @@ endif
 $(OBJS): $(SOURCE_HEADERS)
 
 # One package serves every machine: only these files use newer instructions,
-# and nothing in them runs before ds_cpu_level() has said that it may.
+# and nothing in them runs before ds_cpu_level() has said that it may.  On other
+# architectures they are empty.
+ifneq ($(filter x86_64-%,$(shell $(CC) -dumpmachine)),)
 %_avx2.o build/%_avx2.o: override CFLAGS += -mavx2 -mfma -mf16c
 %_avx512.o build/%_avx512.o: override CFLAGS += -mavx2 -mfma -mf16c -mavx512f -mavx512bw \
 	-mavx512dq -mavx512vl -mavx512cd -mprefer-vector-width=512
@@ -67,6 +69,7 @@ $(OBJS): $(SOURCE_HEADERS)
 	-mfma -mf16c -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512cd -mprefer-vector-width=512 \
 	-mavx512vnni
 %_avx512bf16.o build/%_avx512bf16.o: override CFLAGS += -mavx512bf16
+endif
 # Codes and their estimates are the same to the bit at every level.
 src/quant/%.o: override CFLAGS += -ffp-contract=off
 
