@@ -218,7 +218,12 @@ ds_filter_hash_text(PG_FUNCTION_ARGS)
 Datum
 ds_filter_hash_bpchar(PG_FUNCTION_ARGS)
 {
-	return DirectFunctionCall2Coll(hashbpcharextended, PG_GET_COLLATION(), PG_GETARG_DATUM(0),
+	BpChar *value = PG_GETARG_BPCHAR_PP(0);
+	char *data = VARDATA_ANY(value);
+	text *trimmed = cstring_to_text_with_len(data, bpchartruelen(data, VARSIZE_ANY_EXHDR(value)));
+
+	/* hashbpcharextended() does not ask the collation which ones are equal */
+	return DirectFunctionCall2Coll(hashtextextended, PG_GET_COLLATION(), PointerGetDatum(trimmed),
 								   Int64GetDatum(0));
 }
 
