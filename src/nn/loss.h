@@ -17,10 +17,38 @@
 
 #include "nn/real.h"
 
+/*
+ * What each needs of a batch (training.h), and what counts as right.
+ * "s" are the scores of a pair's own list of documents, by the query (DUAL) or as they
+ * come out (SINGLE); "l" their labels.
+ */
 typedef enum DsLoss
 {
-	DS_LOSS_SOFTMAX, /* in-batch softmax cross-entropy */
-	DS_LOSS_CONTRASTIVE /* margin contrastive (Hadsell, Chopra & LeCun, CVPR 2006) */
+	/* DUAL, over the scores of all queries with all documents; no labels */
+	DS_LOSS_SOFTMAX, /* in-batch softmax cross-entropy; right: own document first */
+	DS_LOSS_CONTRASTIVE, /* margin contrastive (Hadsell, Chopra & LeCun, CVPR 2006); likewise */
+	/* DUAL, over a pair's own list */
+	DS_LOSS_TRIPLET, /* mean over others j: max(0, margin + d_0 - d_j), d Euclidean; no labels;
+					  * right: the first is nearest */
+	DS_LOSS_PAIR_CONTRASTIVE, /* mean: l d^2 / 2 + (1 - l) max(0, margin - d)^2 / 2; right: d < margin / 2
+							   * where l > 1/2 */
+	/* DUAL (scores without temperature) or SINGLE with one output */
+	DS_LOSS_REGRESSION, /* mean: (s - l)^2, for DUAL with cosine a regression of cosines; right: |s -
+						 * l| < 1/4 */
+	DS_LOSS_RANK_MARGIN, /* mean over i, j with l_i > l_j: max(0, margin - (s_i - s_j)); right: the
+						  * first of the highest label has the highest score */
+	DS_LOSS_MARGIN_MSE, /* mean over others j: ((s_0 - s_j) - (l_0 - l_j))^2; right as before */
+	/* DUAL (scores divided by temperature) or SINGLE with one output */
+	DS_LOSS_RANKNET, /* mean over i, j with l_i > l_j: log(1 + exp(s_j - s_i)) */
+	DS_LOSS_LISTNET, /* cross-entropy of softmax(s) under softmax(l / teacher_temperature) */
+	DS_LOSS_LIST_SOFTMAX, /* -log softmax(s) of the first; no labels */
+	DS_LOSS_KL, /* LISTNET less the teacher's entropy: KL(teacher | student) */
+	/* DUAL (scores divided by temperature, one label a document) or SINGLE, a label an output */
+	DS_LOSS_BINARY, /* mean: cross-entropy of the logistic of s under l in 0 .. 1; right: all on l's
+					 * side of 1/2 */
+	/* SINGLE, one label (a class 0 .. outputs - 1) a document */
+	DS_LOSS_CLASSES, /* mean over documents: -log softmax(outputs) of the class; right: the greatest */
+	DS_LOSSES
 } DsLoss;
 
 /*

@@ -10,19 +10,46 @@
 
 #include "nn/real.h"
 
-/*
- * rate(t) = max(initial * decay^(t / decay_steps), minimum), after a linear rise over the first
- * warmup_steps.  t counts from 0.  decay = 1 keeps the rate; staircase rounds t / decay_steps down.
- */
+typedef enum DsScheduleKind
+{
+	DS_SCHEDULE_EXPONENTIAL, /* max(initial * decay^(t / decay_steps), minimum); staircase rounds t /
+							  * decay_steps down */
+	DS_SCHEDULE_CONSTANT,
+	DS_SCHEDULE_LINEAR, /* in a line from initial behind the warm-up to minimum at total_steps */
+	DS_SCHEDULE_COSINE /* likewise, in half a cosine */
+} DsScheduleKind;
+
+/* All rise in a line over the first warmup_steps.  t counts from 0. */
 typedef struct DsSchedule
 {
+	DsScheduleKind kind;
 	double initial;
 	double decay; /* 0 < decay <= 1 */
 	double decay_steps; /* > 0 */
 	double minimum;
 	double warmup_steps; /* 0: none */
+	double
+		total_steps; /* LINEAR, COSINE: > warmup_steps; the rate stays at its minimum behind them */
 	int staircase;
 } DsSchedule;
+
+typedef enum DsOptimizerKind
+{
+	DS_OPTIMIZER_ADAMW, /* decay decoupled: weights shrink by rate * weight_decay a step */
+	DS_OPTIMIZER_ADAM, /* decay is part of the gradient */
+	DS_OPTIMIZER_SGD /* with momentum, as PyTorch has it; decay is part of the gradient */
+} DsOptimizerKind;
+
+/* Weights decay, biases, norms and the temperature never do */
+typedef struct DsOptimizer
+{
+	DsOptimizerKind kind;
+	double beta1;
+	double beta2;
+	double epsilon;
+	double momentum; /* SGD; 0: none */
+	double weight_decay; /* 0: none */
+} DsOptimizer;
 
 extern double ds_schedule_rate(const DsSchedule *schedule, uint64_t step);
 
