@@ -38,7 +38,7 @@ COMMENT ON FUNCTION ds_index_last_scan() IS
 	'what the last finished index scan of this session did: lists opened, rows that filter columns excluded, codes scanned, rows refined, rows returned to the executor';
 
 CREATE FUNCTION ds_index_stats(index regclass, OUT metric text, OUT dimensions integer,
-		OUT rows bigint, OUT null_rows bigint, OUT zero_rows bigint, OUT free_places bigint,
+		OUT rows bigint, OUT dead_rows bigint, OUT null_rows bigint, OUT zero_rows bigint, OUT free_places bigint,
 		OUT rows_at_build bigint, OUT lists integer, OUT empty_lists integer, OUT least_rows bigint,
 		OUT most_rows bigint, OUT mean_rows double precision, OUT rows_cv double precision,
 		OUT rows_elsewhere bigint, OUT drift double precision, OUT lists_measured integer,
@@ -48,4 +48,4 @@ CREATE FUNCTION ds_index_stats(index regclass, OUT metric text, OUT dimensions i
 		OUT stale_pages bigint, OUT free_pages bigint)
 	AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE STRICT PARALLEL SAFE;
 COMMENT ON FUNCTION ds_index_stats(regclass) IS
-	'contents of an index: rows; lists and their balance; drift since the build; the lists that a scan opens first and the recall that was measured for that; pages by use';
+	'contents of an index: rows, and how many of them are dead in the table; lists and their balance; drift since the build; the lists that a scan opens first and the recall that was measured for that; pages by use';

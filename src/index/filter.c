@@ -6,6 +6,7 @@
 
 #include "access/stratnum.h"
 #include "catalog/pg_collation.h"
+#include "miscadmin.h"
 #include "port/pg_bitutils.h"
 #include "utils/array.h"
 #include "utils/lsyscache.h"
@@ -116,14 +117,14 @@ ds_block_get_filter(const DsLayout *layout, DsBlock *block, uint32 row, void *fi
 
 /* ---- scan keys ---- */
 
-static int
-compare_numbers(const void *a, const void *b)
-{
-	int64 x = *(const int64 *) a;
-	int64 y = *(const int64 *) b;
-
-	return x < y ? -1 : x > y;
-}
+/* arrays of the right side may have millions of elements: the server's quicksort looks at interrupts */
+#define ST_SORT sort_numbers
+#define ST_ELEMENT_TYPE int64
+#define ST_COMPARE(a, b) (*(a) < *(b) ? -1 : *(a) > *(b))
+#define ST_CHECK_FOR_INTERRUPTS
+#define ST_SCOPE static
+#define ST_DEFINE
+#include "lib/sort_template.h"
 
 /* What a key's right side becomes: nothing if there is no function for its type. */
 typedef struct RightSide
@@ -159,12 +160,9 @@ static int64 *
 numbers_of(const RightSide *side, Relation index, const ScanKeyData *key, uint32 *count)
 {
 	ArrayType *array;
-	Datum *elements;
-	bool *nulls;
-	int elements_count;
-	int16 length;
-	bool by_value;
-	char align;
+	ArrayIterator iterator;
+	Datum element;
+	bool isnull;
 	int64 *numbers;
 
 	*count = 0;
@@ -175,13 +173,16 @@ numbers_of(const RightSide *side, Relation index, const ScanKeyData *key, uint32
 		return numbers;
 	}
 	array = DatumGetArrayTypeP(key->sk_argument);
-	get_typlenbyvalalign(ARR_ELEMTYPE(array), &length, &by_value, &align);
-	deconstruct_array(array, ARR_ELEMTYPE(array), length, by_value, align, &elements, &nulls,
-					  &elements_count);
-	numbers = palloc_extended(sizeof(int64) * Max(elements_count, 1), MCXT_ALLOC_HUGE);
-	for (int i = 0; i < elements_count; i++)
-		if (!nulls[i])
-			numbers[(*count)++] = number_of(side, index, key, elements[i]);
+	numbers = palloc_extended(
+		sizeof(int64) * Max(ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array)), 1), MCXT_ALLOC_HUGE);
+	iterator = array_create_iterator(array, 0, NULL);
+	while (array_iterate(iterator, &element, &isnull))
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (!isnull)
+			numbers[(*count)++] = number_of(side, index, key, element);
+	}
+	array_free_iterator(iterator);
 	return numbers;
 }
 
@@ -213,12 +214,15 @@ compare_key(Relation index, const DsLayout *layout, const ScanKeyData *key, DsFi
 		test->kind = DS_TEST_SET;
 		return true;
 	}
-	qsort(numbers, count, sizeof(int64), compare_numbers);
+	sort_numbers(numbers, count);
 	if (key->sk_strategy == BTEqualStrategyNumber)
 	{
 		for (uint32 i = 0; i < count; i++)
+		{
+			CHECK_FOR_INTERRUPTS();
 			if (kept == 0 || numbers[kept - 1] != numbers[i])
 				numbers[kept++] = numbers[i];
+		}
 		test->kind = kept == 1 ? DS_TEST_RANGE : DS_TEST_SET;
 		test->low = numbers[0];
 		test->high = numbers[kept - 1];

@@ -1,6 +1,10 @@
 /*
  * stats.c
  *		What an index holds, and what the last scan did.
+ *
+ * Dead rows.  An index does not know which of its rows are dead in the table.
+ * The table's visibility map says of most pages that all their rows are alive;
+ * the other row ids, or DEAD_SAMPLE of them at random, are looked up there.
  */
 #include "index/scan.h"
 
@@ -9,10 +13,19 @@
 
 #include "access/htup_details.h"
 #include "access/relation.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "access/visibilitymap.h"
+#include "base/random.h"
+#include "catalog/index.h"
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "port/pg_bitutils.h"
 #include "utils/builtins.h"
+#include "utils/snapmgr.h"
+
+/* Rows that are looked up in the table at most: a share is known to half a per cent. */
+#define DEAD_SAMPLE 10000
 
 DS_FUNCTION(ds_index_last_scan);
 Datum
@@ -32,6 +45,16 @@ ds_index_last_scan(PG_FUNCTION_ARGS)
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
 }
 
+/* Row ids that may be those of dead rows, and a sample of them */
+typedef struct Doubtful
+{
+	Relation heap;
+	Buffer map; /* page of the visibility map */
+	DsRandom random;
+	uint64 rows;
+	ItemPointerData tid[DEAD_SAMPLE];
+} Doubtful;
+
 typedef struct Stats
 {
 	int64 rows;
@@ -44,6 +67,59 @@ typedef struct Stats
 	int64 stale;
 	uint64 *list_rows;
 } Stats;
+
+static void
+doubt(Doubtful *doubtful, ItemPointer tid)
+{
+	uint64 place = doubtful->rows;
+
+	if (VM_ALL_VISIBLE(doubtful->heap, ItemPointerGetBlockNumberNoCheck(tid), &doubtful->map))
+		return;
+	if (place >= DEAD_SAMPLE)
+		place = ds_random_below(&doubtful->random, place + 1);
+	if (place < DEAD_SAMPLE)
+		doubtful->tid[place] = *tid;
+	doubtful->rows++;
+}
+
+static int
+compare_tids(const void *a, const void *b)
+{
+	return ItemPointerCompare((ItemPointer) a, (ItemPointer) b);
+}
+
+/*
+ * How many of the doubtful rows are dead: deleted, updated, or never committed,
+ * whether or not some snapshot still needs them.
+ */
+static int64
+count_dead(Doubtful *doubtful)
+{
+	int n = (int) Min(doubtful->rows, DEAD_SAMPLE);
+	BlockNumber blocks = RelationGetNumberOfBlocks(doubtful->heap);
+	IndexFetchTableData *fetch = table_index_fetch_begin(doubtful->heap);
+	TupleTableSlot *slot = table_slot_create(doubtful->heap, NULL);
+	SnapshotData snapshot;
+	int dead = 0;
+
+	InitDirtySnapshot(snapshot);
+	qsort(doubtful->tid, n, sizeof(ItemPointerData), compare_tids);
+	for (int i = 0; i < n; i++)
+	{
+		ItemPointerData tid = doubtful->tid[i];
+		bool again = false;
+
+		CHECK_FOR_INTERRUPTS();
+		if (ItemPointerGetBlockNumberNoCheck(&tid) >= blocks ||
+			!table_index_fetch_tuple(fetch, &tid, &snapshot, slot, &again, NULL))
+			dead++;
+	}
+	ExecDropSingleTupleTableSlot(slot);
+	table_index_fetch_end(fetch);
+	if (BufferIsValid(doubtful->map))
+		ReleaseBuffer(doubtful->map);
+	return n == 0 ? 0 : (int64) rint((double) dead / n * (double) doubtful->rows);
+}
 
 static void
 count_block(const DsView *view, DsBlock *block, uint32 list, Stats *stats)
@@ -68,12 +144,15 @@ count_block(const DsView *view, DsBlock *block, uint32 list, Stats *stats)
 	}
 }
 
+/* A page, which is copied to copy: the table's pages are not read under its lock. */
 static void
-count_page(Relation index, const DsView *view, BlockNumber number, Stats *stats)
+count_page(Relation index, const DsView *view, BlockNumber number, Stats *stats, Page copy,
+		   Doubtful *doubtful)
 {
 	Buffer buffer = ReadBuffer(index, number);
 	Page page = BufferGetPage(buffer);
 	DsPageOpaque *opaque;
+	uint32 count = 0;
 
 	LockBuffer(buffer, BUFFER_LOCK_SHARE);
 	if (PageIsNew(page))
@@ -86,21 +165,33 @@ count_page(Relation index, const DsView *view, BlockNumber number, Stats *stats)
 	if ((opaque->kind == DS_PAGE_BLOCKS || opaque->kind == DS_PAGE_CODES) &&
 		(opaque->list >= view->meta.lists ||
 		 opaque->generation != view->entry[opaque->list].generation))
-		stats->stale++;
-	else
 	{
-		stats->pages[opaque->kind]++;
-		if (opaque->kind == DS_PAGE_TIDS && opaque->list <= DS_TIDS_ZERO)
-			stats->tids[opaque->list] += ds_page_used(page) / sizeof(ItemPointerData);
-		else if (opaque->kind == DS_PAGE_BLOCKS)
-		{
-			uint32 blocks = ds_page_blocks_checked(&view->layout, index, buffer);
-
-			for (uint32 i = 0; i < blocks; i++)
-				count_block(view, ds_page_block(&view->layout, page, i), opaque->list, stats);
-		}
+		stats->stale++;
+		UnlockReleaseBuffer(buffer);
+		return;
 	}
+	stats->pages[opaque->kind]++;
+	if (opaque->kind == DS_PAGE_BLOCKS)
+		count = ds_page_blocks_checked(&view->layout, index, buffer);
+	else if (opaque->kind == DS_PAGE_TIDS && opaque->list <= DS_TIDS_ZERO)
+		count = Min(ds_page_used(page) / sizeof(ItemPointerData), DS_TIDS_PER_PAGE);
+	if (count > 0)
+		memcpy(copy, page, BLCKSZ);
 	UnlockReleaseBuffer(buffer);
+
+	opaque = ds_page_opaque(copy);
+	for (uint32 i = 0; i < count && opaque->kind == DS_PAGE_BLOCKS; i++)
+	{
+		DsBlock *block = ds_page_block(&view->layout, copy, i);
+
+		count_block(view, block, opaque->list, stats);
+		for (uint32 live = block->live; live != 0; live &= live - 1)
+			doubt(doubtful, &block->tid[pg_rightmost_one_pos32(live)]);
+	}
+	for (uint32 i = 0; i < count && opaque->kind == DS_PAGE_TIDS; i++)
+		doubt(doubtful, &ds_page_tids(copy)[i]);
+	if (count > 0 && opaque->kind == DS_PAGE_TIDS)
+		stats->tids[opaque->list] += count;
 }
 
 /*
@@ -134,14 +225,16 @@ expected_recall(const DsMeta *meta)
 	return least;
 }
 
-#define STATS_COLUMNS 27
+#define STATS_COLUMNS 28
 
 DS_FUNCTION(ds_index_stats);
 Datum
 ds_index_stats(PG_FUNCTION_ARGS)
 {
 	static const char *const metric[] = {"cosine", "l2", "ip"};
-	Relation index = ds_index_open(PG_GETARG_OID(0), AccessShareLock);
+	Oid table = IndexGetRelation(PG_GETARG_OID(0), true);
+	Relation heap = NULL;
+	Relation index;
 	TupleDesc desc;
 	Datum values[STATS_COLUMNS];
 	bool nulls[STATS_COLUMNS] = {false};
@@ -149,6 +242,8 @@ ds_index_stats(PG_FUNCTION_ARGS)
 	DsView *view;
 	BlockNumber blocks;
 	Stats stats;
+	Doubtful *doubtful;
+	char *copy;
 	uint64 least = PG_UINT64_MAX;
 	uint64 most = 0;
 	int32 empty = 0;
@@ -159,17 +254,32 @@ ds_index_stats(PG_FUNCTION_ARGS)
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE ||
 		desc->natts != STATS_COLUMNS)
 		elog(ERROR, "return type must be a row type");
+
+	/* the table first, as everybody does; not an index: let ds_index_open() say so */
+	if (OidIsValid(table))
+		heap = table_open(table, AccessShareLock);
+	index = ds_index_open(PG_GETARG_OID(0), AccessShareLock);
+	if (heap == NULL || index->rd_index->indrelid != table)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_TABLE),
+				 errmsg("table of index \"%s\" cannot be opened", RelationGetRelationName(index))));
 	view = ds_view_get(index);
 	ds_view_pin(view, CurrentMemoryContext);
 	meta = &view->meta;
 	memset(&stats, 0, sizeof(stats));
 	stats.list_rows =
 		palloc_extended(sizeof(uint64) * Max(meta->lists, 1), MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
+	doubtful = palloc(sizeof(Doubtful));
+	doubtful->heap = heap;
+	doubtful->map = InvalidBuffer;
+	doubtful->rows = 0;
+	ds_random_init(&doubtful->random, meta->seed, 0);
+	copy = palloc(BLCKSZ);
 	blocks = RelationGetNumberOfBlocks(index);
 	for (BlockNumber i = 0; i < blocks; i++)
 	{
 		CHECK_FOR_INTERRUPTS();
-		count_page(index, view, i, &stats);
+		count_page(index, view, i, &stats, copy, doubtful);
 	}
 	if (meta->lists > 0)
 		mean = (double) stats.rows / meta->lists;
@@ -190,6 +300,7 @@ ds_index_stats(PG_FUNCTION_ARGS)
 
 	/* rows */
 	values[n++] = Int64GetDatum(stats.rows + stats.tids[0] + stats.tids[1]);
+	values[n++] = Int64GetDatum(count_dead(doubtful));
 	values[n++] = Int64GetDatum(stats.tids[DS_TIDS_NULL]);
 	values[n++] = Int64GetDatum(stats.tids[DS_TIDS_ZERO]);
 	values[n++] = Int64GetDatum(stats.places - stats.rows);
@@ -234,5 +345,6 @@ ds_index_stats(PG_FUNCTION_ARGS)
 	values[n++] = Int64GetDatum(stats.pages[DS_PAGE_FREE]);
 	Assert(n == STATS_COLUMNS);
 	relation_close(index, AccessShareLock);
+	table_close(heap, AccessShareLock);
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
 }

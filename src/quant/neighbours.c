@@ -6,6 +6,7 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 DsCode
 ds_neighbours_init(DsNeighbours *neighbours, uint32_t queries, uint32_t keep, DsArena *arena,
@@ -72,19 +73,11 @@ compare_neighbours(const void *a, const void *b)
 	return x->list < y->list ? -1 : x->list > y->list;
 }
 
-static int
-compare_floats(const void *a, const void *b)
-{
-	float x = *(const float *) a;
-	float y = *(const float *) b;
-
-	return x < y ? -1 : x > y;
-}
-
 DsCode
 ds_ranks_init(DsRanks *ranks, uint32_t lists, uint32_t queries, uint32_t stages,
 			  const uint32_t *rows, DsArena *arena, DsStatus *status)
 {
+	uint32_t most = stages > 0 ? rows[stages - 1] : 0;
 	bool whole;
 
 	ranks->lists = lists;
@@ -93,10 +86,10 @@ ds_ranks_init(DsRanks *ranks, uint32_t lists, uint32_t queries, uint32_t stages,
 	ranks->total = ds_arena_zero(arena, stages, sizeof(uint64_t));
 	ranks->hits = ds_arena_zero(arena, stages, sizeof(uint64_t *));
 	ranks->gap = ds_arena_zero(arena, stages, sizeof(float *));
-	ranks->order = ds_arena_alloc(arena, lists, sizeof(DsNeighbour));
-	ranks->rank = ds_arena_alloc(arena, lists, sizeof(uint32_t));
+	ranks->asked = ds_arena_alloc(arena, most, sizeof(DsNeighbour));
+	ranks->rank = ds_arena_alloc(arena, (size_t) most + 1, sizeof(uint32_t));
 	whole = ranks->total != NULL && ranks->hits != NULL && ranks->gap != NULL &&
-			ranks->order != NULL && ranks->rank != NULL;
+			ranks->asked != NULL && ranks->rank != NULL;
 	for (uint32_t s = 0; whole && s < stages; s++)
 	{
 		ranks->hits[s] = ds_arena_zero(arena, lists, sizeof(uint64_t));
@@ -109,33 +102,119 @@ ds_ranks_init(DsRanks *ranks, uint32_t lists, uint32_t queries, uint32_t stages,
 	return DS_OK;
 }
 
+/* How many of n lists, which are sorted, come before x or are x */
+static uint32_t
+count_until(const DsNeighbour *list, uint32_t n, DsNeighbour x)
+{
+	uint32_t low = 0;
+
+	while (n > 0)
+	{
+		uint32_t half = n / 2;
+
+		if (compare_neighbours(&list[low + half], &x) <= 0)
+		{
+			low += half + 1;
+			n -= half + 1;
+		}
+		else
+			n = half;
+	}
+	return low;
+}
+
+/*
+ * Ranks of the neighbours' lists only, for there may be a million others: each
+ * list counts for the first of those that is behind it.
+ */
+static uint32_t
+rank_lists(DsRanks *ranks, const DsNeighbour *neighbour, uint32_t n, const float *key)
+{
+	DsNeighbour *asked = ranks->asked;
+	uint32_t *rank = ranks->rank;
+	uint32_t count = 0;
+
+	for (uint32_t i = 0; i < n; i++)
+		asked[i] = (DsNeighbour){key[neighbour[i].list], neighbour[i].list};
+	qsort(asked, n, sizeof(DsNeighbour), compare_neighbours);
+	for (uint32_t i = 0; i < n; i++)
+		if (count == 0 || asked[count - 1].list != asked[i].list)
+			asked[count++] = asked[i];
+	memset(rank, 0, ((size_t) count + 1) * sizeof(uint32_t));
+	for (uint32_t i = 0; count > 0 && i < ranks->lists; i++)
+		if (key[i] <= asked[count - 1].key)
+			rank[count_until(asked, count, (DsNeighbour){key[i], i})]++;
+	for (uint32_t i = 1; i < count; i++)
+		rank[i] += rank[i - 1];
+	return count;
+}
+
 void
 ds_ranks_add(DsRanks *ranks, DsNeighbours *neighbours, uint32_t query, const float *key,
 			 double scale)
 {
 	DsNeighbour *neighbour = neighbours->neighbour + (size_t) query * neighbours->keep;
 	uint32_t kept = neighbours->kept[query];
-	uint32_t lists = ranks->lists;
-	uint32_t first = 0;
+	uint32_t most = ranks->rows[ranks->stages - 1];
+	uint32_t first = 0; /* rank of the nearest list; those that always come first are no measure */
+	float nearest = INFINITY;
+	uint32_t count;
 
-	for (uint32_t i = 0; i < lists; i++)
-		ranks->order[i] = (DsNeighbour){key[i], i};
-	qsort(ranks->order, lists, sizeof(DsNeighbour), compare_neighbours);
-	for (uint32_t i = 0; i < lists; i++)
-		ranks->rank[ranks->order[i].list] = i;
-	/* lists that always come first are no measure */
-	while (first + 1 < lists && isinf(ranks->order[first].key))
-		first++;
 	qsort(neighbour, kept, sizeof(DsNeighbour), compare_neighbours);
-	for (uint32_t s = 0; s < ranks->stages; s++)
-		for (uint32_t i = 0; i < kept && i < ranks->rows[s]; i++)
-		{
-			uint32_t at = ranks->rank[neighbour[i].list];
-			double gap = (double) ranks->order[at].key - ranks->order[first].key;
+	kept = kept < most ? kept : most;
+	count = rank_lists(ranks, neighbour, kept, key);
+	for (uint32_t i = 0; i < ranks->lists; i++)
+	{
+		first += isinf(key[i]) && key[i] < 0;
+		if (!isinf(key[i]) && key[i] < nearest)
+			nearest = key[i];
+	}
+	for (uint32_t i = 0; i < kept; i++)
+	{
+		uint32_t list = neighbour[i].list;
+		uint32_t at =
+			ranks->rank[count_until(ranks->asked, count, (DsNeighbour){key[list], list}) - 1];
+		double gap = at <= first || isinf(nearest) ? 0.0 : ((double) key[list] - nearest) * scale;
 
-			ranks->gap[s][ranks->total[s]++] = at <= first ? 0.0f : (float) (gap * scale);
-			ranks->hits[s][at]++;
+		for (uint32_t s = 0; s < ranks->stages; s++)
+			if (i < ranks->rows[s])
+			{
+				ranks->gap[s][ranks->total[s]++] = (float) gap;
+				ranks->hits[s][at]++;
+			}
+	}
+}
+
+/*
+ * The one of n gaps that has so many before it: they are not negative, so they
+ * have the order of their bits, which are found eleven at a time.
+ */
+static float
+gap_at(const float *gap, uint64_t n, uint64_t before)
+{
+	uint32_t found = 0;
+	uint32_t known = 0; /* mask of the bits found so far */
+	float result;
+
+	for (int shift = 22; shift >= 0; shift -= 11)
+	{
+		uint64_t count[2048] = {0};
+		uint32_t digit = 0;
+
+		for (uint64_t i = 0; i < n; i++)
+		{
+			uint32_t bits;
+
+			memcpy(&bits, &gap[i], sizeof(bits));
+			count[bits >> shift & 2047] += (bits & known) == found;
 		}
+		while (before >= count[digit])
+			before -= count[digit++];
+		found |= digit << shift;
+		known |= (uint32_t) 2047 << shift;
+	}
+	memcpy(&result, &found, sizeof(result));
+	return result;
 }
 
 void
@@ -143,16 +222,15 @@ ds_ranks_curve(DsRanks *ranks, uint32_t stage, const double *recall, uint32_t n,
 			   float *gap)
 {
 	uint64_t total = ranks->total[stage];
-	float *gaps = ranks->gap[stage];
 	uint64_t found = 0;
 	uint32_t open = 0;
 
-	qsort(gaps, total, sizeof(float), compare_floats);
 	for (uint32_t i = 0; i < n; i++)
 	{
 		uint64_t last = (uint64_t) (recall[i] * (double) total);
 
-		gap[i] = total == 0 ? 0.0f : gaps[last < total ? last : total - 1];
+		gap[i] =
+			total == 0 ? 0.0f : gap_at(ranks->gap[stage], total, last < total ? last : total - 1);
 		while (open < ranks->lists && (double) found < recall[i] * (double) total)
 			found += ranks->hits[stage][open++];
 		lists[i] = open > 1 ? open : 1;

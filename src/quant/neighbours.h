@@ -49,8 +49,8 @@ typedef struct DsRanks
 	uint64_t *total; /* [stages]: neighbours seen */
 	uint64_t **hits; /* [stages][lists]: how many of them are in the list at this rank */
 	float **gap; /* [stages][rows * queries]: how far their lists' keys are beyond the nearest's */
-	DsNeighbour *order; /* [lists], scratch */
-	uint32_t *rank; /* [lists], scratch */
+	DsNeighbour *asked; /* [the most rows]: lists of a query's neighbours, scratch */
+	uint32_t *rank; /* [the most rows + 1]: of these, scratch */
 } DsRanks;
 
 extern DsCode ds_ranks_init(DsRanks *ranks, uint32_t lists, uint32_t queries, uint32_t stages,

@@ -83,5 +83,14 @@ foreach my $table ([ 'narrow', 3000, 64 ], [ 'wide', 600, 16000 ])
 	sql('DROP INDEX i');
 }
 
+# the values of a filter
+sql(<<SQL);
+CREATE TABLE filtered AS SELECT id, emb FROM narrow WHERE id <= 1000;
+CREATE INDEX filtered_idx ON filtered USING deepsearch (emb embedding_l2_ops, id);
+CREATE TABLE wanted AS SELECT array_agg((i * 7919::bigint % 2000003)::integer) AS id FROM generate_series(1, 2000000) i;
+SQL
+watched('a filter of two million values',
+	'SET enable_seqscan = off; SET enable_sort = off; SELECT id FROM filtered WHERE id = ANY ((SELECT id FROM wanted)::integer[]) ORDER BY emb <-> (SELECT emb FROM narrow LIMIT 1) LIMIT 1');
+
 $node->stop;
 done_testing();

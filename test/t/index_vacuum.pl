@@ -42,12 +42,23 @@ sub sound
 
 # in parallel: bulk deletion, then cleanup alone
 my $before = sql("SELECT block_pages + code_pages FROM ds_index_stats('item_l2')");
+my $dead = sub { return sql("SELECT dead_rows FROM ds_index_stats('$_[0]')") };
+sql('VACUUM item');
+is($dead->('item_l2'), 0, 'no row is dead');
+sql('BEGIN; INSERT INTO item SELECT n, vector(n) FROM generate_series(90001, 90150) n; DELETE FROM item WHERE n = 7; ROLLBACK');
+is($dead->('item_l2'), 150, 'rows of a transaction that was rolled back are dead; one that it deleted is not');
+is(sql("BEGIN; DELETE FROM item WHERE n = 7; SELECT dead_rows FROM ds_index_stats('item_l2'); ROLLBACK"), 151, 'one that this transaction deleted is');
 sql('DELETE FROM item WHERE n % 3 > 0');
+cmp_ok(abs($dead->('item_l2') - 13484), '<', 500, 'of 20,150 rows a sample is looked up');
 my ($status, $out, $err) = $node->psql('postgres', 'VACUUM (VERBOSE, PARALLEL 2) item');
 like($err, qr/launched 2 parallel vacuum workers for index vacuuming/, 'indexes are vacuumed in parallel');
 like($err, qr/index "item_l2".*\n.*13334 index row versions|index "item_l2": pages: \d+ in total/s, 'and reported');
 sound('after a parallel VACUUM');
 is(sql("SELECT rows, null_rows FROM ds_index_stats('item_l2')"), join('|', split /,/, sql("SELECT count(*) || ',' || count(*) FILTER (WHERE emb IS NULL) FROM item")), 'what was deleted is gone');
+is($dead->('item_l2'), 0, 'no dead row is left');
+sql('UPDATE item SET emb = vector(n + 1) WHERE n % 60 = 3');
+is($dead->('item_cosine'), sql('SELECT count(*) FROM item WHERE n % 60 = 3'), 'versions of rows that were updated are dead');
+sql('VACUUM item');
 cmp_ok(sql("SELECT block_pages + code_pages FROM ds_index_stats('item_l2')"), '<', 0.8 * $before, 'lists were written anew without their holes');
 is(sql("SET enable_seqscan = off; SELECT count(*), count(DISTINCT n) FROM (SELECT n FROM item ORDER BY emb <-> vector(7)) s"),
 	join('|', (sql('SELECT count(*) FROM item')) x 2), 'every row once');

@@ -7,6 +7,7 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/random.h"
 #include "unit.h"
@@ -103,6 +104,107 @@ test_curve(void)
 	CHECK(gap[0] == 3.0f && gap[1] == 8.0f && gap[2] == 10.0f, "three rows: gaps");
 }
 
+/*
+ * Ranks against a plain sort of all lists, where many keys are equal; gaps
+ * against a plain sort of all gaps.
+ */
+enum
+{
+	RANKED_LISTS = 500,
+	RANKED_QUERIES = 20,
+	RANKED_ROWS = 100
+};
+
+static const float *sorted_by;
+
+static int
+compare_lists(const void *a, const void *b)
+{
+	uint32_t x = *(const uint32_t *) a;
+	uint32_t y = *(const uint32_t *) b;
+
+	if (sorted_by[x] != sorted_by[y])
+		return sorted_by[x] < sorted_by[y] ? -1 : 1;
+	return x < y ? -1 : x > y;
+}
+
+static void
+test_ranks(uint32_t infinite)
+{
+	static const uint32_t rows[2] = {10, RANKED_ROWS};
+	static const double recall[5] = {0, 0.3, 0.9, 0.999, 1};
+	static float key[RANKED_QUERIES][RANKED_LISTS];
+	static float gaps[2][RANKED_QUERIES * RANKED_ROWS];
+	static uint64_t hits[2][RANKED_LISTS];
+	uint64_t total[2] = {0, 0};
+	DsNeighbours neighbours;
+	DsRanks ranks;
+	DsStatus status;
+	DsRandom random;
+	uint32_t wrong = 0;
+
+	ds_random_init(&random, infinite, 1);
+	memset(hits, 0, sizeof(hits));
+	ds_neighbours_init(&neighbours, RANKED_QUERIES, RANKED_ROWS, &arena, &status);
+	ds_ranks_init(&ranks, RANKED_LISTS, RANKED_QUERIES, 2, rows, &arena, &status);
+	for (uint32_t q = 0; q < RANKED_QUERIES; q++)
+	{
+		uint32_t order[RANKED_LISTS];
+		uint32_t rank[RANKED_LISTS];
+		uint32_t near[RANKED_ROWS];
+		uint32_t first = 0;
+		double scale = 0.5 + q;
+
+		for (uint32_t i = 0; i < RANKED_LISTS; i++)
+		{
+			key[q][i] = ds_random_below(&random, RANKED_LISTS) < infinite
+							? (i % 2 == 0 ? -INFINITY : INFINITY)
+							: (float) ds_random_below(&random, 50) - 10;
+			order[i] = i;
+		}
+		sorted_by = key[q];
+		qsort(order, RANKED_LISTS, sizeof(uint32_t), compare_lists);
+		for (uint32_t i = 0; i < RANKED_LISTS; i++)
+			rank[order[i]] = i;
+		while (first + 1 < RANKED_LISTS && isinf(key[q][order[first]]))
+			first++;
+		for (uint32_t i = 0; i < RANKED_ROWS; i++)
+		{
+			near[i] = (uint32_t) ds_random_below(&random, RANKED_LISTS);
+			ds_neighbours_keep(&neighbours, q, (float) i, near[i]);
+		}
+		for (int s = 0; s < 2; s++)
+			for (uint32_t i = 0; i < rows[s]; i++)
+			{
+				uint32_t at = rank[near[i]];
+
+				hits[s][at]++;
+				gaps[s][total[s]++] =
+					at <= first
+						? 0.0f
+						: (float) (((double) key[q][near[i]] - key[q][order[first]]) * scale);
+			}
+		ds_ranks_add(&ranks, &neighbours, q, key[q], scale);
+	}
+	for (uint32_t s = 0; s < 2; s++)
+	{
+		uint32_t lists[5];
+		float gap[5];
+
+		wrong += ranks.total[s] != total[s];
+		wrong += memcmp(ranks.hits[s], hits[s], sizeof(hits[s])) != 0;
+		qsort(gaps[s], total[s], sizeof(float), compare);
+		ds_ranks_curve(&ranks, s, recall, 5, lists, gap);
+		for (int r = 0; r < 5; r++)
+		{
+			uint64_t last = (uint64_t) (recall[r] * (double) total[s]);
+
+			wrong += gap[r] != gaps[s][last < total[s] ? last : total[s] - 1];
+		}
+	}
+	CHECK(wrong == 0, "ranks of lists, about %u of %u infinite", infinite, RANKED_LISTS);
+}
+
 /* Lists up to a gap: the nearest, and those that always come first, are always open. */
 static void
 test_opened(void)
@@ -145,6 +247,9 @@ main(void)
 	test_keep(10, 1000);
 	test_keep(1000, 3000);
 	test_curve();
+	test_ranks(0);
+	test_ranks(RANKED_LISTS / 10);
+	test_ranks(RANKED_LISTS);
 	test_opened();
 	test_empty();
 	ds_arena_free(&arena);
