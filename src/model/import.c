@@ -48,6 +48,7 @@ typedef struct Import
 
 	DsArena arena;
 	DsArena scratch;
+	DsArena text; /* of the tokenizer's file */
 	DsEncoderSource source;
 	DsImportedConfig config;
 	const char *tokenizer; /* the file */
@@ -202,7 +203,7 @@ read_files(Import *import)
 
 	ds_files_check(import->files,
 				   ds_folder_load(folder, import->source.tokenizer_file, DS_SUBWORD_FILE_MAX,
-								  &import->arena, &file, &import->tokenizer_size, &status),
+								  &import->text, &file, &import->tokenizer_size, &status),
 				   &status);
 	import->tokenizer = file;
 	if (!config->vocab)
@@ -211,7 +212,7 @@ read_files(Import *import)
 		size_t length;
 
 		ds_check(ds_source_tokenizer_text(&import->source, import->tokenizer,
-										  import->tokenizer_size, &import->arena, &text, &length,
+										  import->tokenizer_size, &import->text, &text, &length,
 										  &status),
 				 &status);
 		import->tokenizer = text;
@@ -251,6 +252,8 @@ write_tensors(Import *import, DsModelKey key)
 							  .bytes = import->tokenizer_size};
 
 	ds_store_write(key, &tokenizer, 1);
+	ds_arena_free(&import->text);
+	import->tokenizer = NULL;
 	for (size_t i = 0; i < import->source.tensor_count; i++)
 	{
 		const DsSourceTensor *tensor = &import->source.tensors[i];
@@ -350,6 +353,7 @@ ds_sql_import_model(PG_FUNCTION_ARGS)
 	SPI_connect();
 	ds_server_arena(&import->arena, CurrentMemoryContext);
 	ds_server_arena(&import->scratch, CurrentMemoryContext);
+	ds_server_arena(&import->text, CurrentMemoryContext);
 	import_model(import);
 	ds_files_close(import->files);
 	SPI_finish();

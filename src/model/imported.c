@@ -11,11 +11,15 @@
  */
 #include "model/imported.h"
 
+#include <sys/mman.h>
+
 #include "lib/stringinfo.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
 #include "utils/json.h"
 #include "utils/memutils.h"
+
+#define MAP_HEADER 64
 
 bool
 ds_config_is_imported(Jsonb *config)
@@ -133,23 +137,47 @@ ds_imported_config_write(const DsImportedConfig *config)
 	return DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(out.data)));
 }
 
+/*
+ * Memory for compiling, past malloc(): that would keep arrays that are as large
+ * as one given back before in its heap, with holes, and the process would grow
+ * by half more.  No error is raised while there is some (a pure room runs).
+ */
+static void *
+map_pages(void *context pg_attribute_unused(), size_t size)
+{
+	size_t *pages =
+		mmap(NULL, size + MAP_HEADER, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (pages == MAP_FAILED)
+		return NULL;
+	*pages = size + MAP_HEADER;
+	return (char *) pages + MAP_HEADER;
+}
+
+static void
+unmap_pages(void *context pg_attribute_unused(), void *pointer)
+{
+	size_t *pages = (size_t *) ((char *) pointer - MAP_HEADER);
+
+	munmap(pages, *pages);
+}
+
 void
 ds_imported_tokenizer(const DsImportedConfig *config, const char *file, size_t length,
 					  const char *name, DsArena *arena, void **blob, size_t *size)
 {
-	MemoryContext context =
-		AllocSetContextCreate(CurrentMemoryContext, "deepsearch compile", ALLOCSET_DEFAULT_SIZES);
+	static const DsAllocator pages = {map_pages, unmap_pages, NULL};
 	DsArena scratch;
 	DsStatus status;
+	DsCode code;
 
-	ds_server_arena(&scratch, context);
+	ds_arena_init(&scratch, &pages);
 	if (config->vocab)
-		ds_check(ds_subword_compile_vocab(file, length, name, &config->vocab_options, arena,
-										  &scratch, &ds_server_cancel, blob, size, &status),
-				 &status);
+		code = ds_subword_compile_vocab(file, length, name, &config->vocab_options, arena, &scratch,
+										&ds_server_cancel, blob, size, &status);
 	else
-		ds_check(ds_subword_compile(file, length, name, arena, &scratch, &ds_server_cancel, blob,
-									size, &status),
-				 &status);
-	MemoryContextDelete(context);
+		code = ds_subword_compile(file, length, name, arena, &scratch, &ds_server_cancel, blob,
+								  size, &status);
+	ds_arena_free(&scratch);
+	ds_check(code, &status);
 }

@@ -34,7 +34,7 @@
 
 /*
  * Compile tokenizer.json; name is the file's, for messages.  The blob is taken
- * from arena, and what is needed on the way from scratch (up to about ten
+ * from arena, and what is needed on the way from scratch (about three
  * times the file), which the caller frees.  cancel may be NULL.
  * Errors: DS_BAD_DATA (what and where), DS_UNSUPPORTED (the component), DS_TOO_LARGE,
  * DS_OUT_OF_MEMORY, DS_CANCELLED.

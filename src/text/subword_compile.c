@@ -21,6 +21,9 @@
 
 #include "text/utf8.h"
 
+/* strings are short and many; the arena would begin each at a cache line */
+#define POOL_SIZE ((size_t) 65536)
+
 bool
 compile_fail(Compiler *c, DsCode code, const char *format, ...)
 {
@@ -59,6 +62,27 @@ compile_add(Compiler *c, Section section, const void *bytes, size_t n)
 }
 
 bool
+compile_reserve(Compiler *c, Section section, size_t n)
+{
+	Buffer *buffer = &c->sections[section];
+	unsigned char *bytes;
+
+	if (n > UINT32_MAX / 2 - buffer->n)
+		return compile_fail(c, DS_TOO_LARGE, "the tokenizer is too large");
+	if (n <= buffer->capacity - buffer->n)
+		return true;
+	bytes = ds_arena_alloc(c->arena, buffer->n + n, 1);
+	if (bytes == NULL)
+		return compile_no_memory(c);
+	if (buffer->n > 0)
+		memcpy(bytes, buffer->bytes, buffer->n);
+	ds_arena_release(c->arena, buffer->bytes);
+	buffer->bytes = bytes;
+	buffer->capacity = buffer->n + n;
+	return true;
+}
+
+bool
 compile_add_word(Compiler *c, Section section, uint32_t word)
 {
 	unsigned char bytes[4];
@@ -78,26 +102,31 @@ compile_data(Compiler *c, const void *bytes, size_t n, uint32_t words[2])
 bool
 compile_string(Compiler *c, DsJson value, const char *what, String *string)
 {
-	char *out = c->pool + c->pool_used;
+	size_t size;
 
 	*string = (String){NULL, 0};
 	if (ds_json_kind(value) != DS_JSON_STRING)
 		return compile_fail(c, DS_BAD_DATA, "%s is missing, or no string", what);
-	/* the pool is as large as the file, but a string may be read more than once */
-	if (ds_json_string_size(value) > c->pool_size - c->pool_used)
+	size = ds_json_string_size(value);
+	/* most strings stand in the file as they are */
+	if (memchr(value.at + 1, '\\', size) == NULL)
 	{
-		c->pool_size += ds_json_string_size(value);
-		c->pool = ds_arena_alloc(c->arena, c->pool_size, 1);
+		*string = (String){value.at + 1, (uint32_t) size};
+		return true;
+	}
+	if (c->pool == NULL || size > c->pool_size - c->pool_used)
+	{
 		c->pool_used = 0;
+		c->pool_size = size > POOL_SIZE ? size : POOL_SIZE;
+		c->pool = ds_arena_alloc(c->arena, c->pool_size, 1);
 		if (c->pool == NULL)
 		{
 			c->pool_size = 0;
 			return compile_no_memory(c);
 		}
-		out = c->pool;
 	}
-	string->bytes = out;
-	string->length = (uint32_t) ds_json_string_copy(value, out);
+	string->bytes = c->pool + c->pool_used;
+	string->length = (uint32_t) ds_json_string_copy(value, c->pool + c->pool_used);
 	c->pool_used += string->length;
 	return true;
 }
@@ -368,8 +397,11 @@ finish(Compiler *c, DsArena *arena, void **blob, size_t *size)
 	for (uint32_t i = 0; i < HEADER_WORDS; i++)
 		ds_write_u32(bytes + (size_t) i * 4, c->header[i]);
 	for (uint32_t i = 0; i < SECTION_COUNT; i++)
+	{
 		if (c->sections[i].n > 0)
 			memcpy(bytes + c->header[AT_SECTIONS + 2 * i], c->sections[i].bytes, c->sections[i].n);
+		ds_arena_release(c->arena, c->sections[i].bytes);
+	}
 	code = ds_subword_open(&opened, bytes, total, &reason);
 	if (code != DS_OK)
 	{
@@ -394,9 +426,7 @@ start(Compiler *c, const char *name, size_t length, DsArena *scratch, const DsCa
 	if (length > DS_SUBWORD_FILE_MAX)
 		return compile_fail(c, DS_TOO_LARGE, "%zu bytes are too many, at most %zu are read", length,
 							DS_SUBWORD_FILE_MAX);
-	c->pool_size = length + 1;
-	c->pool = ds_arena_alloc(scratch, c->pool_size, 1);
-	return c->pool != NULL || compile_no_memory(c);
+	return true;
 }
 
 DsCode

@@ -30,7 +30,7 @@ typedef struct Compiler
 	DsCode code; /* of the first failure */
 	Buffer sections[SECTION_COUNT];
 	uint32_t header[HEADER_WORDS];
-	/* decoded strings; all of them together are shorter than the file */
+	/* strings that had escapes: the piece of memory that is being filled */
 	char *pool;
 	size_t pool_used;
 	size_t pool_size;
@@ -52,6 +52,8 @@ extern bool compile_fail(Compiler *c, DsCode code, const char *format, ...)
 extern bool compile_no_memory(Compiler *c);
 
 extern bool compile_add(Compiler *c, Section section, const void *bytes, size_t n);
+/* room for so many bytes more, and no more than that */
+extern bool compile_reserve(Compiler *c, Section section, size_t n);
 extern bool compile_add_word(Compiler *c, Section section, uint32_t word);
 /* put a string into SECTION_DATA; words gets offset and length */
 extern bool compile_data(Compiler *c, const void *bytes, size_t n, uint32_t words[2]);

@@ -109,7 +109,12 @@ build_trie(Compiler *c)
 	if (code != DS_OK)
 		return compile_fail(c, code, "%s", reason.message);
 	c->trie = (DsTrie){units, count};
-	return compile_add(c, SECTION_TRIE, units, (size_t) count * DS_TRIE_UNIT);
+	c->sections[SECTION_TRIE] =
+		(Buffer){units, (size_t) count * DS_TRIE_UNIT, (size_t) count * DS_TRIE_UNIT};
+	ds_arena_release(c->arena, c->keys);
+	c->keys = NULL;
+	c->key_count = c->keys_capacity = 0;
+	return true;
 }
 
 uint32_t
@@ -275,7 +280,9 @@ add_merges(Compiler *c, DsJson merges, uint32_t prefix)
 		if (rank % CANCEL_EVERY == 0 && ds_cancelled(c->cancel))
 			return compile_fail(c, DS_CANCELLED, "cancelled");
 	}
-	return compile_add(c, SECTION_MERGES, table, (size_t) slots * MERGE_SIZE);
+	c->sections[SECTION_MERGES] =
+		(Buffer){table, (size_t) slots * MERGE_SIZE, (size_t) slots * MERGE_SIZE};
+	return true;
 }
 
 static bool
@@ -425,6 +432,7 @@ bool
 compile_model_finish(Compiler *c)
 {
 	uint32_t end = 0;
+	size_t size = 0;
 
 	if (c->header[AT_MODEL] == MODEL_UNIGRAM)
 	{
@@ -444,6 +452,11 @@ compile_model_finish(Compiler *c)
 	}
 	c->header[AT_VOCABULARY] = c->vocabulary;
 	for (uint32_t id = 0; id < c->vocabulary; id++)
+		size += c->tokens[id].bytes != NULL ? c->tokens[id].length : 0;
+	if (!compile_reserve(c, SECTION_TOKENS, size) ||
+		!compile_reserve(c, SECTION_TOKEN_ENDS, (size_t) c->vocabulary * 4))
+		return false;
+	for (uint32_t id = 0; id < c->vocabulary; id++)
 	{
 		String token = c->tokens[id];
 
@@ -453,5 +466,7 @@ compile_model_finish(Compiler *c)
 		if (!compile_add_word(c, SECTION_TOKEN_ENDS, end))
 			return false;
 	}
+	ds_arena_release(c->arena, c->tokens);
+	c->tokens = NULL;
 	return true;
 }

@@ -27,6 +27,7 @@
 typedef struct Builder
 {
 	DsArena *arena;
+	uint32_t expected; /* units, by the number of nodes */
 	uint64_t *units;
 	uint32_t *next_free; /* a ring through unit 0, which is never free */
 	uint32_t *prev_free;
@@ -50,13 +51,19 @@ by_bytes(const void *a, const void *b)
 	return x->value < y->value ? -1 : x->value > y->value;
 }
 
-static void
-release(Builder *b)
+/* one array after the other, so that not all of them are there twice */
+static bool
+resize(Builder *b, void **array, size_t capacity, size_t size)
 {
-	ds_arena_release(b->arena, b->units);
-	ds_arena_release(b->arena, b->next_free);
-	ds_arena_release(b->arena, b->prev_free);
-	ds_arena_release(b->arena, b->base_used);
+	void *larger = ds_arena_alloc(b->arena, capacity, size);
+
+	if (larger == NULL)
+		return false;
+	if (b->count > 0)
+		memcpy(larger, *array, b->count * size);
+	ds_arena_release(b->arena, *array);
+	*array = larger;
+	return true;
 }
 
 static bool
@@ -68,26 +75,13 @@ grow(Builder *b)
 		return false;
 	if (b->count + BLOCK > b->capacity)
 	{
-		uint32_t capacity = b->capacity == 0 ? 4 * BLOCK : 2 * b->capacity;
-		uint64_t *units = ds_arena_alloc(b->arena, capacity, sizeof(*units));
-		uint32_t *next = ds_arena_alloc(b->arena, capacity, sizeof(*next));
-		uint32_t *prev = ds_arena_alloc(b->arena, capacity, sizeof(*prev));
-		uint8_t *used = ds_arena_alloc(b->arena, capacity, 1);
+		uint32_t capacity = b->capacity == 0 ? b->expected : b->capacity + b->capacity / 4 + BLOCK;
 
-		if (units == NULL || next == NULL || prev == NULL || used == NULL)
+		if (!resize(b, (void **) &b->units, capacity, sizeof(*b->units)) ||
+			!resize(b, (void **) &b->next_free, capacity, sizeof(*b->next_free)) ||
+			!resize(b, (void **) &b->prev_free, capacity, sizeof(*b->prev_free)) ||
+			!resize(b, (void **) &b->base_used, capacity, sizeof(*b->base_used)))
 			return false;
-		if (b->count > 0)
-		{
-			memcpy(units, b->units, b->count * sizeof(*units));
-			memcpy(next, b->next_free, b->count * sizeof(*next));
-			memcpy(prev, b->prev_free, b->count * sizeof(*prev));
-			memcpy(used, b->base_used, b->count);
-			release(b);
-		}
-		b->units = units;
-		b->next_free = next;
-		b->prev_free = prev;
-		b->base_used = used;
 		b->capacity = capacity;
 	}
 	/* a block at a time: memory that is never touched need not be there */
@@ -150,6 +144,17 @@ find_base(Builder *b, const unsigned char *labels, size_t n)
 	return b->count - BLOCK;
 }
 
+/* bytes that two keys begin with */
+static uint32_t
+common(const DsTrieKey *a, const DsTrieKey *b)
+{
+	uint32_t n = 0;
+
+	while (n < a->length && n < b->length && a->bytes[n] == b->bytes[n])
+		n++;
+	return n;
+}
+
 /*
  * Place the children of unit, which stands for the keys [first, last) that
  * agree in their first depth bytes.  Recursion would be as deep as the longest
@@ -173,8 +178,8 @@ ds_trie_build(DsTrieKey *keys, size_t count, DsArena *arena, const DsCancel *can
 	size_t n = 1;
 	size_t kept = 0;
 	size_t limit = UNITS_MIN;
+	size_t nodes = 1;
 	uint32_t work = 0;
-	unsigned char *out;
 
 	*units = NULL;
 	*unit_count = 0;
@@ -194,6 +199,13 @@ ds_trie_build(DsTrieKey *keys, size_t count, DsArena *arena, const DsCancel *can
 	}
 	b.limit = limit < DS_TRIE_UNITS_MAX ? (uint32_t) limit : DS_TRIE_UNITS_MAX;
 	count = kept;
+	for (size_t i = 0; i < count; i++)
+		nodes += keys[i].length - (i > 0 ? common(&keys[i - 1], &keys[i]) : 0);
+	/* units of real vocabularies are a few percent more than their nodes */
+	if (nodes > b.limit)
+		return ds_fail(status, DS_TOO_LARGE,
+					   "the tokens of a vocabulary are too many, or too long");
+	b.expected = (uint32_t) (nodes + nodes / 16) + 2 * BLOCK;
 	stack = ds_arena_alloc(arena, capacity, sizeof(*stack));
 	/* two blocks: find_base() may then always take the start of a block that is not the first */
 	if (stack == NULL || !grow(&b) || !grow(&b))
@@ -255,14 +267,14 @@ ds_trie_build(DsTrieKey *keys, size_t count, DsArena *arena, const DsCancel *can
 		for (size_t i = children; i-- > 0;)
 			stack[n++] = (Task){starts[i], starts[i + 1], task.depth + 1, base ^ labels[i]};
 	}
-	out = ds_arena_alloc(arena, b.count, DS_TRIE_UNIT);
-	if (out == NULL)
-		return ds_fail(status, DS_OUT_OF_MEMORY, "out of memory");
-	for (uint32_t i = 0; i < b.count; i++)
-		ds_write_u64(out + (size_t) i * DS_TRIE_UNIT, b.units[i]);
-	release(&b);
+	ds_arena_release(arena, b.next_free);
+	ds_arena_release(arena, b.prev_free);
+	ds_arena_release(arena, b.base_used);
 	ds_arena_release(arena, stack);
-	*units = out;
+	/* the same memory, in the order of bytes that is stored */
+	*units = (unsigned char *) b.units;
+	for (uint32_t i = 0; i < b.count; i++)
+		ds_write_u64(*units + (size_t) i * DS_TRIE_UNIT, b.units[i]);
 	*unit_count = b.count;
 	return DS_OK;
 }

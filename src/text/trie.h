@@ -19,7 +19,8 @@
  */
 #define DS_TRIE_UNIT 8
 #define DS_TRIE_VALUE_MAX ((UINT32_C(1) << 25) - 2)
-#define DS_TRIE_UNITS_MAX (UINT32_C(1) << 28)
+/* 128 MB; XLM-RoBERTa's 250,002 tokens take 800,000 */
+#define DS_TRIE_UNITS_MAX (UINT32_C(1) << 24)
 
 #define DS_TRIE_TAKEN (UINT64_C(1) << 63)
 #define DS_TRIE_BASE(unit) ((uint32_t) ((unit) >> 33) & 0x3FFFFFFF)

@@ -708,6 +708,76 @@ test_cancel(void)
 	ds_arena_free(&o.arena);
 }
 
+/* memory that is taken now, and the most that was */
+static size_t taken, most;
+
+static void *
+count_allocate(void *context, size_t size)
+{
+	size_t *memory = malloc(size + 64);
+
+	(void) context;
+	if (memory == NULL)
+		return NULL;
+	memory[0] = size;
+	taken += size;
+	most = taken > most ? taken : most;
+	return memory + 8;
+}
+
+static void
+count_release(void *context, void *pointer)
+{
+	size_t *memory = (size_t *) pointer - 8;
+
+	(void) context;
+	taken -= memory[0];
+	free(memory);
+}
+
+/* a vocabulary as large as those of many languages */
+static void
+test_memory(void)
+{
+	enum
+	{
+		TOKENS = 100000
+	};
+	DsAllocator allocator = {count_allocate, count_release, NULL};
+	DsArena arena, scratch;
+	char *json = malloc(TOKENS * 40 + 1000);
+	size_t n = (size_t) sprintf(
+		json, "{\"model\":{\"type\":\"Unigram\",\"unk_id\":0,\"vocab\":[[\"?\",0]");
+	void *blob;
+	size_t size = 0;
+
+	for (uint32_t i = 0; i < TOKENS; i++)
+	{
+		char word[12];
+		uint32_t mixed = i * UINT32_C(2654435761);
+		int length = 4 + (int) (mixed % 5);
+
+		/* the first letters tell the tokens apart */
+		for (int k = 0; k < length; k++)
+			word[k] = (char) (k < 4 ? 'a' + i / (uint32_t[]){1, 26, 676, 17576}[k] % 26
+									: 'a' + (mixed >> (4 * k)) % 26);
+		n += (size_t) sprintf(json + n, ",[\"%.*s\",-%u.%08u]", length, word, mixed % 17,
+							  mixed % 100000000);
+	}
+	n += (size_t) sprintf(json + n, "]}}");
+	ds_arena_init(&arena, &allocator);
+	ds_arena_init(&scratch, &allocator);
+	CHECK(ds_subword_compile(json, n, "large", &arena, &scratch, NULL, &blob, &size, &status) ==
+			  DS_OK,
+		  "a large vocabulary compiles");
+	CHECK(most < 5 * size,
+		  "and takes less than five times the blob: file %zu, blob %zu, at most %zu", n, size,
+		  most);
+	ds_arena_free(&arena);
+	ds_arena_free(&scratch);
+	free(json);
+}
+
 int
 main(void)
 {
@@ -722,5 +792,6 @@ main(void)
 	test_cancel();
 	test_damaged();
 	test_hostile();
+	test_memory();
 	return unit_done();
 }
