@@ -100,7 +100,7 @@ uint32
 ds_list_rows(const DsLayout *layout, double rows)
 {
 	uint32 page = Min(layout->blocks_per_page, 8) * DS_BLOCK_ROWS;
-	double wanted = sqrt(rows) / 4;
+	double wanted = sqrt(rows) / 3;
 
 	return (uint32) Max(wanted, Max(page, 2 * DS_BLOCK_ROWS));
 }

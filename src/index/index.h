@@ -6,6 +6,7 @@
 #define DS_INDEX_H
 
 #include "index/page.h"
+#include "index/recent.h"
 #include "quant/neighbours.h"
 #include "quant/query.h"
 #include "vector/embedding.h"
@@ -163,9 +164,8 @@ typedef struct DsView
 	BlockNumber *directory_page; /* of each DS_ENTRIES_PER_PAGE entries */
 	uint32 centroid_room, entry_room, directory_room; /* sizes of the arrays */
 	struct DsRoute *route; /* route.c */
-	Buffer *recent; /* [recent_mask + 1]: where pages were last; NULL: not remembered */
-	uint32 recent_mask;
-	uint32 reads;
+	DsRecent recent; /* pages of the index */
+	DsRecent heap; /* pages of the table */
 } DsView;
 
 /* Read a centroid that the view does not have yet; see there. */

@@ -13,21 +13,6 @@
 #include "port/pg_bitutils.h"
 #include "utils/memutils.h"
 
-void *
-ds_scan_grow(DsScan *scan, void *array, uint64 *room, uint64 count, Size size)
-{
-	if (array != NULL && count <= *room)
-		return array;
-	count = Max(count + count / 2, 256);
-	*room = count;
-	if (count > MaxAllocHugeSize / size)
-		ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-						errmsg("an index scan found too many rows to order")));
-	if (array == NULL)
-		return MemoryContextAllocHuge(scan->arrays, count * size);
-	return repalloc_huge(array, count * size);
-}
-
 static inline BlockRef *
 ref_at(const DsScan *scan, uint32 i)
 {
@@ -64,53 +49,23 @@ back_to(DsScan *scan, const Mark *m)
 	scan->batches = 0;
 }
 
-/*
- * A page of the index, pinned.  Finding a page's buffer in the server's table
- * takes longer than what is done with the page, so the view remembers where
- * pages were, and the server only has to confirm it.  Now and then a page is
- * looked up all the same, which is how the server sees that it is in use.
- */
-#define LOOK_UP_EVERY 32
-
 static inline Buffer
 read_page(Relation index, DsView *view, BlockNumber block)
 {
-	Buffer *recent;
-	Buffer buffer;
-
-	if (view->recent == NULL)
-		return ReadBuffer(index, block);
-	recent = &view->recent[block & view->recent_mask];
-	if (*recent != InvalidBuffer && ++view->reads % LOOK_UP_EVERY != 0 &&
-		DS_READ_RECENT_BUFFER(index, block, *recent))
-	{
-		pgstat_count_buffer_read(index);
-		pgstat_count_buffer_hit(index);
-		return *recent;
-	}
-	buffer = ReadBuffer(index, block);
-	*recent = BufferIsLocal(buffer) ? InvalidBuffer : buffer;
-	return buffer;
+	return ds_recent_read(&view->recent, index, block);
 }
 
-/*
- * Load a part of a page, its header and its end into the processor's cache, if
- * the page is where it was.  Nothing is read, so no pin is needed.
- */
+/* Load a part of a page, its header and its end into the processor's cache. */
 static inline void
 touch_page(const DsView *view, BlockNumber block, Size at, Size size)
 {
-	const char *page;
-	Buffer buffer;
+	const char *page = ds_recent_page(&view->recent, block);
 
-	if (view->recent == NULL || (buffer = view->recent[block & view->recent_mask]) == InvalidBuffer)
+	if (page == NULL)
 		return;
-	page = (const char *) BufferGetBlock(buffer);
 	__builtin_prefetch(page);
 	__builtin_prefetch(page + BLCKSZ - MAXALIGN(sizeof(DsPageOpaque)));
-	page += MAXALIGN(SizeOfPageHeaderData) + at;
-	for (Size i = 0; i < size; i += 64)
-		__builtin_prefetch(page + i);
+	ds_touch(page + MAXALIGN(SizeOfPageHeaderData) + at, size);
 }
 
 void
@@ -209,25 +164,43 @@ refine_at(Relation index, DsScan *scan, const BlockNumber *pages, Size position,
 	return true;
 }
 
-/* Where a candidate's codes begin, counted from the beginning of the first page of its area */
+/* Where a row's codes begin, counted from the beginning of the first page of its area */
 static inline Size
-row_position(const DsLayout *layout, const BlockRef *ref, const Candidate *candidate)
+row_position(const DsLayout *layout, const BlockRef *ref, uint32 place)
 {
-	return ref->code_start + layout->rows_at +
-		   (candidate->place % DS_BLOCK_ROWS) * layout->row_bytes;
+	return ref->code_start + layout->rows_at + (place % DS_BLOCK_ROWS) * layout->row_bytes;
 }
 
 static int
 compare_places(const void *a, const void *b)
 {
-	uint32 x = ((const Candidate *) a)->place;
-	uint32 y = ((const Candidate *) b)->place;
+	uint32 x = *(const uint32 *) a;
+	uint32 y = *(const uint32 *) b;
 
 	return x < y ? -1 : x > y;
 }
 
+static void
+sort_places(uint32 *place, uint32 count)
+{
+	if (count > 64)
+	{
+		qsort(place, count, sizeof(uint32), compare_places);
+		return;
+	}
+	for (uint32 i = 1; i < count; i++)
+	{
+		uint32 here = place[i];
+		uint32 at = i;
+
+		for (; at > 0 && place[at - 1] > here; at--)
+			place[at] = place[at - 1];
+		place[at] = here;
+	}
+}
+
 void
-ds_scan_refine(Relation index, DsScan *scan, Candidate *candidate, uint32 count)
+ds_scan_refine(Relation index, DsScan *scan, uint32 *place, uint32 count)
 {
 	const DsLayout *layout = &scan->view->layout;
 	Refined *to;
@@ -237,11 +210,11 @@ ds_scan_refine(Relation index, DsScan *scan, Candidate *candidate, uint32 count)
 	scan->refined = ds_scan_grow(scan, scan->refined, &scan->refined_room, scan->refineds + count,
 								 sizeof(Refined));
 	to = scan->refined + scan->refineds;
-	qsort(candidate, count, sizeof(Candidate), compare_places);
+	sort_places(place, count);
 	for (uint32 i = 0; i < count; i++)
 	{
-		const BlockRef *ref = ref_at(scan, candidate[i].place / DS_BLOCK_ROWS);
-		Size position = row_position(layout, ref, &candidate[i]);
+		const BlockRef *ref = ref_at(scan, place[i] / DS_BLOCK_ROWS);
+		Size position = row_position(layout, ref, place[i]);
 		Size page = position / DS_PAGE_SPACE;
 
 		if (page < layout->code_pages && BlockNumberIsValid(ref->page[page]))
@@ -249,14 +222,14 @@ ds_scan_refine(Relation index, DsScan *scan, Candidate *candidate, uint32 count)
 	}
 	for (uint32 i = 0; i < count; i++, to++)
 	{
-		const BlockRef *ref = ref_at(scan, candidate[i].place / DS_BLOCK_ROWS);
+		const BlockRef *ref = ref_at(scan, place[i] / DS_BLOCK_ROWS);
 		const DsProbe *probe = &scan->probe[ref->probe];
-		Size position = row_position(layout, ref, &candidate[i]);
+		Size position = row_position(layout, ref, place[i]);
 		Size page = position / DS_PAGE_SPACE;
 		Size at = position % DS_PAGE_SPACE;
 		BlockNumber block;
 
-		to->tid = scan->row_tid[candidate[i].place];
+		to->tid = scan->row_tid[place[i]];
 		to->bound = scan->least;
 		if (unlikely(page >= layout->code_pages || !BlockNumberIsValid(ref->page[page])))
 			ds_page_corrupted(index, ref->page[0], "a row without codes");

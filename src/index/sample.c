@@ -160,7 +160,7 @@ ds_build_sample(Build *build, double *rows)
 	build->expected = tuples;
 	wanted = SAMPLE_PER_LIST * (build->meta.dimension > 0 || build->meta.wanted_lists > 0
 									? (double) ds_build_lists(&build->meta, tuples)
-									: 4 * sqrt(tuples));
+									: 3 * sqrt(tuples));
 	wanted = Max(wanted, SAMPLE_LEAST);
 
 	/* twice the blocks that the sample needs, so that blocks are not alike within it */

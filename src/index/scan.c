@@ -53,8 +53,9 @@ DsScanCounts ds_last_scan;
  */
 static const uint64 round_rows[DS_CURVE_ROWS] = {24, 130, 1200};
 
-/* Rows that are put in order at first; most queries refine fewer. */
-#define NEAR_ROWS 512
+/* Rows and lists that are put in order at first; most queries need fewer. */
+#define NEAR_ROWS 64
+#define NEAR_LISTS 32
 
 /*
  * 1-bit bounds that may be too high, as a part of what the target lets miss.
@@ -63,47 +64,16 @@ static const uint64 round_rows[DS_CURVE_ROWS] = {24, 130, 1200};
  */
 #define MISSES_ALLOWED 0.8
 
-/* Rows refined at a time: at first, and what part of those refined so far */
-#define REFINE_FIRST 32
-#define REFINE_PART 4
+/* Rows refined at a time: at first, later at least, and what part of those refined so far */
+#define REFINE_FIRST 24
+#define REFINE_LEAST 12
+#define REFINE_PART 3
 
-/* ---- heaps: the least on top; not every kind is used in every way ---- */
+/* Rows on top of the heap that are likely to be returned soon */
+#define EXPECTED_ROWS 16
 
-#define HEAP(type, name, field)                                                                 \
-	pg_attribute_unused() static inline void name##_down(type *heap, uint64 count, uint64 hole) \
-	{                                                                                           \
-		type item = heap[hole];                                                                 \
-		uint64 child;                                                                           \
-		while ((child = 2 * hole + 1) < count)                                                  \
-		{                                                                                       \
-			if (child + 1 < count)                                                              \
-				child += heap[child + 1].field < heap[child].field;                             \
-			if (!(heap[child].field < item.field))                                              \
-				break;                                                                          \
-			heap[hole] = heap[child];                                                           \
-			hole = child;                                                                       \
-		}                                                                                       \
-		heap[hole] = item;                                                                      \
-	}                                                                                           \
-	pg_attribute_unused() static inline void name##_up(type *heap, uint64 hole)                 \
-	{                                                                                           \
-		type item = heap[hole];                                                                 \
-		while (hole > 0 && item.field < heap[(hole - 1) / 2].field)                             \
-		{                                                                                       \
-			heap[hole] = heap[(hole - 1) / 2];                                                  \
-			hole = (hole - 1) / 2;                                                              \
-		}                                                                                       \
-		heap[hole] = item;                                                                      \
-	}                                                                                           \
-	pg_attribute_unused() static inline void name##_make(type *heap, uint64 count)              \
-	{                                                                                           \
-		for (uint64 i = count / 2; i > 0; i--)                                                  \
-			name##_down(heap, count, i - 1);                                                    \
-	}
-
-HEAP(Waiting, waiting, key)
-HEAP(Candidate, near, bound)
-HEAP(Refined, refined, bound)
+DS_HEAP(Waiting, waiting, key)
+DS_HEAP(Refined, refined, bound)
 
 /* ---- memory ---- */
 
@@ -168,6 +138,7 @@ take_arrays(DsScan *state)
 	else
 		state->arrays = AllocSetContextCreate(CacheMemoryContext, "deepsearch scan arrays",
 											  ALLOCSET_SMALL_SIZES);
+	state->rows.arrays = state->lists.arrays = state->arrays;
 	callback->func = leave_arrays;
 	callback->arg = state;
 	MemoryContextRegisterResetCallback(state->context, callback);
@@ -221,78 +192,6 @@ ds_index_end(IndexScanDesc scan)
 	MemoryContextDelete(state->context);
 	pfree(state);
 	scan->opaque = NULL;
-}
-
-/* ---- pools ---- */
-
-/*
- * Take about `wanted` of the least bounds into the heap.  The limit is a guess
- * from a sample: it only has to be right within a factor.
- */
-static void
-pool_order(DsScan *state, Pool *pool, uint64 wanted)
-{
-	float limit = FLT_MAX;
-	float *bound = pool->bound;
-
-	if (pool->count > 4 * wanted)
-	{
-		float sample[64];
-		uint64 step = pool->count / lengthof(sample);
-
-		for (int i = 0; i < (int) lengthof(sample); i++)
-		{
-			float here = bound[i * step];
-			int at = i;
-
-			for (; at > 0 && sample[at - 1] > here; at--)
-				sample[at] = sample[at - 1];
-			sample[at] = here;
-		}
-		limit = Min(limit, sample[Min(Max(wanted / step, 2), lengthof(sample) - 1)]);
-	}
-	if (pool->nears > 0)
-		limit = Max(limit, pool->limit);
-	for (uint64 i = 0; i < pool->count; i += DS_BLOCK_ROWS)
-	{
-		Candidate *to;
-
-		pool->near = ds_scan_grow(state, pool->near, &pool->near_room, pool->nears + DS_BLOCK_ROWS,
-								  sizeof(Candidate));
-		to = pool->near + pool->nears;
-		for (uint32 mask = ds_at_most(bound + i, limit); mask != 0; mask &= mask - 1)
-		{
-			uint64 j = i + pg_rightmost_one_pos32(mask);
-
-			to->bound = bound[j];
-			to->place = (uint32) j;
-			to++;
-			bound[j] = INFINITY;
-		}
-		pool->nears = to - pool->near;
-	}
-	pool->limit = limit;
-	near_make(pool->near, pool->nears);
-}
-
-/* The least bound; infinity when nothing is left */
-static inline float
-pool_least(DsScan *state, Pool *pool, uint64 wanted)
-{
-	while (pool->nears == 0 && pool->left > 0)
-		pool_order(state, pool, wanted);
-	return pool->nears > 0 ? pool->near[0].bound : INFINITY;
-}
-
-static inline Candidate
-pool_pop(Pool *pool)
-{
-	Candidate top = pool->near[0];
-
-	pool->near[0] = pool->near[--pool->nears];
-	near_down(pool->near, pool->nears, 0);
-	pool->left--;
-	return top;
 }
 
 /* ---- rounds ---- */
@@ -363,12 +262,12 @@ settle_waiting(DsScan *state)
 {
 	while (state->lists.left > 0)
 	{
-		float least = pool_least(state, &state->lists, state->lists_wanted);
+		float least = ds_pool_least(&state->lists);
 		uint32 list;
 
 		if (state->waitings > 0 && !(least < state->waiting[0].key))
 			break;
-		list = ds_route_list(state->view, pool_pop(&state->lists).place);
+		list = ds_route_list(state->view, ds_pool_pop(&state->lists).place);
 		push_waiting(state, list_key(state, list), list);
 	}
 }
@@ -482,7 +381,7 @@ open_round(Relation index, DsScan *state)
 	uint32 count = 0;
 	int64 misses = pgBufferUsage.shared_blks_read + pgBufferUsage.local_blks_read;
 
-	state->lists_wanted = Max(2 * (uint64) target.least, 32);
+	state->lists.wanted = Max(2 * (uint64) target.least, NEAR_LISTS);
 	if (state->rows.left == 0)
 		state->rows.count = state->ref_count = state->probes = 0;
 	while (state->waits > 0 || count > 0)
@@ -510,7 +409,8 @@ open_round(Relation index, DsScan *state)
 		ds_scan_read_list(index, state, ahead[first++], READ_CANDIDATES);
 		count--;
 	}
-	pool_order(state, &state->rows, NEAR_ROWS);
+	state->rows.wanted = NEAR_ROWS;
+	ds_pool_order(&state->rows);
 }
 
 /*
@@ -521,21 +421,24 @@ open_round(Relation index, DsScan *state)
 static void
 refine_next(Relation index, DsScan *state)
 {
-	Candidate batch[DS_REFINE_MOST];
-	uint64 wanted = REFINE_FIRST + (uint64) state->counts.refined / REFINE_PART;
+	uint32 place[DS_REFINE_MOST];
+	uint64 done = (uint64) state->counts.refined;
+	uint64 wanted = done == 0 ? REFINE_FIRST : Max(done / REFINE_PART, REFINE_LEAST);
 	uint32 count = 0;
 
 	CHECK_FOR_INTERRUPTS();
 	wanted = Min(wanted, DS_REFINE_MOST);
 	do
-		batch[count++] = pool_pop(&state->rows);
+		place[count++] = ds_pool_pop(&state->rows).place;
 	while (count < wanted && state->rows.nears > 0);
-	ds_scan_refine(index, state, batch, count);
+	ds_scan_refine(index, state, place, count);
 	for (uint32 i = 0; i < count; i++)
 	{
 		refined_up(state->refined, state->refineds);
 		state->refineds++;
 	}
+	for (uint64 i = 0; i < Min(state->refineds, EXPECTED_ROWS); i++)
+		ds_heap_expect(state, &state->refined[i].tid);
 }
 
 /* ---- the next row ---- */
@@ -578,10 +481,9 @@ next_by_distance(Relation index, DsScan *state, Refined *row)
 			}
 		}
 
-		top =
-			state->rows.left > 0
-				? ds_query_key_to_operator(state->query, pool_least(state, &state->rows, NEAR_ROWS))
-				: INFINITY;
+		top = state->rows.left > 0
+				  ? ds_query_key_to_operator(state->query, ds_pool_least(&state->rows))
+				  : INFINITY;
 		if (state->refineds > 0 && !(state->refined[0].bound > top))
 		{
 			*row = state->refined[0];
@@ -651,6 +553,7 @@ start(IndexScanDesc scan)
 	take_arrays(state);
 	view = state->view = ds_view_get(scan->indexRelation);
 	ds_view_pin(view, state->context);
+	ds_heap_begin(scan);
 	state->ordered = scan->numberOfOrderBys > 0;
 	if (scan->numberOfKeys > 0)
 	{
@@ -715,6 +618,9 @@ give(IndexScanDesc scan, ItemPointer tid, double value, bool null)
 
 	state->counts.returned++;
 	scan->xs_heaptid = *tid;
+	ds_heap_give(scan, tid, state->refineds > 0 ? &state->refined[0].tid : NULL);
+	for (uint64 i = 1; i < Min(state->refineds, 3); i++)
+		ds_heap_expect(state, &state->refined[i].tid);
 
 	/* numbers of filter columns do not tell all values apart, and rows in chains have none */
 	scan->xs_recheck = state->filter != NULL;

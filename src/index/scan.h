@@ -7,30 +7,7 @@
 #define DS_INDEX_SCAN_H
 
 #include "index/filter.h"
-
-/* Something that a 1-bit bound is known of */
-typedef struct Candidate
-{
-	float bound; /* key, probabilistic */
-	uint32 place; /* in the pool */
-} Candidate;
-
-/*
- * Many bounds, of which the least are wanted one after another: a heap of those
- * up to some limit, and all others as they came.  What is in the heap or was
- * taken has the bound infinity.
- */
-typedef struct Pool
-{
-	float *bound; /* [count]: blocks of 32; an unused place has infinity */
-	uint64 count;
-	uint64 room;
-	uint64 left; /* places that hold something, in the heap or not */
-	Candidate *near; /* the heap */
-	uint64 nears;
-	uint64 near_room;
-	float limit; /* of the heap, while it is not empty */
-} Pool;
+#include "index/pool.h"
 
 /* What a refinement must know of a block that was scanned */
 typedef struct BlockRef
@@ -94,7 +71,6 @@ typedef struct DsScan
 	uint64 waitings;
 	uint64 waiting_room;
 	Pool lists; /* those that are not in the heap; the place is the number */
-	uint64 lists_wanted; /* of these at a time */
 	uint32 waits; /* lists not opened, in the heap or not */
 	uint32 opened;
 	double nearest; /* key of the first list, leaving out those that come first in any case */
@@ -130,6 +106,8 @@ typedef struct DsScan
 	uint32 next_list; /* when all lists are read in their order */
 	int chain; /* -1: lists; DS_TIDS_ZERO, DS_TIDS_NULL, then 2: at the end */
 
+	bool fetches; /* from a heap, whose pages are found beforehand (heap.c) */
+
 	char *spill; /* [layout.rows_at] sign bytes outside of the record */
 	uint64 spill_room;
 	char *page; /* [BLCKSZ] copy of a page of blocks */
@@ -137,7 +115,8 @@ typedef struct DsScan
 } DsScan;
 
 /* Room for `count` elements in a scan's array; keeps what is there. */
-extern void *ds_scan_grow(DsScan *scan, void *array, uint64 *room, uint64 count, Size size);
+#define ds_scan_grow(scan, array, room, count, size) \
+	ds_grow((scan)->arrays, array, room, count, size)
 
 /* Read a list, or what has become of it, whole. */
 extern void ds_scan_read_list(Relation index, DsScan *scan, uint32 list, ReadMode mode);
@@ -149,11 +128,21 @@ extern void ds_scan_prefetch(Relation index, const DsScan *scan, uint32 list);
 extern void ds_scan_touch(const DsScan *scan, uint32 list);
 
 /*
- * True bounds of candidates, at most DS_REFINE_MOST, into refined[]; they come
+ * True bounds of rows of the pool, at most DS_REFINE_MOST, into refined[]; they come
  * behind scan->refineds, which stays as it is, in any order.
  */
 #define DS_REFINE_MOST 256
-extern void ds_scan_refine(Relation index, DsScan *scan, Candidate *candidate, uint32 count);
+extern void ds_scan_refine(Relation index, DsScan *scan, uint32 *place, uint32 count);
+
+/* heap.c: what the executor is going to fetch; see there. */
+extern void ds_heap_begin(IndexScanDesc scan);
+
+/* A row that will be returned soon */
+extern void ds_heap_expect(const DsScan *scan, const ItemPointerData *tid);
+
+/* The row that is returned now, and the one that will most likely be the next, or NULL */
+extern void ds_heap_give(IndexScanDesc scan, const ItemPointerData *tid,
+						 const ItemPointerData *next);
 
 /* Read the next page of row ids of scan->chain; false at its end. */
 extern bool ds_scan_read_tids(Relation index, DsScan *scan);

@@ -32,9 +32,6 @@ typedef struct CacheEntry
 /* Views kept at most; the least recently used one goes. */
 #define CACHE_SIZE 64
 
-/* Pages whose buffers a view remembers at most, a power of two; four bytes each */
-#define RECENT_MOST (256 * 1024)
-
 static HTAB *cache = NULL;
 static MemoryContext cache_context = NULL;
 static uint64 clock_now = 0;
@@ -140,26 +137,6 @@ grow(DsView *view, void *array, uint32 *room, uint32 count, Size size)
 	return repalloc_huge(array, mul_size(count, size));
 }
 
-/* Room to remember in which buffers the pages of the index are (read.c) */
-static void
-remember_buffers(Relation index, DsView *view)
-{
-	uint64 pages = RelationGetNumberOfBlocks(index);
-	uint32 slots = 1024;
-
-	if (RelationUsesLocalBuffers(index))
-		return;
-	while (slots < pages && slots < RECENT_MOST)
-		slots *= 2;
-	if (view->recent != NULL && slots <= view->recent_mask + 1)
-		return;
-	if (view->recent != NULL)
-		pfree(view->recent);
-	view->recent = NULL;
-	view->recent = MemoryContextAllocZero(view->context, slots * sizeof(Buffer));
-	view->recent_mask = slots - 1;
-}
-
 /* Read the directory that meta has; it may be of different times until the version says no. */
 static void
 read_directory(Relation index, DsView *view, const DsMeta *meta)
@@ -208,7 +185,7 @@ settle(Relation index, DsView *view)
 		if (view->entry[i].centroid >= view->centroids)
 			ds_page_corrupted(index, DS_META_BLOCK, "a list without a centroid");
 	ds_route_refresh(index, view);
-	remember_buffers(index, view);
+	ds_recent_open(&view->recent, index, view->context);
 }
 
 /* Centroids that room is made for at a time, in bytes */

@@ -12,6 +12,7 @@
 #include <math.h>
 
 #include "libpq/pqformat.h"
+#include "port/pg_bswap.h"
 #include "utils/array.h"
 
 DsEmbedding *
@@ -124,6 +125,32 @@ ds_embedding_coerce(PG_FUNCTION_ARGS)
 	PG_RETURN_DATUM(PG_GETARG_DATUM(0));
 }
 
+/*
+ * Floats in network order.  All at once, for the compiler: a value at a time
+ * was a tenth of a COPY in binary format.
+ */
+static void
+floats_from_network(const char *from, int count, float *to)
+{
+	uint32 above = 0;
+
+	for (int i = 0; i < count; i++)
+	{
+		uint32 bits;
+
+		memcpy(&bits, from + i * sizeof(float), sizeof(bits));
+		bits = pg_ntoh32(bits);
+		/* what is not finite has all bits of the exponent set */
+		above |= (bits & 0x7f800000) + 0x00800000;
+		memcpy(to + i, &bits, sizeof(bits));
+	}
+	if (likely((above & 0x80000000) == 0))
+		return;
+	for (int i = 0; i < count; i++)
+		if (!isfinite(to[i]))
+			ds_embedding_not_finite(to[i], i);
+}
+
 /* embedding_recv(internal, oid, integer) -> embedding */
 DS_FUNCTION(ds_embedding_recv);
 Datum
@@ -159,12 +186,7 @@ ds_embedding_recv(PG_FUNCTION_ARGS)
 	ds_embedding_check_typmod(dim, typmod);
 
 	result = ds_embedding_new(dim);
-	for (int i = 0; i < dim; i++)
-	{
-		result->x[i] = pq_getmsgfloat4(message);
-		if (unlikely(!isfinite(result->x[i])))
-			ds_embedding_not_finite(result->x[i], i);
-	}
+	floats_from_network(pq_getmsgbytes(message, dim * (int) sizeof(float)), dim, result->x);
 	PG_RETURN_EMBEDDING(result);
 }
 
@@ -181,8 +203,14 @@ ds_embedding_send(PG_FUNCTION_ARGS)
 	enlargeStringInfo(&message, 4 + view.dim * (int) sizeof(float));
 	pq_sendint16(&message, (uint16) view.dim);
 	pq_sendint16(&message, 0);
-	for (int i = 0; i < view.dim; i++)
-		pq_sendfloat4(&message, view.x[i]);
+	for (int i = 0; i < view.dim; i++, message.len += sizeof(float))
+	{
+		uint32 bits;
+
+		memcpy(&bits, view.x + i, sizeof(bits));
+		bits = pg_hton32(bits);
+		memcpy(message.data + message.len, &bits, sizeof(bits));
+	}
 	ds_embedding_done(&view);
 	PG_RETURN_BYTEA_P(pq_endtypsend(&message));
 }
