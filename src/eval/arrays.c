@@ -6,8 +6,7 @@
  * every function: all arrays have one dimension; a null argument gives null; a
  * null among the relevant ids is passed over, so that array_agg() over an
  * outer join does what one expects; without a relevant document the measures
- * are undefined, and null, so that avg() leaves the query out as trec_eval
- * does; a null among the retrieved ids takes its place in the list and is not
+ * are undefined, and null, so that avg() leaves the query out; a null among the retrieved ids takes its place in the list and is not
  * relevant, and neither is an id that was in the list before.
  */
 #include "server.h"

@@ -157,3 +157,62 @@ SELECT count(*), min(queries), max(queries) FROM ds_evaluate('SELECT id, id, ''g
 	'SELECT $1', 'SELECT id, id FROM many_groups');
 RESET statement_timeout;
 DROP TABLE many_groups;
+
+-- Intervals, two searches, and the same over arrays.
+CREATE TABLE scores (q int, doc int, a float8, b float8, relevant boolean);
+INSERT INTO scores SELECT q, d, (q * 37 + d * 11) % 23, (q * 29 + d * 17) % 31 + CASE WHEN (q + d) % 4 = 0 THEN 9 ELSE 0 END, (q + d) % 4 = 0
+FROM generate_series(1, 40) q, generate_series(1, 20) d;
+\set queries '''SELECT q, q, CASE WHEN q % 4 = 0 THEN ''''fourth'''' ELSE ''''other'''' END FROM generate_series(1, 40) q'''
+\set a '''SELECT doc FROM scores WHERE q = $1 ORDER BY a DESC, doc LIMIT $2'''
+\set b '''SELECT doc FROM scores WHERE q = $1 ORDER BY b DESC, doc LIMIT $2'''
+\set relevance '''SELECT q, doc FROM scores WHERE relevant'''
+SELECT grp, measure, queries, round(mean::numeric, 6) AS mean, low < mean AND mean < high AS inside FROM ds_evaluate_intervals(:queries, :a, :relevance, 5);
+SELECT grp, measure, queries, round(a::numeric, 6) AS a, round(b::numeric, 6) AS b, round(difference::numeric, 6) AS difference,
+	better, worse, round(t::numeric, 6) AS t, p_t < 0.05 AS sure, p_random < 0.05 AS sure_too, exact
+FROM ds_compare(:queries, :a, :b, :relevance, 5);
+-- from one row a query come the same numbers
+WITH x AS (SELECT array_agg(ea.ndcg ORDER BY ea.query_id) AS a, array_agg(eb.ndcg ORDER BY ea.query_id) AS b
+	FROM ds_evaluate_queries(:queries, :a, :relevance, 5) ea JOIN ds_evaluate_queries(:queries, :b, :relevance, 5) eb USING (query_id)),
+one AS (SELECT t.* FROM x, ds_paired_test(x.a, x.b) t),
+two AS (SELECT * FROM ds_compare(:queries, :a, :b, :relevance, 5) WHERE grp IS NULL AND measure = 'ndcg'),
+three AS (SELECT i.* FROM x, ds_bootstrap(x.a) i)
+SELECT one.n = two.queries AS n, abs(one.t - two.t) < 1e-9 AS t, abs(one.p_t - two.p_t) < 1e-9 AS p_t, abs(one.mean_a - two.a) < 1e-12 AS a,
+	abs(one.mean_b - two.b) < 1e-12 AS b, abs(one.difference - two.difference) < 1e-12 AS difference, abs(three.mean - two.a) < 1e-12 AS mean FROM one, two, three;
+-- the same seed, the same bounds; and another
+SELECT x = y AS same, x <> z AS other FROM (SELECT array_agg(sqrt(i)) AS v FROM generate_series(1, 50) i) s,
+	ds_bootstrap(v) x, ds_bootstrap(v) y, ds_bootstrap(v, seed => 2) z;
+SELECT n, mean, low < mean AND high > mean AS inside FROM ds_bootstrap('{1,NULL,3,2}');
+SELECT * FROM ds_bootstrap('{NULL}');
+SELECT * FROM ds_bootstrap('{0.5}');
+-- Student's example: hours of sleep, ten patients, two drugs
+SELECT n, mean_a, mean_b, round(difference::numeric, 6) AS difference, better, worse, round(t::numeric, 4) AS t, round(p_t::numeric, 8) AS p_t, p_random, exact
+FROM ds_paired_test('{0.7,-1.6,-0.2,-1.2,-0.1,3.4,3.7,0.8,0,2,NULL,1}', '{1.9,0.8,1.1,0.1,-0.1,4.4,5.5,1.6,4.6,3.4,1,NULL}');
+SELECT * FROM ds_paired_test('{1,2,3}', '{1,2,3}');
+SELECT * FROM ds_paired_test('{}', '{}');
+-- a deeper list for the average precision only: 2 of 4 relevant ones at ranks 1 and 4
+SELECT "precision", mrr, map FROM ds_evaluate('SELECT 1, 1', 'SELECT unnest(ARRAY[1, 9, 8, 2]) LIMIT $2 + 0 * $1', 'SELECT 1, generate_series(1, 4)', 2);
+SELECT "precision", mrr, map FROM ds_evaluate('SELECT 1, 1', 'SELECT unnest(ARRAY[1, 9, 8, 2]) LIMIT $2 + 0 * $1', 'SELECT 1, generate_series(1, 4)', 2, depth => 100);
+SELECT "precision", mrr, map FROM ds_evaluate('SELECT 1, 1', 'SELECT unnest(ARRAY[1, 9, 8, 2]) LIMIT $2 + 0 * $1', 'SELECT 1, generate_series(1, 4)', 2, depth => 1);
+-- rows with nulls are counted in one notice, and the others are measured
+SELECT queries, left_out, "precision" FROM ds_evaluate(
+	'VALUES (1, 1), (NULL, 2), (3, NULL), (4, 4)', 'SELECT $1', 'VALUES (1, 1, 1), (NULL, 2, 1), (4, NULL, 1), (4, 4, NULL), (4, 5, 1)', 1);
+SELECT count(*) FROM ds_compare('VALUES (1, 1), (NULL, 2)', 'SELECT $1', 'SELECT $1 + 1', 'SELECT 1, 1', 1);
+-- errors
+SELECT * FROM ds_compare(:queries, :a, 'SELECT 1', :relevance);
+SELECT * FROM ds_compare(:queries, 'SELECT 1 / ($1 - 40)', :b, :relevance);
+SELECT * FROM ds_compare(:queries, :a, 'SELECT 1 / ($1 - 40)', :relevance);
+SELECT * FROM ds_compare(:queries, :a, :b, :relevance, confidence => 1);
+SELECT * FROM ds_compare(:queries, :a, :b, :relevance, samples => 0);
+SELECT * FROM ds_compare(:queries, :a, :b, :relevance, samples => NULL);
+SELECT * FROM ds_evaluate_intervals(:queries, :a, :relevance, confidence => 'NaN');
+SELECT * FROM ds_evaluate_intervals(:queries, NULL, :relevance);
+SELECT * FROM ds_evaluate(:queries, :a, :relevance, depth => 0);
+SELECT * FROM ds_bootstrap('{1,Infinity}');
+SELECT * FROM ds_bootstrap('{{1,2},{3,4}}');
+SELECT * FROM ds_paired_test('{1,2}', '{1}');
+-- millions of draws can be cancelled
+SET statement_timeout = '200ms';
+SELECT n FROM ds_bootstrap(array_fill(1::float8, ARRAY[100000]), samples => 10000000);
+SELECT n FROM ds_paired_test(array_fill(1::float8, ARRAY[100000]), array_fill(2::float8, ARRAY[100000]), samples => 10000000);
+RESET statement_timeout;
+DROP TABLE scores;
