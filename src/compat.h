@@ -148,4 +148,26 @@ extern bool lc_collate_is_c(Oid collation);
 #define DS_COLLATION_IS_C(collation) lc_collate_is_c(collation)
 #endif
 
+/*
+ * The first bytes of sort keys, which the server has of ICU's collations and
+ * trusts for its own sorts, since 16.  Those of the C library it does not trust.
+ * The text ends with a zero: pg_strnxfrm_prefix() of 16 and 17, to which its
+ * length is given, reads on behind its end.
+ */
+#if PG_VERSION_NUM >= 160000
+#if PG_VERSION_NUM < 180000
+extern struct pg_locale_struct *pg_newlocale_from_collation(Oid collation);
+extern bool pg_strxfrm_prefix_enabled(struct pg_locale_struct *locale);
+extern size_t pg_strxfrm_prefix(char *dest, const char *src, size_t size,
+								struct pg_locale_struct *locale);
+#endif
+#define DS_COLLATION_HAS_PREFIX(collation) \
+	pg_strxfrm_prefix_enabled(pg_newlocale_from_collation(collation))
+#define DS_COLLATION_PREFIX(to, size, from, collation) \
+	pg_strxfrm_prefix(to, from, size, pg_newlocale_from_collation(collation))
+#else
+#define DS_COLLATION_HAS_PREFIX(collation) ((void) (collation), false)
+#define DS_COLLATION_PREFIX(to, size, from, collation) ((void) (to), (void) (from), (Size) 0)
+#endif
+
 #endif /* DS_COMPAT_H */

@@ -28,7 +28,8 @@ ds_filter_describe(Relation index, DsMeta *meta)
 		uint8 kind = 0;
 
 		if (OidIsValid(index_getprocid(index, attribute, DS_FILTER_ORDER_PROC)) &&
-			(!OidIsValid(collation) || DS_COLLATION_IS_C(collation)))
+			(!OidIsValid(collation) || DS_COLLATION_IS_C(collation) ||
+			 DS_COLLATION_HAS_PREFIX(collation)))
 			kind |= DS_FILTER_ORDER;
 		if (OidIsValid(index_getprocid(index, attribute, DS_FILTER_HASH_PROC)))
 			kind |= DS_FILTER_HASH;

@@ -17,8 +17,11 @@
  * An operator class has the strategies of a B-tree, any of them, and one of the
  * functions at least.  For an operator whose right side has another type,
  * FUNCTION n (left, right) says what the right side becomes.  If the type has
- * collations, the order is that of bytes, and used under a collation of bytes
- * only ("C"); ranges under others are left to the executor.
+ * collations, the functions go by the one that they are called with.  The order
+ * is asked for under collations of bytes ("C") and under those of ICU since
+ * server 16 (compat.h); ranges under others are left to the executor.  What the
+ * order was is remembered by the index: with another version of ICU it is wrong
+ * until REINDEX, as that of a B-tree is, and the server warns of it.
  */
 #ifndef DS_INDEX_FILTER_H
 #define DS_INDEX_FILTER_H

@@ -183,12 +183,32 @@ order_bytes(const char *data, Size size)
 	return (int64) (number ^ (uint64) PG_INT64_MIN);
 }
 
+/*
+ * Of a text, as a collation orders it: the first bytes of its sort key, or its
+ * own.  A sort key that is shorter is filled up with zeros, which none has.
+ */
+static int64
+order_collated(const char *data, Size size, Oid collation)
+{
+	char key[sizeof(uint64)] = {0};
+	char *copy;
+
+	if (!OidIsValid(collation) || DS_COLLATION_IS_C(collation) ||
+		!DS_COLLATION_HAS_PREFIX(collation))
+		return order_bytes(data, size);
+	copy = pnstrdup(data, size);
+	(void) DS_COLLATION_PREFIX(key, sizeof(key), copy, collation);
+	pfree(copy);
+	return order_bytes(key, sizeof(key));
+}
+
 Datum
 ds_filter_order_text(PG_FUNCTION_ARGS)
 {
 	text *value = PG_GETARG_TEXT_PP(0);
 
-	PG_RETURN_INT64(order_bytes(VARDATA_ANY(value), VARSIZE_ANY_EXHDR(value)));
+	PG_RETURN_INT64(
+		order_collated(VARDATA_ANY(value), VARSIZE_ANY_EXHDR(value), PG_GET_COLLATION()));
 }
 
 /* Blanks at the end do not count. */
@@ -198,7 +218,8 @@ ds_filter_order_bpchar(PG_FUNCTION_ARGS)
 	BpChar *value = PG_GETARG_BPCHAR_PP(0);
 	const char *data = VARDATA_ANY(value);
 
-	PG_RETURN_INT64(order_bytes(data, bpchartruelen((char *) data, VARSIZE_ANY_EXHDR(value))));
+	PG_RETURN_INT64(order_collated(data, bpchartruelen((char *) data, VARSIZE_ANY_EXHDR(value)),
+								   PG_GET_COLLATION()));
 }
 
 Datum
