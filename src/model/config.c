@@ -159,10 +159,10 @@ static const Field tower_fields[] = {TOWER_FIELDS(0), END};
 		FLAG("staircase", type, base train.schedule.staircase),                                   \
 		REAL("min_learning_rate", type, base train.schedule.minimum, 0, 1e3, false, false),       \
 		REAL("warmup_steps", type, base train.schedule.warmup_steps, 0, EXACT_MAX, false, false), \
-		REAL("beta1", type, base train.adam.beta1, 0, 1, false, true),                            \
-		REAL("beta2", type, base train.adam.beta2, 0, 1, false, true),                            \
-		REAL("epsilon", type, base train.adam.epsilon, 0, 1, true, false),                        \
-		REAL("weight_decay", type, base train.adam.weight_decay, 0, 1e3, false, false),           \
+		REAL("beta1", type, base train.optimizer.beta1, 0, 1, false, true),                            \
+		REAL("beta2", type, base train.optimizer.beta2, 0, 1, false, true),                            \
+		REAL("epsilon", type, base train.optimizer.epsilon, 0, 1, true, false),                        \
+		REAL("weight_decay", type, base train.optimizer.weight_decay, 0, 1e3, false, false),           \
 		REAL("clip_norm", type, base train.clip_norm, 0, 1e9, false, false),                      \
 	{                                                                                             \
 		"seed", FIELD_UINT64, offsetof(type, base train.seed), 0, EXACT_MAX, false, false, NULL,  \

@@ -16,7 +16,7 @@
 #include "server.h"
 
 #include "nn/dual_encoder.h"
-#include "nn/trainer.h"
+#include "nn/training.h"
 #include "text/tokenizer.h"
 
 #include "utils/jsonb.h"

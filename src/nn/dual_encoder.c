@@ -187,33 +187,36 @@ fill_uniform(ds_real *value, size_t n, double bound, DsRandom *random)
 }
 
 void
+ds_parameter_init(DsParameter *parameter, uint64_t seed, size_t number)
+{
+	DsRandom random;
+
+	ds_random_init(&random, seed, number);
+	if (parameter->sparse)
+		fill_uniform(parameter->value, parameter->count, sqrt(3.0 / (double) parameter->shape[1]),
+					 &random);
+	else if (parameter->shape_count == 2)
+	{
+		size_t ins = parameter->shape[0];
+		size_t outs = parameter->shape[1];
+
+		fill_uniform(parameter->value, parameter->count, sqrt(6.0 / (double) (ins + outs)),
+					 &random);
+		/* a square layer begins as almost nothing, so that the table learns from the first step */
+		for (size_t k = 0; ins == outs && k < parameter->count; k++)
+			parameter->value[k] *= (ds_real) SQUARE_NOISE;
+		for (size_t k = 0; ins == outs && k < ins; k++)
+			parameter->value[k * outs + k] += 1;
+	}
+	else
+		memset(parameter->value, 0, parameter->count * sizeof(ds_real));
+}
+
+void
 ds_dual_encoder_init(DsDualEncoder *encoder, uint64_t seed, double temperature)
 {
 	for (size_t i = 0; i < encoder->parameter_count; i++)
-	{
-		DsParameter *parameter = &encoder->parameter[i];
-		DsRandom random;
-
-		ds_random_init(&random, seed, i);
-		if (parameter->sparse)
-			fill_uniform(parameter->value, parameter->count,
-						 sqrt(3.0 / (double) parameter->shape[1]), &random);
-		else if (parameter->shape_count == 2)
-		{
-			size_t ins = parameter->shape[0];
-			size_t outs = parameter->shape[1];
-
-			fill_uniform(parameter->value, parameter->count, sqrt(6.0 / (double) (ins + outs)),
-						 &random);
-			/* a square layer begins as almost nothing, so that the table learns from the first step */
-			for (size_t k = 0; ins == outs && k < parameter->count; k++)
-				parameter->value[k] *= (ds_real) SQUARE_NOISE;
-			for (size_t k = 0; ins == outs && k < ins; k++)
-				parameter->value[k * outs + k] += 1;
-		}
-		else
-			memset(parameter->value, 0, parameter->count * sizeof(ds_real));
-	}
+		ds_parameter_init(&encoder->parameter[i], seed, i);
 	encoder->parameter[encoder->scale_parameter].value[0] = (ds_real) -log(temperature);
 }
 

@@ -9,7 +9,7 @@
  *         -> dense 0 -> ReLU -> dense 1 -> ... -> [dims] -> normalise
  *
  * A shared encoder has one tower that serves both sides.  This header has the
- * configuration, the list of parameters and inference; trainer.h trains.
+ * configuration, the list of parameters and inference; training.h trains.
  */
 #ifndef DS_NN_DUAL_ENCODER_H
 #define DS_NN_DUAL_ENCODER_H
@@ -104,6 +104,9 @@ extern DsCode ds_dual_encoder_allocate(DsDualEncoder *encoder, DsArena *arena, D
  * The same seed gives the same values on every machine.
  */
 extern void ds_dual_encoder_init(DsDualEncoder *encoder, uint64_t seed, double temperature);
+
+/* One of these parameters: number is its place in the list, the stream of its random numbers */
+extern void ds_parameter_init(DsParameter *parameter, uint64_t seed, size_t number);
 
 /* The parameter of this name, or NULL */
 extern DsParameter *ds_dual_encoder_parameter(DsDualEncoder *encoder, const char *name);

@@ -99,14 +99,11 @@ ds_dense_backward(const ds_real *in, const ds_real *weight, const ds_real *d_out
 {
 	const DsNnKernels *kernels = ds_nn_kernels();
 
-	memset(d_bias, 0, outs * sizeof(ds_real));
 	if (rows == 0)
-	{
-		memset(d_weight, 0, ins * outs * sizeof(ds_real));
 		return;
-	}
-	matrix_product(1, 0, ins, outs, rows, in, ins, d_out, outs, 0, d_weight, outs);
-	for (size_t r = 0; r < rows; r++)
+	if (d_weight != NULL)
+		matrix_product(1, 0, ins, outs, rows, in, ins, d_out, outs, 1, d_weight, outs);
+	for (size_t r = 0; r < rows && d_bias != NULL; r++)
 		kernels->add(d_bias, d_out + r * outs, outs);
 	if (d_in != NULL)
 		matrix_product(0, 1, rows, ins, outs, d_out, outs, weight, outs, 0, d_in, ins);

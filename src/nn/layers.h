@@ -5,7 +5,7 @@
  * All arrays are row-major and dense; shapes stand in the comments.  A
  * backward function takes the gradient of the loss by its output (d_out) and
  * gives those by its input and its parameters.  Gradients of parameters are
- * overwritten, not added to.
+ * added to what is there, except for the embedding bag's.
  */
 #ifndef DS_NN_LAYERS_H
 #define DS_NN_LAYERS_H
@@ -58,7 +58,7 @@ extern void ds_bag_backward(const ds_real *d_out, size_t dims, const size_t *off
 extern void ds_dense_forward(const ds_real *in, const ds_real *weight, const ds_real *bias,
 							 size_t rows, size_t ins, size_t outs, ds_real *out);
 
-/* d_in may be NULL */
+/* d_in, d_weight and d_bias may be NULL */
 extern void ds_dense_backward(const ds_real *in, const ds_real *weight, const ds_real *d_out,
 							  size_t rows, size_t ins, size_t outs, ds_real *d_in,
 							  ds_real *d_weight, ds_real *d_bias);

@@ -61,7 +61,7 @@ mask_row(ds_real *row, size_t i, size_t columns, size_t own, const DsLossMask *m
 
 double
 ds_softmax_loss(ds_real *scores, size_t rows, size_t columns, size_t target, const DsLossMask *mask,
-				double scale, double weight, double *d_scale, size_t *correct)
+				double scale, double weight, const float *weights, double *d_scale, size_t *correct)
 {
 	const DsNnKernels *kernels = ds_nn_kernels();
 	double loss = 0;
@@ -72,6 +72,7 @@ ds_softmax_loss(ds_real *scores, size_t rows, size_t columns, size_t target, con
 	{
 		ds_real *row = scores + i * columns;
 		double own = (double) row[target + i];
+		double share = weights != NULL ? weight * (double) weights[i] : weight;
 		double sum;
 		double weighted;
 		ds_real top;
@@ -81,22 +82,23 @@ ds_softmax_loss(ds_real *scores, size_t rows, size_t columns, size_t target, con
 		right += (double) top <= own;
 		/* softmax through exp(s - max): no overflow, and the sum is at least 1 */
 		kernels->exponentials(row, columns, (ds_real) scale, top, &sum, &weighted);
-		loss += log(sum) - scale * (own - (double) top);
-		by_scale += weighted / sum - own;
+		loss += share * (log(sum) - scale * (own - (double) top));
+		by_scale += share * (weighted / sum - own);
 		/* d loss / d score_j = scale * (softmax_j - [j is the target]) */
-		kernels->scale(row, columns, (ds_real) (scale * weight / sum));
-		row[target + i] -= (ds_real) (scale * weight);
+		kernels->scale(row, columns, (ds_real) (scale * share / sum));
+		row[target + i] -= (ds_real) (scale * share);
 	}
 	if (d_scale != NULL)
-		*d_scale = weight * by_scale;
+		*d_scale = by_scale;
 	if (correct != NULL)
 		*correct = right;
-	return weight * loss;
+	return loss;
 }
 
 double
 ds_contrastive_loss(ds_real *distances, size_t rows, size_t columns, size_t target,
-					const DsLossMask *mask, double margin, double weight, size_t *correct)
+					const DsLossMask *mask, double margin, double weight, const float *weights,
+					size_t *correct)
 {
 	double loss = 0;
 	size_t right = 0;
@@ -107,6 +109,7 @@ ds_contrastive_loss(ds_real *distances, size_t rows, size_t columns, size_t targ
 		double own = (double) row[target + i];
 		/* an infinite distance is no negative: nothing pulls it further away */
 		size_t near = 0;
+		double row_weight = weights != NULL ? weight * (double) weights[i] : weight;
 		double share;
 		int first = 1;
 
@@ -115,7 +118,7 @@ ds_contrastive_loss(ds_real *distances, size_t rows, size_t columns, size_t targ
 		for (size_t j = 0; j < columns; j++)
 			near += j != target + i && (double) row[j] < margin * margin;
 		share = near > 0 ? 1.0 / (double) near : 0;
-		loss += 0.5 * own;
+		loss += 0.5 * row_weight * own;
 		for (size_t j = 0; j < columns; j++)
 		{
 			double square = (double) row[j];
@@ -123,7 +126,7 @@ ds_contrastive_loss(ds_real *distances, size_t rows, size_t columns, size_t targ
 
 			if (j == target + i)
 			{
-				row[j] = (ds_real) (0.5 * weight);
+				row[j] = (ds_real) (0.5 * row_weight);
 				continue;
 			}
 			first &= !(square < own);
@@ -133,7 +136,7 @@ ds_contrastive_loss(ds_real *distances, size_t rows, size_t columns, size_t targ
 				continue;
 			}
 			distance = sqrt(square);
-			loss += 0.5 * share * (margin - distance) * (margin - distance);
+			loss += 0.5 * row_weight * share * (margin - distance) * (margin - distance);
 			/*
 			 * d/d(d^2) of 1/2 (m - d)^2 is -(m - d) / (2 d).  Where the vectors are equal the direction
 			 * of q - p is noise of rounding, and nothing is pulled apart.
@@ -143,11 +146,11 @@ ds_contrastive_loss(ds_real *distances, size_t rows, size_t columns, size_t targ
 				row[j] = 0;
 				continue;
 			}
-			row[j] = (ds_real) (-0.5 * weight * share * (margin - distance) / distance);
+			row[j] = (ds_real) (-0.5 * row_weight * share * (margin - distance) / distance);
 		}
 		right += (size_t) first;
 	}
 	if (correct != NULL)
 		*correct = right;
-	return weight * loss;
+	return loss;
 }

@@ -12,6 +12,7 @@
 #ifndef DS_NN_LOSS_H
 #define DS_NN_LOSS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -73,14 +74,14 @@ typedef struct DsLossMask
  *     loss = weight * sum over i of  -log(exp(s_it) / sum over unmasked j of exp(s_ij)),
  *     s = scale * scores,  t = target + i
  *
- * scores [rows, columns] become d loss / d scores (scale included).
+ * weights [rows], or NULL, multiply the rows' losses.  scores [rows, columns] become d loss / d scores (scale included).
  * *d_scale, if not NULL, becomes d loss / d scale.  *correct, if not NULL,
  * gets the number of rows whose own document has the highest score.
  * Returns the loss.
  */
 extern double ds_softmax_loss(ds_real *scores, size_t rows, size_t columns, size_t target,
-							  const DsLossMask *mask, double scale, double weight, double *d_scale,
-							  size_t *correct);
+							  const DsLossMask *mask, double scale, double weight,
+							  const float *weights, double *d_scale, size_t *correct);
 
 /*
  * Contrastive, over squared Euclidean distances d_ij^2 between the vectors:
@@ -93,6 +94,29 @@ extern double ds_softmax_loss(ds_real *scores, size_t rows, size_t columns, size
  */
 extern double ds_contrastive_loss(ds_real *distances, size_t rows, size_t columns, size_t target,
 								  const DsLossMask *mask, double margin, double weight,
-								  size_t *correct);
+								  const float *weights, size_t *correct);
+
+/* Are scores divided by the temperature? */
+extern bool ds_loss_scales(DsLoss loss);
+/* Does it want labels? */
+extern bool ds_loss_labels(DsLoss loss);
+
+typedef struct DsListLoss
+{
+	DsLoss loss; /* none of the in-batch ones */
+	double scale; /* scores are multiplied by it first: 1 / temperature, or 1 */
+	double margin;
+	double teacher_temperature;
+} DsListLoss;
+
+/*
+ * The loss of one list: of n documents' scores (TRIPLET, PAIR_CONTRASTIVE: distances, not
+ * negative), and labels where the loss wants them.  n > 0.  gradient[n] becomes d loss / d scores
+ * (scale included), *d_scale, if not NULL, d loss / d scale.  *right says whether it was right.
+ * BINARY with several outputs and CLASSES: n are the outputs of one document, for CLASSES with one
+ * label.
+ */
+extern double ds_list_loss(const DsListLoss *list, const ds_real *scores, const float *labels,
+						   size_t n, ds_real *gradient, double *d_scale, bool *right);
 
 #endif /* DS_NN_LOSS_H */

@@ -1,10 +1,11 @@
 /*
  * optimizer.h
- *		Adam and the learning rate's schedule.
+ *		Optimizers and the learning rate's schedule.
  */
 #ifndef DS_NN_OPTIMIZER_H
 #define DS_NN_OPTIMIZER_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -53,32 +54,26 @@ typedef struct DsOptimizer
 
 extern double ds_schedule_rate(const DsSchedule *schedule, uint64_t step);
 
-typedef struct DsAdam
+/*
+ * One step over n numbers of one array.  step counts from 1; gradient is multiplied by
+ * gradient_scale first (clipping).  first and second are the optimizer's arrays: mean and variance
+ * of Adam (Kingma & Ba, ICLR 2015, algorithm 1), the momentum of SGD in the first (NULL without).
+ */
+typedef struct DsUpdate
 {
-	double beta1;
-	double beta2;
-	double epsilon;
-	double
-		weight_decay; /* decoupled (AdamW): weights shrink by rate * weight_decay a step; 0: none */
-} DsAdam;
+	const DsOptimizer *optimizer;
+	double rate;
+	uint64_t step;
+	double gradient_scale;
+	bool decays; /* weight_decay counts */
+} DsUpdate;
 
-/*
- * One step of Adam (Kingma & Ba, ICLR 2015, algorithm 1) over n numbers.  step
- * counts from 1; gradient is multiplied by gradient_scale first (clipping).
- */
-extern void ds_adam_update(const DsAdam *adam, double rate, uint64_t step, double gradient_scale,
-						   size_t n, const ds_real *gradient, ds_real *value, ds_real *mean,
-						   ds_real *variance);
+extern void ds_optimizer_update(const DsUpdate *update, size_t n, const ds_real *gradient,
+								ds_real *value, ds_real *first, ds_real *second);
 
-/*
- * The same for some rows of a table ("lazy": rows without a gradient keep
- * their value and moments, and no time is spent on them).  gradient is
- * [row_count, dims]; its row r belongs to row rows[r] of value, mean and
- * variance.
- */
-extern void ds_adam_update_rows(const DsAdam *adam, double rate, uint64_t step,
-								double gradient_scale, size_t row_count, size_t dims,
-								const uint32_t *rows, const ds_real *gradient, ds_real *value,
-								ds_real *mean, ds_real *variance);
+/* The same for some rows of a table; all arrays are whole tables of this width */
+extern void ds_optimizer_update_rows(const DsUpdate *update, const uint32_t *rows, size_t row_count,
+									 size_t dims, const ds_real *gradient, ds_real *value,
+									 ds_real *first, ds_real *second);
 
 #endif /* DS_NN_OPTIMIZER_H */

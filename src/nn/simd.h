@@ -26,7 +26,8 @@ typedef struct DsAdamFactors
 	ds_real one_minus_beta2;
 	ds_real rate; /* with both bias corrections: rate * sqrt(1 - beta2^t) / (1 - beta1^t) */
 	ds_real epsilon; /* with the correction of the variance: epsilon * sqrt(1 - beta2^t) */
-	ds_real keep; /* 1 - rate * weight_decay */
+	ds_real keep; /* AdamW: 1 - rate * weight_decay */
+	ds_real decay; /* Adam: weight_decay, on top of the gradient */
 } DsAdamFactors;
 
 typedef struct DsNnKernels

@@ -256,7 +256,7 @@ adam(const DsAdamFactors *factors, size_t n, const ds_real *restrict gradient,
 
 	for (size_t i = 0; i < n; i++)
 	{
-		ds_real g = gradient[i] * f.gradient_scale;
+		ds_real g = gradient[i] * f.gradient_scale + f.decay * value[i];
 		ds_real m = f.beta1 * mean[i] + f.one_minus_beta1 * g;
 		ds_real v = f.beta2 * variance[i] + f.one_minus_beta2 * g * g;
 

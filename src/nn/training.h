@@ -51,8 +51,7 @@
  * Where one worker fails (DS_CANCELLED, DS_OUT_OF_MEMORY, DS_BAD_DATA) the others
  * are told by the caller, and nobody goes on: before _update the parameters are
  * those before the step, and the step can be made again with _begin.  Errors of
- * _begin and _result are the same in every worker.  Behind an error after
- * i > 0, ds_trainer_abandon() forgets what was accumulated.
+ * _begin and _result are the same in every worker.
  *
  * Checkpoints.  What a run needs to go on as if it had never stopped is the
  * parameters, the optimizer's state and the number of steps (random numbers
@@ -323,6 +322,13 @@ extern DsCode ds_trainer_load(DsTrainer *trainer, size_t tower, const DsTensorSo
 extern DsTensorSource ds_trainer_source(DsTrainer *trainer, size_t tower);
 
 /*
+ * A dual encoder of embedding bags whose values are these parameters, for
+ * inference between steps as it will be afterwards; false when the network is of
+ * another kind.
+ */
+extern bool ds_trainer_dual_encoder(DsTrainer *trainer, DsDualEncoder *encoder);
+
+/*
  * One step in one process: batches[config.accumulate].  Errors: DS_INVALID (shape
  * of a batch, beyond the limits), DS_BAD_DATA (an id outside its table),
  * DS_OUT_OF_RANGE (the loss or a gradient is not finite), DS_OUT_OF_MEMORY,
@@ -345,7 +351,6 @@ extern DsCode ds_trainer_backward_shard(DsTrainer *trainer, int shard, DsStatus 
 extern void ds_trainer_reduce(DsTrainer *trainer, int worker, int workers);
 extern DsCode ds_trainer_result(DsTrainer *trainer, DsStepResult *result, DsStatus *status);
 extern void ds_trainer_update(DsTrainer *trainer, int worker, int workers);
-extern void ds_trainer_abandon(DsTrainer *trainer);
 
 /* Steps made so far; setting it is for who keeps checkpoints in a form of his own */
 extern uint64_t ds_trainer_steps(const DsTrainer *trainer);
@@ -368,7 +373,8 @@ extern DsCode ds_trainer_encode(DsTrainer *trainer, DsSide side, const DsTrainTe
 extern size_t ds_trainer_changes(const DsTrainer *trainer, size_t parameter, uint32_t *rows);
 extern void ds_trainer_forget_changes(DsTrainer *trainer);
 
-/* The optimizer's arrays of a parameter, of its shape: k < count of them ("lazy" ones too) */
+/* The optimizer's arrays, k < ds_trainer_states(); each has its parameter's shape, and is NULL where
+ * that is frozen */
 extern size_t ds_trainer_states(const DsTrainer *trainer);
 extern ds_real *ds_trainer_state(const DsTrainer *trainer, size_t parameter, size_t k);
 

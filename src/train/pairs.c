@@ -474,11 +474,11 @@ ds_batch_fill(DsBatchBuffers *buffers, DsPairs *pairs, const uint32_t *order, si
 
 	batch->pairs = n;
 	batch->documents = n + negatives;
-	batch->query_ids = buffers->ids[0];
-	batch->query_offsets = buffers->offsets[0];
-	batch->query_keys = buffers->keys[0];
-	batch->document_ids = buffers->ids[1];
-	batch->document_offsets = buffers->offsets[1];
-	batch->document_keys = buffers->keys[1];
+	batch->query.ids = buffers->ids[0];
+	batch->query.offsets = buffers->offsets[0];
+	batch->query.keys = buffers->keys[0];
+	batch->document.ids = buffers->ids[1];
+	batch->document.offsets = buffers->offsets[1];
+	batch->document.keys = buffers->keys[1];
 	return batch;
 }

@@ -13,7 +13,7 @@
 #include "server.h"
 
 #include "model/model.h"
-#include "nn/trainer.h"
+#include "nn/training.h"
 
 #include "storage/buffile.h"
 

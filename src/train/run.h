@@ -8,7 +8,7 @@
 #include "server.h"
 
 #include "model/model.h"
-#include "nn/trainer.h"
+#include "nn/training.h"
 
 #include "utils/timestamp.h"
 

@@ -55,7 +55,8 @@ typedef struct Training
 	const void *tokenizer_blob[2];
 	size_t tokenizer_size[2];
 	DsPairs *pairs;
-	DsDualEncoder encoder;
+	DsTrainer *trainer;
+	DsDualEncoder encoder; /* of the trainer's values */
 	DsRun run;
 	int32 version;
 } Training;
@@ -248,17 +249,49 @@ read_pairs(Training *t)
 						errdetail("Training compares pairs with each other, so it needs two.")));
 }
 
+static uint32
+steps_per_epoch(const Training *t)
+{
+	uint32 count = t->pairs->count;
+	uint32 batch_size = Min(t->options.training.batch_size, count);
+
+	/* a remainder of one pair has nothing to be compared with */
+	return count / batch_size + (count % batch_size >= 2 ? 1 : 0);
+}
+
 static void
 prepare_encoder(Training *t)
 {
 	uint32_t vocabulary[2] = {t->tokenizer[0].vocabulary, t->tokenizer[1].vocabulary};
 	DsDualEncoderConfig config = ds_config_encoder(&t->config, vocabulary);
+	DsNet net = {.kind = DS_NET_DUAL, .shared = config.shared, .score = config.score};
+	DsTrainConfig train = t->options.training.train;
+	uint32 count = t->pairs->count;
+	DsTrainLimits limits;
+	size_t size;
+	void *block;
 	DsStatus status;
 
-	ds_check(ds_dual_encoder_plan(&config, &t->encoder, &status), &status);
-	ds_check(ds_dual_encoder_allocate(&t->encoder, &t->arena, &status), &status);
-	ds_dual_encoder_init(&t->encoder, t->options.training.train.seed,
-						 t->options.training.train.temperature);
+	for (int i = 0; i < 2; i++)
+		net.tower[i] = (DsTower){.body = DS_BODY_BAG, .bag = config.tower[i]};
+	if (train.schedule.decay_steps == 0)
+		train.schedule.decay_steps = steps_per_epoch(t);
+	limits.longest = 0;
+	for (uint32 i = 0; i < count; i++)
+		limits.longest = Max(limits.longest, t->pairs->places[i + 1] - t->pairs->places[i]);
+	/* negatives are of all pairs, and cut into shards apart from them */
+	limits.longest *= 2;
+	limits.pairs = Min(t->options.training.batch_size, count);
+	limits.documents = 2 * limits.pairs;
+	limits.tokens = Min(limits.longest * limits.pairs, PG_UINT32_MAX);
+	ds_check(ds_trainer_size(&net, &train, &limits, &size, &status), &status);
+	block = ds_arena_zero(&t->arena, size, 1);
+	if (block == NULL)
+		ereport(ERROR, (errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory")));
+	ds_check(ds_trainer_format(block, size, &net, &train, &limits, &status), &status);
+	ds_check(ds_trainer_attach(block, size, &t->arena, &t->trainer, &status), &status);
+	ds_trainer_initialize(t->trainer);
+	ds_trainer_dual_encoder(t->trainer, &t->encoder);
 	if (t->start == NULL)
 		return;
 	for (size_t i = 0; i < t->encoder.parameter_count; i++)
@@ -278,18 +311,13 @@ train_epochs(Training *t)
 	DsTrainConfig config = t->options.training.train;
 	uint32 count = t->pairs->count;
 	uint32 batch_size = Min(t->options.training.batch_size, count);
-	/* a remainder of one pair has nothing to be compared with */
-	uint32 per_epoch = count / batch_size + (count % batch_size >= 2 ? 1 : 0);
+	uint32 per_epoch = steps_per_epoch(t);
 	uint32 epochs = t->options.training.epochs;
 	DsBatchBuffers *buffers = ds_batch_create(batch_size);
 	uint32_t *order = arena_alloc(t, count, sizeof(uint32_t));
-	DsTrainer *trainer;
 	DsStatus status;
 	int64 step = 0;
 
-	if (config.schedule.decay_steps == 0)
-		config.schedule.decay_steps = per_epoch;
-	ds_check(ds_trainer_create(&t->encoder, &config, &t->arena, &trainer, &status), &status);
 	ds_run_source(&t->run, count, t->pairs->skipped, (int64) per_epoch * epochs);
 	ereport(NOTICE,
 			(errmsg("training model \"%s\" on %u pairs: %u epochs of %u steps, vocabulary of %u",
@@ -312,7 +340,8 @@ train_epochs(Training *t)
 				ds_batch_fill(buffers, t->pairs, order + begin, Min(batch_size, count - begin));
 
 			CHECK_FOR_INTERRUPTS();
-			ds_check(ds_trainer_step(trainer, batch, &result, &ds_server_cancel, &status), &status);
+			ds_check(ds_trainer_step(t->trainer, batch, &result, &ds_server_cancel, &status),
+					 &status);
 			if (ds_run_step(&t->run, &result, ++step, epoch))
 			{
 				ds_run_flush(&t->run);

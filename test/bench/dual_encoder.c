@@ -21,7 +21,7 @@
 #include "base/blas.h"
 #include "base/cpu.h"
 #include "base/random.h"
-#include "nn/trainer.h"
+#include "nn/training.h"
 #include "text/tokenizer.h"
 
 #define ATTRIBUTES 5 /* gender, article_type, colour, season, usage */
@@ -223,9 +223,9 @@ set(Settings *s, const char *name, const char *value)
 		{"decay", NULL, &s->train.schedule.decay, NULL},
 		{"decay_steps", NULL, &s->train.schedule.decay_steps, NULL},
 		{"warmup", NULL, &s->train.schedule.warmup_steps, NULL},
-		{"beta1", NULL, &s->train.adam.beta1, NULL},
-		{"beta2", NULL, &s->train.adam.beta2, NULL},
-		{"weight_decay", NULL, &s->train.adam.weight_decay, NULL},
+		{"beta1", NULL, &s->train.optimizer.beta1, NULL},
+		{"beta2", NULL, &s->train.optimizer.beta2, NULL},
+		{"weight_decay", NULL, &s->train.optimizer.weight_decay, NULL},
 		{"clip", NULL, &s->train.clip_norm, NULL},
 	};
 
@@ -287,6 +287,11 @@ train(const Settings *s, DsDualEncoder *encoder, const Texts *queries, const Tex
 {
 	DsStatus status;
 	DsTrainer *trainer;
+	DsNet net = {.kind = DS_NET_DUAL, .shared = s->encoder.shared, .score = s->encoder.score};
+	DsTrainLimits limits = {s->batch, s->batch, s->batch * (longest(queries) + longest(documents)),
+							longest(queries) + longest(documents)};
+	void *block;
+	size_t size;
 	DsRandom random;
 	DsStepResult result = {0};
 	uint32_t *order = checked(malloc(pair_count * sizeof(uint32_t)));
@@ -297,8 +302,14 @@ train(const Settings *s, DsDualEncoder *encoder, const Texts *queries, const Tex
 	uint64_t *query_keys = checked(malloc(s->batch * sizeof(uint64_t)));
 	uint64_t *document_keys = checked(malloc(s->batch * sizeof(uint64_t)));
 
-	ds_dual_encoder_init(encoder, s->train.seed, s->train.temperature);
-	check(ds_trainer_create(encoder, &s->train, arena, &trainer, &status), &status);
+	for (int t = 0; t < 2; t++)
+		net.tower[t] = (DsTower){.body = DS_BODY_BAG, .bag = s->encoder.tower[t]};
+	check(ds_trainer_size(&net, &s->train, &limits, &size, &status), &status);
+	block = checked(ds_arena_zero(arena, size, 1));
+	check(ds_trainer_format(block, size, &net, &s->train, &limits, &status), &status);
+	check(ds_trainer_attach(block, size, arena, &trainer, &status), &status);
+	ds_trainer_initialize(trainer);
+	ds_trainer_dual_encoder(trainer, encoder);
 	ds_random_init(&random, s->train.seed, UINT64_MAX);
 	for (size_t epoch = 0; epoch < s->epochs; epoch++)
 	{
@@ -313,12 +324,10 @@ train(const Settings *s, DsDualEncoder *encoder, const Texts *queries, const Tex
 			DsTrainBatch batch = {
 				.pairs = n,
 				.documents = n,
-				.query_ids = query_ids,
-				.query_offsets = query_offsets,
-				.query_keys = query_keys,
-				.document_ids = document_ids,
-				.document_offsets = document_offsets,
-				.document_keys = document_keys,
+				.query = {.ids = query_ids, .offsets = query_offsets, .keys = query_keys},
+				.document = {.ids = document_ids,
+							 .offsets = document_offsets,
+							 .keys = document_keys},
 			};
 
 			for (size_t i = 0; i < n; i++)
@@ -486,8 +495,6 @@ main(int argc, char **argv)
 		   (t2 - t1) * 1e6 / (double) (documents.count + queries.count + questions.count));
 
 	s.encoder.tower[0].vocabulary = s.encoder.tower[1].vocabulary = tokenizer.vocabulary;
-	check(ds_dual_encoder_plan(&s.encoder, &encoder, &status), &status);
-	check(ds_dual_encoder_allocate(&encoder, &arena, &status), &status);
 	cpu = processor_time();
 	t3 = now();
 	train(&s, &encoder, &queries, &documents, pairs, pair_count, &arena);

@@ -1,15 +1,15 @@
 /*
  * test_nn.c
- *		The kernels of every processor level, losses by hand, Adam against a plain
- *		version, schedule, the encoder's parameters and inference, and training.
- *		(Gradients: test_nn_gradient.c.)
+ *		The kernels of every processor level, losses by hand, optimizers against plain
+ *		versions, schedules, the encoder's parameters and inference.
+ *		(Gradients: test_nn_gradient.c; training: test_training.c.)
  */
 #include "unit.h"
 
 #include "base/cpu.h"
 #include "base/random.h"
 #include "nn/simd.h"
-#include "nn/trainer.h"
+#include "nn/training.h"
 
 static DsRandom dice;
 
@@ -183,16 +183,16 @@ test_by_hand(void)
 	CHECK(fabsf(huge[1] - 0.8f) < 1e-6f, "normalise: a row whose squares overflow");
 
 	/* rows (1, 2) and (0, 3), own columns 0 and 1: ln(1 + e) and ln(1 + e^-3) */
-	loss = ds_softmax_loss(scores, 2, 2, 0, NULL, 1, 0.5, NULL, &correct);
+	loss = ds_softmax_loss(scores, 2, 2, 0, NULL, 1, 0.5, NULL, NULL, &correct);
 	CHECK(fabs(loss - 0.5 * (log(1 + exp(1)) + log(1 + exp(-3)))) < 1e-6 && correct == 1,
 		  "softmax loss: %.6f, one of two correct", loss);
 	CHECK(fabs((double) scores[1] - 0.5 / (1 + exp(-1))) < 1e-6 &&
 			  fabs((double) scores[0] + 0.5 / (1 + exp(-1))) < 1e-6,
 		  "its gradient");
-	loss = ds_softmax_loss(masked, 2, 2, 0, &mask, 1, 1, NULL, &correct);
+	loss = ds_softmax_loss(masked, 2, 2, 0, &mask, 1, 1, NULL, NULL, &correct);
 	CHECK(loss == 0 && correct == 2 && masked[1] == 0, "all else masked: no loss");
 	/* own 1/2 d^2 = 0.5 and 0.5; negatives 1/2 (1.5 - 2)^2 -> 0 and 1/2 (1.5 - 0.5)^2 = 0.5 */
-	loss = ds_contrastive_loss(distances, 2, 2, 0, NULL, 1.5, 1, &correct);
+	loss = ds_contrastive_loss(distances, 2, 2, 0, NULL, 1.5, 1, NULL, &correct);
 	CHECK(fabs(loss - 1.5) < 1e-6 && correct == 1 && distances[1] == 0 && distances[0] == 0.5f &&
 			  fabsf(distances[2] + 1) < 1e-6f,
 		  "contrastive loss: %.6f", loss);
@@ -202,72 +202,87 @@ test_by_hand(void)
  * Optimizer
  */
 
-static void
-test_optimizer(void)
+enum
 {
-	enum
-	{
-		ROWS = 9,
-		DIMS = 21,
-		N = ROWS * DIMS
-	};
-	const DsAdam adam = {0.9, 0.99, 1e-8, 0.1};
-	const uint32_t rows[] = {1, 4, 8};
+	ROWS = 9,
+	DIMS = 21,
+	N = ROWS * DIMS
+};
+
+/* 50 steps of all values, then one of three rows, beside the algorithms as printed, in double */
+static void
+test_one_optimizer(const DsOptimizer *optimizer, const char *name)
+{
+	static const uint32_t rows[] = {1, 4, 8};
+	bool sgd = optimizer->kind == DS_OPTIMIZER_SGD;
 	float value[N];
-	float mean[N] = {0};
-	float variance[N] = {0};
+	float first[N] = {0};
+	float second[N] = {0};
 	float gradient[N];
 	double w[N];
 	double m[N] = {0};
 	double v[N] = {0};
 	float before[N];
 	int untouched = 1;
-	const DsSchedule schedule = {.initial = 0.1, .decay = 0.5, .decay_steps = 10, .minimum = 0.02};
-	DsSchedule other;
 
 	fill(value, N);
 	for (int i = 0; i < N; i++)
 		w[i] = (double) value[i];
-	for (uint64_t t = 1; t <= 50; t++)
+	for (uint64_t t = 1; t <= 51; t++)
 	{
+		DsUpdate update = {optimizer, 0.01, t, 0.5, true};
+
 		fill(gradient, N);
-		ds_adam_update(&adam, 0.01, t, 0.5, N, gradient, value, mean, variance);
+		memcpy(before, value, sizeof(value));
+		if (t <= 50)
+			ds_optimizer_update(&update, N, gradient, value, first, second);
+		else
+			ds_optimizer_update_rows(&update, rows, 3, DIMS, gradient, value, first, second);
 		for (int i = 0; i < N; i++)
 		{
-			/* algorithm 1 of the paper, and decay as in AdamW */
 			double g = 0.5 * (double) gradient[i];
 			double mh;
 			double vh;
 
+			if (t > 50 && i / DIMS != 1 && i / DIMS != 4 && i / DIMS != 8)
+				continue;
+			if (optimizer->kind == DS_OPTIMIZER_ADAMW)
+				w[i] -= 0.01 * 0.1 * w[i];
+			else
+				g += 0.1 * w[i];
+			if (sgd)
+			{
+				m[i] = 0.9 * m[i] + g;
+				w[i] -= 0.01 * m[i];
+				continue;
+			}
 			m[i] = 0.9 * m[i] + 0.1 * g;
 			v[i] = 0.99 * v[i] + 0.01 * g * g;
 			mh = m[i] / (1 - pow(0.9, (double) t));
 			vh = v[i] / (1 - pow(0.99, (double) t));
-			w[i] = w[i] - 0.01 * 0.1 * w[i] - 0.01 * mh / (sqrt(vh) + 1e-8);
+			w[i] -= 0.01 * mh / (sqrt(vh) + 1e-8);
 		}
 	}
-	CHECK(difference(value, w, N) < 1e-5, "Adam, 50 steps: %.1e", difference(value, w, N));
-
-	/* the lazy form is the same for its rows and leaves the others */
-	memcpy(before, value, sizeof(value));
-	fill(gradient, 3 * DIMS);
-	for (int r = 0; r < 3; r++)
-		for (int c = 0; c < DIMS; c++)
-		{
-			int i = (int) rows[r] * DIMS + c;
-			double g = (double) gradient[r * DIMS + c];
-
-			m[i] = 0.9 * m[i] + 0.1 * g;
-			v[i] = 0.99 * v[i] + 0.01 * g * g;
-			w[i] = w[i] - 0.02 * 0.1 * w[i] -
-				   0.02 * (m[i] / (1 - pow(0.9, 51))) / (sqrt(v[i] / (1 - pow(0.99, 51))) + 1e-8);
-		}
-	ds_adam_update_rows(&adam, 0.02, 51, 1, 3, DIMS, rows, gradient, value, mean, variance);
 	for (int i = 0; i < N; i++)
 		if (i / DIMS != 1 && i / DIMS != 4 && i / DIMS != 8)
 			untouched = untouched && value[i] == before[i];
-	CHECK(difference(value, w, N) < 1e-5 && untouched && value[DIMS] != before[DIMS],
-		  "Adam of some rows: %.1e, the others as they were", difference(value, w, N));
+	CHECK(difference(value, w, N) < 1e-5, "%s, 50 steps and one of some rows: %.1e", name,
+		  difference(value, w, N));
+	CHECK(untouched && value[DIMS] != before[DIMS], "%s leaves the other rows as they were", name);
+}
+
+static void
+test_optimizer(void)
+{
+	const DsOptimizer adamw = {DS_OPTIMIZER_ADAMW, 0.9, 0.99, 1e-8, 0, 0.1};
+	const DsOptimizer adam = {DS_OPTIMIZER_ADAM, 0.9, 0.99, 1e-8, 0, 0.1};
+	const DsOptimizer sgd = {DS_OPTIMIZER_SGD, 0, 0, 0, 0.9, 0.1};
+	const DsSchedule schedule = {.initial = 0.1, .decay = 0.5, .decay_steps = 10, .minimum = 0.02};
+	DsSchedule other;
+
+	test_one_optimizer(&adamw, "AdamW");
+	test_one_optimizer(&adam, "Adam");
+	test_one_optimizer(&sgd, "SGD");
 
 	CHECK(ds_schedule_rate(&schedule, 0) == 0.1 &&
 			  fabs(ds_schedule_rate(&schedule, 10) - 0.05) < 1e-12 &&
@@ -279,10 +294,23 @@ test_optimizer(void)
 	CHECK(ds_schedule_rate(&other, 9) == 0.1 && fabs(ds_schedule_rate(&other, 19) - 0.05) < 1e-12,
 		  "staircase");
 	other = schedule;
-	other.decay = 1;
+	other.kind = DS_SCHEDULE_CONSTANT;
 	other.warmup_steps = 4;
-	CHECK(fabs(ds_schedule_rate(&other, 0) - 0.025) < 1e-12 && ds_schedule_rate(&other, 4) == 0.1,
-		  "warm-up");
+	CHECK(fabs(ds_schedule_rate(&other, 0) - 0.025) < 1e-12 && ds_schedule_rate(&other, 4) == 0.1 &&
+			  ds_schedule_rate(&other, 1000) == 0.1,
+		  "constant, with warm-up");
+	other.kind = DS_SCHEDULE_LINEAR;
+	other.total_steps = 24;
+	CHECK(fabs(ds_schedule_rate(&other, 1) - 0.05) < 1e-12 && ds_schedule_rate(&other, 4) == 0.1 &&
+			  fabs(ds_schedule_rate(&other, 14) - 0.06) < 1e-12 &&
+			  fabs(ds_schedule_rate(&other, 24) - 0.02) < 1e-12 &&
+			  fabs(ds_schedule_rate(&other, 99) - 0.02) < 1e-12,
+		  "linear: warm-up, halfway, minimum");
+	other.kind = DS_SCHEDULE_COSINE;
+	CHECK(ds_schedule_rate(&other, 4) == 0.1 && fabs(ds_schedule_rate(&other, 14) - 0.06) < 1e-12 &&
+			  fabs(ds_schedule_rate(&other, 9) - (0.06 + 0.04 * sqrt(0.5))) < 1e-12 &&
+			  fabs(ds_schedule_rate(&other, 99) - 0.02) < 1e-12,
+		  "cosine: warm-up, a quarter, halfway, minimum");
 }
 
 /*
@@ -348,12 +376,6 @@ always(void *context)
 {
 	(void) context;
 	return true;
-}
-
-static bool
-after_a_while(void *context)
-{
-	return --*(int *) context < 0;
 }
 
 static void
@@ -446,339 +468,6 @@ test_encoder(void)
 	ds_arena_free(&arena);
 }
 
-/*
- * Training
- */
-
-static DsTrainBatch
-batch_of(const Ragged *queries, const Ragged *documents, size_t pairs, size_t all)
-{
-	DsTrainBatch batch = {pairs,
-						  all,
-						  queries->ids,
-						  queries->offsets,
-						  queries->keys,
-						  documents->ids,
-						  documents->offsets,
-						  documents->keys};
-
-	return batch;
-}
-
-static bool
-same_values(const DsDualEncoder *a, const DsDualEncoder *b)
-{
-	for (size_t i = 0; i < a->parameter_count; i++)
-		if (memcmp(a->parameter[i].value, b->parameter[i].value,
-				   a->parameter[i].count * sizeof(float)) != 0)
-			return false;
-	return true;
-}
-
-static void
-test_training(void)
-{
-	DsDualEncoderConfig c = small_config(true);
-	DsTrainConfig t = ds_train_defaults;
-	DsDualEncoder e[3];
-	DsTrainer *trainer[3];
-	DsArena arena;
-	DsStatus status;
-	DsStepResult result = {0};
-	Ragged queries;
-	Ragged documents;
-	DsTrainBatch batch;
-	double first = 0;
-	int good = 1;
-	static const int orders[][4] = {{0, 1, 2, 3}, {3, 1, 0, 2}, {2, 3, 1, 0}};
-	static float vectors[MAX_TEXTS * 37];
-	float *scratch;
-
-	t.schedule.initial = 0.01;
-	t.feature_dropout = 0.1;
-	t.learn_temperature = true;
-	ds_arena_init(&arena, NULL);
-	for (int i = 0; i < 3; i++)
-	{
-		make_encoder(&e[i], &c, &arena);
-		good = good && ds_trainer_create(&e[i], &t, &arena, &trainer[i], &status) == DS_OK;
-	}
-	random_texts(&queries, 30);
-	random_texts(&documents, 37);
-	batch = batch_of(&queries, &documents, 30, 37);
-	for (int step = 0; step < 40; step++)
-	{
-		good = good && ds_trainer_step(trainer[0], &batch, &result, NULL, &status) == DS_OK;
-		if (step == 0)
-			first = result.loss;
-	}
-	CHECK(good && first > 2 && result.loss < 0.1 && result.accuracy == 1,
-		  "40 steps learn 30 pairs by heart: loss %.3f to %.3f", first, result.loss);
-	CHECK(result.step == 40 && ds_trainer_steps(trainer[0]) == 40 && result.temperature != 0.05 &&
-			  fabs(result.learning_rate - ds_schedule_rate(&t.schedule, 39)) < 1e-12,
-		  "the result of a step: temperature %.4f, rate %.5f", result.temperature,
-		  result.learning_rate);
-	/* what was learned is what inference computes */
-	scratch = ds_arena_alloc(&arena, ds_dual_encoder_scratch(&e[0]), sizeof(float));
-	ds_dual_encoder_infer(&e[0], DS_SIDE_DOCUMENT, documents.ids, documents.offsets, 37, scratch,
-						  vectors, NULL, &status);
-	for (size_t q = 0; q < 30; q++)
-	{
-		float vector[37];
-		size_t best = 0;
-		float top = -2;
-
-		ds_dual_encoder_infer(&e[0], DS_SIDE_QUERY, queries.ids, queries.offsets + q, 1, scratch,
-							  vector, NULL, &status);
-		for (size_t d = 0; d < 37; d++)
-		{
-			float score = ds_nn_kernels()->dot(vector, vectors + d * 37, 37);
-
-			if (score > top)
-			{
-				top = score;
-				best = d;
-			}
-		}
-		good = good && best == q;
-	}
-	CHECK(good, "each query finds its document");
-
-	/* the same, the shards of every part in another order, as workers might take them */
-	for (int step = 0; step < 40; step++)
-	{
-		ds_trainer_begin(trainer[1], &batch, &status);
-		for (int s = 0; s < DS_SHARDS; s++)
-			ds_trainer_forward_shard(trainer[1], orders[(step + 1) % 3][s]);
-		for (int s = 0; s < DS_SHARDS; s++)
-			ds_trainer_loss_shard(trainer[1], orders[(step + 2) % 3][s]);
-		for (int s = 0; s < DS_SHARDS; s++)
-			ds_trainer_backward_shard(trainer[1], orders[step % 3][s]);
-		ds_trainer_reduce(trainer[1], &result, &status);
-		ds_trainer_update(trainer[1]);
-	}
-	CHECK(same_values(&e[0], &e[1]), "who computes which shard when does not matter, to the bit");
-
-	/* and with a stop after 15 steps, continued by another trainer from what a checkpoint has */
-	for (int step = 0; step < 15; step++)
-		ds_trainer_step(trainer[2], &batch, &result, NULL, &status);
-	{
-		DsParameter *from;
-		DsParameter *to;
-		size_t n = ds_trainer_state(trainer[2], &from);
-		DsTrainer *next;
-
-		CHECK(n == 2 * e[2].parameter_count &&
-				  strcmp(from[0].name, "adam.mean.shared.embedding") == 0 &&
-				  strcmp(from[n - 1].name, "adam.variance.log_scale") == 0,
-			  "the state has the moments of all parameters");
-		ds_trainer_create(&e[2], &t, &arena, &next, &status);
-		ds_trainer_state(next, &to);
-		for (size_t i = 0; i < n; i++)
-			memcpy(to[i].value, from[i].value, from[i].count * sizeof(float));
-		ds_trainer_set_steps(next, 15);
-		for (int step = 15; step < 40; step++)
-			ds_trainer_step(next, &batch, &result, NULL, &status);
-	}
-	CHECK(same_values(&e[0], &e[2]), "a run that was stopped and continued gives the same weights");
-	ds_arena_free(&arena);
-}
-
-/* The scores of a large batch are computed in pieces: a step can be cancelled between them. */
-static void
-test_large_batch(DsLoss loss)
-{
-	enum
-	{
-		PAIRS = 4800
-	};
-	static uint32_t ids[2][PAIRS];
-	static size_t offsets[PAIRS + 1];
-	DsDualEncoderConfig c = small_config(true);
-	DsTrainConfig t = ds_train_defaults;
-	DsDualEncoder e;
-	DsDualEncoder before;
-	DsTrainer *trainer;
-	DsArena arena;
-	DsStatus status;
-	DsStepResult result;
-	DsTrainBatch batch = {.pairs = PAIRS,
-						  .documents = PAIRS,
-						  .query_ids = ids[0],
-						  .query_offsets = offsets,
-						  .document_ids = ids[1],
-						  .document_offsets = offsets};
-	int polls = 1000;
-	DsCancel cancel = {after_a_while, &polls};
-	int stopped = 1;
-
-	t.loss = loss;
-	for (size_t i = 0; i < PAIRS; i++)
-	{
-		offsets[i + 1] = i + 1;
-		ids[0][i] = (uint32_t) ds_random_below(&dice, VOCABULARY);
-		ids[1][i] = (uint32_t) ds_random_below(&dice, VOCABULARY);
-	}
-	ds_arena_init(&arena, NULL);
-	make_encoder(&e, &c, &arena);
-	make_encoder(&before, &c, &arena);
-	CHECK(ds_trainer_create(&e, &t, &arena, &trainer, &status) == DS_OK, "a trainer");
-	for (int stop = 5; stop < 8; stop++)
-	{
-		polls = stop;
-		stopped =
-			stopped && ds_trainer_step(trainer, &batch, &result, &cancel, &status) == DS_CANCELLED;
-	}
-	CHECK(stopped && same_values(&e, &before), "a large step is cancelled within the loss");
-	polls = 1000;
-	CHECK(ds_trainer_step(trainer, &batch, &result, &cancel, &status) == DS_OK &&
-			  !same_values(&e, &before),
-		  "and runs: %s", status.message);
-	CHECK(1000 - polls > 12, "a large step looks %d times whether it is cancelled", 1000 - polls);
-	ds_arena_free(&arena);
-}
-
-static void
-test_training_errors(void)
-{
-	DsDualEncoderConfig c = small_config(false);
-	DsTrainConfig t = ds_train_defaults;
-	DsDualEncoder e;
-	DsDualEncoder before;
-	DsTrainer *trainer;
-	DsArena arena;
-	DsStatus status;
-	DsStepResult result;
-	Ragged queries;
-	Ragged documents;
-	DsTrainBatch batch;
-	int polls;
-	DsCancel cancel = {after_a_while, &polls};
-	int stopped = 1;
-	uint32_t kept;
-	size_t kept_offset;
-	float kept_value;
-	int refused = 0;
-
-	ds_arena_init(&arena, NULL);
-	make_encoder(&e, &c, &arena);
-	make_encoder(&before, &c, &arena);
-	CHECK(ds_trainer_create(&e, &t, &arena, &trainer, &status) == DS_OK, "a trainer");
-	random_texts(&queries, 20);
-	random_texts(&documents, 20);
-	batch = batch_of(&queries, &documents, 20, 20);
-	for (int stop = 0; stop < 12; stop++)
-	{
-		polls = stop;
-		stopped =
-			stopped && ds_trainer_step(trainer, &batch, &result, &cancel, &status) == DS_CANCELLED;
-	}
-	CHECK(stopped && same_values(&e, &before),
-		  "a cancelled step changes nothing, wherever it stops");
-	kept = documents.ids[7];
-	documents.ids[7] = VOCABULARY;
-	CHECK(ds_trainer_step(trainer, &batch, &result, NULL, &status) == DS_BAD_DATA, "a bad id: %s",
-		  status.message);
-	documents.ids[7] = kept;
-	kept_offset = queries.offsets[3];
-	queries.offsets[3] = queries.offsets[4] + 1;
-	CHECK(ds_trainer_step(trainer, &batch, &result, NULL, &status) == DS_INVALID,
-		  "offsets that fall: %s", status.message);
-	queries.offsets[3] = kept_offset;
-	batch.documents = 19;
-	CHECK(ds_trainer_step(trainer, &batch, &result, NULL, &status) == DS_INVALID,
-		  "fewer documents than pairs: %s", status.message);
-	batch.documents = batch.pairs = 0;
-	CHECK(ds_trainer_step(trainer, &batch, &result, NULL, &status) == DS_INVALID, "an empty batch");
-	batch.documents = batch.pairs = 20;
-	kept_value = e.parameter[1].value[0];
-	e.parameter[1].value[0] = NAN;
-	CHECK(ds_trainer_step(trainer, &batch, &result, NULL, &status) == DS_OUT_OF_RANGE,
-		  "not a number: %s", status.message);
-	e.parameter[1].value[0] = kept_value;
-	CHECK(same_values(&e, &before) && ds_trainer_steps(trainer) == 0,
-		  "after all these errors the parameters are as they were");
-	CHECK(ds_trainer_step(trainer, &batch, &result, NULL, &status) == DS_OK &&
-			  !same_values(&e, &before),
-		  "and training goes on");
-	batch.pairs = 1;
-	batch.documents = 1;
-	CHECK(ds_trainer_step(trainer, &batch, &result, NULL, &status) == DS_OK && result.loss == 0,
-		  "a batch of one pair has no negatives, and no loss");
-
-	CHECK(ds_train_check(&ds_train_defaults, &status) == DS_OK, "the defaults are valid");
-#undef REFUSED
-#define REFUSED(change)                                       \
-	do                                                        \
-	{                                                         \
-		t = ds_train_defaults;                                \
-		change;                                               \
-		refused += ds_train_check(&t, &status) == DS_INVALID; \
-	} while (0)
-	REFUSED(t.loss = (DsLoss) 5);
-	REFUSED(t.temperature = 0);
-	REFUSED(t.temperature = NAN);
-	REFUSED(t.margin = -1);
-	REFUSED(t.feature_dropout = 1);
-	REFUSED(t.schedule.initial = 0);
-	REFUSED(t.schedule.initial = NAN);
-	REFUSED(t.schedule.decay = 1.5);
-	REFUSED(t.schedule.decay_steps = 0);
-	REFUSED(t.schedule.minimum = 1);
-	REFUSED(t.schedule.warmup_steps = -1);
-	REFUSED(t.adam.beta1 = 1);
-	REFUSED(t.adam.beta2 = -0.1);
-	REFUSED(t.adam.epsilon = 0);
-	REFUSED(t.adam.weight_decay = -1);
-	REFUSED(t.clip_norm = NAN);
-	CHECK(refused == 16, "settings out of range are refused (%d of 16)", refused);
-	ds_arena_free(&arena);
-}
-
-/* gradients are scaled down to clip_norm: with SGD-like settings the step shows it */
-static void
-test_clipping(void)
-{
-	DsDualEncoderConfig c = small_config(true);
-	DsTrainConfig t = ds_train_defaults;
-	DsDualEncoder e[2];
-	DsTrainer *trainer[2];
-	DsArena arena;
-	DsStatus status;
-	DsStepResult result[2];
-	Ragged queries;
-	Ragged documents;
-	DsTrainBatch batch;
-	double moved[2] = {0};
-
-	ds_arena_init(&arena, NULL);
-	random_texts(&queries, 20);
-	random_texts(&documents, 20);
-	batch = batch_of(&queries, &documents, 20, 20);
-	/* an epsilon above all gradients makes Adam's step proportional to the gradient */
-	t.adam.epsilon = 0.99;
-	t.adam.beta2 = 0;
-	for (int i = 0; i < 2; i++)
-	{
-		DsParameter *p;
-		float *old;
-
-		t.clip_norm = i == 0 ? 0 : 0.001;
-		make_encoder(&e[i], &c, &arena);
-		p = &e[i].parameter[1];
-		old = ds_arena_alloc(&arena, p->count, sizeof(float));
-		memcpy(old, p->value, p->count * sizeof(float));
-		ds_trainer_create(&e[i], &t, &arena, &trainer[i], &status);
-		ds_trainer_step(trainer[i], &batch, &result[i], NULL, &status);
-		for (size_t k = 0; k < p->count; k++)
-			moved[i] += fabs((double) (p->value[k] - old[k]));
-	}
-	CHECK(result[0].gradient_norm > 0.01 && result[0].gradient_norm == result[1].gradient_norm &&
-			  fabs(moved[1] / moved[0] * result[0].gradient_norm / 0.001 - 1) < 0.2,
-		  "clipping: norm %.3f, steps %.2e and %.2e", result[0].gradient_norm, moved[0], moved[1]);
-	ds_arena_free(&arena);
-}
-
 int
 main(void)
 {
@@ -789,10 +478,5 @@ main(void)
 	test_by_hand();
 	test_optimizer();
 	test_encoder();
-	test_training();
-	test_large_batch(DS_LOSS_SOFTMAX);
-	test_large_batch(DS_LOSS_CONTRASTIVE);
-	test_training_errors();
-	test_clipping();
 	return unit_done();
 }

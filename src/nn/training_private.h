@@ -1,0 +1,261 @@
+/*
+ * training_private.h
+ *		The block of a trainer, and a process's handle on it; for the files of
+ *		the trainer only.
+ */
+#ifndef DS_NN_TRAINING_PRIVATE_H
+#define DS_NN_TRAINING_PRIVATE_H
+
+#include "base/random.h"
+#include "nn/training.h"
+
+#define TEMPERATURE_MIN 0.01
+#define TEMPERATURE_MAX 10.0
+
+/*
+ * Parameters are reduced and updated in units, dealt out to workers in turn; each
+ * has a place for its share of the gradient's norm, so that the sum does not depend
+ * on the number of workers.
+ */
+#define UNIT_VALUES 16384
+#define UNIT_ROWS 256 /* of a table */
+
+/* Offsets are bytes from the block's beginning */
+typedef struct BlockParameter
+{
+	char name[DS_SPEC_NAME + 16];
+	uint32_t shape_count;
+	uint32_t tower; /* 2: none */
+	uint64_t shape[2];
+	uint64_t count;
+	bool sparse;
+	bool frozen;
+	bool decays;
+	double factor; /* of the learning rate */
+	uint64_t value;
+	uint64_t state[2];
+	/* dense: where it begins in a shard's gradients; table: its reduced gradient, 0 but for touched rows */
+	uint64_t gradient;
+	uint64_t touched; /* table: a byte a row, of TOUCHED_... */
+	uint64_t units;
+} BlockParameter;
+
+#define TOUCHED_NOW 1 /* has a gradient that no update has seen */
+#define TOUCHED_SINCE 2 /* changed since ds_trainer_forget_changes() */
+
+typedef struct ShardResult
+{
+	double loss;
+	uint64_t correct;
+} ShardResult;
+
+typedef struct BlockHeader
+{
+	char identity[32];
+	uint64_t size;
+	uint64_t persistent; /* bytes that a checkpoint holds, from values on */
+	uint64_t values;
+	uint64_t parameters;
+	uint64_t parameter; /* BlockParameter[parameters] */
+	uint64_t states; /* arrays of the optimizer */
+	uint64_t dims;
+	uint64_t units;
+	uint64_t squares; /* double[units] */
+	uint64_t dense; /* values of a shard's gradients */
+	uint64_t slot[DS_SHARDS]; /* the shards' gradients of dense parameters */
+	uint64_t sum; /* reduced and accumulated; slot[0] where nothing accumulates */
+	/* the shards' gradients of the two towers' tables: rising row numbers, and rows */
+	uint64_t rows[DS_SHARDS][2];
+	uint64_t d_rows[DS_SHARDS][2];
+	uint64_t row_count[DS_SHARDS][2];
+	uint64_t row_room[2];
+	uint64_t query; /* [pairs, dims] vectors of the batch */
+	uint64_t document; /* [documents, dims] */
+	uint64_t d_query[DS_SHARDS]; /* [pairs, dims] parts of the gradient by all queries; symmetric */
+	uint64_t d_document[DS_SHARDS]; /* [documents, dims] in-batch losses */
+	ShardResult result[DS_SHARDS];
+	uint64_t steps;
+	uint64_t changed; /* steps since ds_trainer_forget_changes() */
+	DsNet net;
+	DsTrainConfig config;
+	DsTrainLimits limits;
+} BlockHeader;
+
+/* An array that grows; what it held is lost when it does */
+typedef struct Room
+{
+	void *at;
+	size_t bytes;
+} Room;
+
+/* The texts that go through a tower together */
+typedef struct TowerInput
+{
+	size_t texts;
+	uint32_t *ids;
+	size_t *offsets; /* [texts + 1] */
+	uint8_t *types; /* or NULL */
+	ds_real *features; /* or NULL */
+} TowerInput;
+
+#define INPUT_ROOMS 4
+
+/* Embedding bag or features with dense layers: what forward leaves to backward */
+typedef struct DensePass
+{
+	ds_real *pooled; /* [texts, embedding_dims] */
+	ds_real *layer[DS_DENSE_MAX]; /* [texts, dense[i]], after ReLU */
+	ds_real *d_one; /* [texts, widest] gradients on their way back */
+	ds_real *d_two;
+	uint32_t *row_offsets; /* transposed incidence, see layers.h */
+	uint32_t *row_texts;
+	Room room[6];
+} DensePass;
+
+typedef struct TransformerPass TransformerPass;
+
+/* One shard's way through one tower */
+typedef struct TowerPass
+{
+	size_t count; /* texts */
+	size_t chunk; /* texts at a time */
+	TowerInput input;
+	DensePass dense;
+	TransformerPass *transformer;
+	ds_real *out; /* [chunk, dims] */
+	ds_real *inverse; /* [chunk] of normalisation */
+	ds_real *d_out; /* [count, dims] */
+	Room room[INPUT_ROOMS + 3];
+} TowerPass;
+
+typedef struct Shard
+{
+	size_t pair_begin;
+	size_t pair_end;
+	size_t other_begin; /* counted among the batch's documents */
+	size_t other_end;
+	TowerPass pass[2];
+	size_t panel; /* rows of the scores that are computed at a time */
+	ds_real *scores;
+	ds_real *d_own_query; /* [pairs of the shard, dims] by this shard's rows of the loss */
+	ds_real *d_own_document; /* [own documents, dims] */
+	ds_real *norms;
+	ds_real *prefix; /* Matryoshka: shortened vectors and gradients */
+	double loss;
+	double d_scale;
+	size_t correct;
+	Room room[6];
+} Shard;
+
+/* What ds_trainer_source() hands out */
+typedef struct TowerSource
+{
+	const struct DsTrainer *trainer;
+	uint32_t tower;
+} TowerSource;
+
+struct DsTrainer
+{
+	char *block;
+	BlockHeader *head;
+	BlockParameter *parameter;
+	DsArena *arena;
+	const DsCancel *cancel;
+	uint64_t steps; /* made, when the step began */
+	uint32_t number; /* of the batch in its step */
+	size_t pairs; /* of the step's batches so far */
+	DsTrainBatch batch;
+	DsStepResult result;
+	double gradient_scale;
+	size_t first[2]; /* parameter of each tower */
+	size_t scale; /* log_scale, or DS_NO_PARAMETER */
+	bool trains[2]; /* the tower has parameters that are not frozen */
+	/* by id: where it stands among a shard's rows; and one bit each, all 0 between uses */
+	uint32_t *places[2];
+	uint64_t *bits[2];
+	Shard shard[DS_SHARDS];
+	TowerPass encode;
+	TowerSource source[2];
+};
+
+static inline size_t
+net_towers(const DsNet *net)
+{
+	return net->kind == DS_NET_DUAL && !net->shared ? 2 : 1;
+}
+
+/* the tower of a side */
+static inline size_t
+side_tower(const DsNet *net, DsSide side)
+{
+	return net_towers(net) == 2 && side == DS_SIDE_DOCUMENT ? 1 : 0;
+}
+
+static inline ds_real *
+block_reals(const DsTrainer *trainer, uint64_t offset)
+{
+	return (ds_real *) (void *) (trainer->block + offset);
+}
+
+static inline ds_real *
+parameter_value(const DsTrainer *trainer, size_t number)
+{
+	return block_reals(trainer, trainer->parameter[number].value);
+}
+
+/* A shard's gradient of a dense parameter; NULL when that is frozen */
+static inline ds_real *
+shard_gradient(const DsTrainer *trainer, int shard, size_t number)
+{
+	const BlockParameter *p = &trainer->parameter[number];
+
+	if (p->frozen || p->sparse)
+		return NULL;
+	return block_reals(trainer, trainer->head->slot[shard]) + p->gradient;
+}
+
+/* losses over the scores of all queries with all documents */
+static inline bool
+in_batch(DsLoss loss)
+{
+	return loss == DS_LOSS_SOFTMAX || loss == DS_LOSS_CONTRASTIVE;
+}
+
+/* ... and of all documents with all queries */
+static inline bool
+both_ways(const DsTrainConfig *config)
+{
+	return config->loss == DS_LOSS_SOFTMAX && config->symmetric;
+}
+
+/* multiplier of the scores: 1 / temperature */
+extern double ds_training_scale(const DsTrainer *trainer);
+
+/* At least count * width * size bytes in *room, the array's address to *array; false: no memory */
+extern bool ds_training_reserve(DsArena *arena, Room *room, size_t count, size_t width, size_t size,
+								void *array);
+
+/* out[n] = (part 0 + part 1) + (part 2 + part 3), a NULL part counting as 0; out may be part 0 */
+extern void ds_training_sum(const ds_real *const part[DS_SHARDS], size_t n, ds_real *out);
+
+/*
+ * Towers.  Forward: the vectors of pass->input's texts to pass->out; random is for
+ * dropout, NULL: none.  Backward: from d (overwritten) to the shard's gradients.
+ */
+extern DsCode ds_dense_pass_forward(DsTrainer *trainer, TowerPass *pass, size_t tower,
+									DsStatus *status);
+extern void ds_dense_pass_backward(DsTrainer *trainer, TowerPass *pass, size_t tower, int shard,
+								   ds_real *d);
+
+/* Texts begin to end - 1: offsets rise, ids are in the table of the tower */
+extern DsCode ds_training_check_texts(const DsTrainer *trainer, size_t tower,
+									  const DsTrainTexts *texts, size_t begin, size_t end,
+									  const char *what, DsStatus *status);
+
+/* The distinct ids of a shard in one tower become the rows of its table's gradient */
+extern void ds_training_rows(DsTrainer *trainer, size_t tower, int shard);
+
+/* In the loss: every shard's rows, see training_loss.c */
+extern DsCode ds_training_loss(DsTrainer *trainer, int shard, DsStatus *status);
+
+#endif /* DS_NN_TRAINING_PRIVATE_H */

@@ -1,0 +1,460 @@
+/*
+ * training_shard.c
+ *		A shard's way through the towers, forward and backward.
+ *
+ * What a shard computes depends on the batch, the parameters and its number,
+ * and on nothing that another worker may be doing: matrices have the shard's
+ * shapes, random numbers come from (seed, step, shard).  Shards read each other's
+ * results only behind a barrier: the vectors after forward, the parts of the
+ * vectors' gradients after the loss.
+ *
+ * In a shared tower a shard's queries come first, then its documents.  The texts
+ * of a tower go through it all at once, or config.cache_texts at a time (gradient
+ * caching): then the activations of a piece are made a second time on the way
+ * back, by the same random numbers.
+ */
+#include <string.h>
+
+#include "nn/simd.h"
+#include "nn/training_private.h"
+
+/* What goes through a tower for a shard: up to three runs of texts */
+typedef struct Run
+{
+	const DsTrainTexts *texts;
+	size_t begin;
+	size_t end;
+	ds_real *vectors; /* of the batch's side, [.., dims] */
+} Run;
+
+typedef struct Runs
+{
+	Run run[3];
+	size_t count;
+	size_t texts;
+} Runs;
+
+static Runs
+shard_runs(const DsTrainer *trainer, const Shard *shard, size_t tower)
+{
+	const BlockHeader *head = trainer->head;
+	const DsNet *net = &head->net;
+	Runs runs = {.count = 0};
+
+	if (net->kind == DS_NET_DUAL && side_tower(net, DS_SIDE_QUERY) == tower)
+		runs.run[runs.count++] = (Run){&trainer->batch.query, shard->pair_begin, shard->pair_end,
+									   block_reals(trainer, head->query)};
+	if (side_tower(net, DS_SIDE_DOCUMENT) == tower)
+	{
+		ds_real *vectors = block_reals(trainer, head->document);
+
+		runs.run[runs.count++] =
+			(Run){&trainer->batch.document, shard->pair_begin, shard->pair_end, vectors};
+		runs.run[runs.count++] =
+			(Run){&trainer->batch.document, shard->other_begin, shard->other_end, vectors};
+	}
+	for (size_t r = 0; r < runs.count; r++)
+		runs.texts += runs.run[r].end - runs.run[r].begin;
+	return runs;
+}
+
+/* Texts first to last - 1 of the runs, run by run: what is left of run r */
+static bool
+overlap(const Runs *runs, size_t r, size_t first, size_t last, size_t *begin, size_t *end)
+{
+	size_t before = 0;
+
+	for (size_t i = 0; i < r; i++)
+		before += runs->run[i].end - runs->run[i].begin;
+	*begin = first > before ? first - before : 0;
+	*end = last > before ? last - before : 0;
+	if (*end > runs->run[r].end - runs->run[r].begin)
+		*end = runs->run[r].end - runs->run[r].begin;
+	if (*begin >= *end)
+		return false;
+	*begin += runs->run[r].begin;
+	*end += runs->run[r].begin;
+	return true;
+}
+
+/* Append texts begin to end - 1 of a ragged array to the input, some features left out */
+static void
+take_texts(TowerInput *input, const DsTrainTexts *texts, size_t begin, size_t end, double dropout,
+		   DsRandom *random)
+{
+	size_t n = input->offsets[input->texts];
+	uint64_t threshold = (uint64_t) (dropout * 0x1p32);
+
+	for (size_t t = begin; t < end; t++)
+	{
+		size_t first = n;
+
+		for (size_t i = texts->offsets[t]; i < texts->offsets[t + 1]; i++)
+		{
+			input->ids[n] = texts->ids[i];
+			input->types[n] = texts->types != NULL ? texts->types[i] : 0;
+			/* the first one stands in while no other has come through */
+			if (threshold == 0 || ds_random_next(random) >> 32 >= threshold)
+				n++;
+		}
+		if (n == first && texts->offsets[t + 1] > texts->offsets[t])
+			input->ids[n++] = texts->ids[texts->offsets[t]];
+		input->offsets[++input->texts] = n;
+	}
+}
+
+static void
+take_features(TowerInput *input, const DsTrainTexts *texts, size_t begin, size_t end, size_t width)
+{
+	ds_real *out = input->features + input->texts * width;
+	const float *in = texts->features + begin * width;
+
+	for (size_t i = 0; i < (end - begin) * width; i++)
+		out[i] = (ds_real) in[i];
+	input->texts += end - begin;
+}
+
+/* Texts first to last - 1 of the runs into pass->input */
+static DsCode
+gather(DsTrainer *trainer, TowerPass *pass, const DsTower *tower, const Runs *runs, size_t first,
+	   size_t last, double dropout, DsRandom *random, DsStatus *status)
+{
+	TowerInput *input = &pass->input;
+	size_t tokens = 0;
+	size_t begin;
+	size_t end;
+	bool features = tower->body == DS_BODY_FEATURES;
+	bool room;
+
+	for (size_t r = 0; r < runs->count && !features; r++)
+		if (overlap(runs, r, first, last, &begin, &end))
+			tokens += runs->run[r].texts->offsets[end] - runs->run[r].texts->offsets[begin];
+	/* one id more: a dropped one is written before it is dropped */
+	room = ds_training_reserve(trainer->arena, &pass->room[0], tokens + 1, 1, sizeof(uint32_t),
+							   &input->ids) &&
+		   ds_training_reserve(trainer->arena, &pass->room[1], last - first + 1, 1, sizeof(size_t),
+							   &input->offsets) &&
+		   ds_training_reserve(trainer->arena, &pass->room[2], tokens + 1, 1, 1, &input->types) &&
+		   (!features ||
+			ds_training_reserve(trainer->arena, &pass->room[3], last - first,
+								tower->bag.embedding_dims, sizeof(ds_real), &input->features));
+	if (!room)
+		return ds_fail(status, DS_OUT_OF_MEMORY, "out of memory for %zu texts", last - first);
+	input->texts = 0;
+	input->offsets[0] = 0;
+	for (size_t r = 0; r < runs->count; r++)
+	{
+		if (!overlap(runs, r, first, last, &begin, &end))
+			continue;
+		if (features)
+			take_features(input, runs->run[r].texts, begin, end, tower->bag.embedding_dims);
+		else
+			take_texts(input, runs->run[r].texts, begin, end, dropout, random);
+	}
+	return DS_OK;
+}
+
+/* The input of a piece of a shard and its way forward */
+static DsCode
+piece_forward(DsTrainer *trainer, TowerPass *pass, size_t t, int number, const Runs *runs,
+			  size_t first, size_t last, DsStatus *status)
+{
+	const BlockHeader *head = trainer->head;
+	const DsTower *tower = &head->net.tower[t];
+	size_t dims = head->dims;
+	DsRandom random;
+	DsCode code;
+
+	ds_random_init(&random, head->config.seed,
+				   ds_mix64((trainer->steps + 1) * head->config.accumulate + trainer->number) +
+					   ((uint64_t) number << 40 | (uint64_t) t << 36 | first));
+	code = gather(trainer, pass, tower, runs, first, last,
+				  tower->body == DS_BODY_BAG ? head->config.feature_dropout : 0, &random, status);
+	if (code != DS_OK)
+		return code;
+	if (!ds_training_reserve(trainer->arena, &pass->room[INPUT_ROOMS], last - first, dims,
+							 sizeof(ds_real), &pass->out) ||
+		!ds_training_reserve(trainer->arena, &pass->room[INPUT_ROOMS + 1], last - first, 1,
+							 sizeof(ds_real), &pass->inverse))
+		return ds_fail(status, DS_OUT_OF_MEMORY, "out of memory for %zu texts", last - first);
+	code = ds_dense_pass_forward(trainer, pass, t, status);
+	if (code != DS_OK)
+		return code;
+	if (head->net.kind == DS_NET_DUAL && head->net.score == DS_SCORE_COSINE)
+		ds_normalize_forward(pass->out, last - first, dims, pass->out, pass->inverse);
+	return DS_OK;
+}
+
+/* pass->out to the batch's vectors, or (gather) gradients the other way */
+static void
+copy_vectors(const TowerPass *pass, const Runs *runs, size_t first, size_t last, size_t dims)
+{
+	const ds_real *out = pass->out;
+	size_t begin;
+	size_t end;
+
+	for (size_t r = 0; r < runs->count; r++)
+	{
+		size_t n;
+
+		if (!overlap(runs, r, first, last, &begin, &end))
+			continue;
+		n = (end - begin) * dims;
+		memcpy(runs->run[r].vectors + begin * dims, out, n * sizeof(ds_real));
+		out += n;
+	}
+}
+
+/* texts that go through a tower at once */
+static size_t
+piece_size(const DsTrainer *trainer, size_t tower, size_t texts)
+{
+	uint32_t cached = trainer->head->config.cache_texts;
+
+	/* bags keep so little that there is nothing to gain */
+	if (cached == 0 || trainer->head->net.tower[tower].body != DS_BODY_TRANSFORMER ||
+		texts < cached)
+		return texts > 0 ? texts : 1;
+	return cached;
+}
+
+DsCode
+ds_trainer_forward_shard(DsTrainer *trainer, int number, DsStatus *status)
+{
+	Shard *shard = &trainer->shard[number];
+
+	for (size_t t = 0; t < net_towers(&trainer->head->net); t++)
+	{
+		TowerPass *pass = &shard->pass[t];
+		Runs runs = shard_runs(trainer, shard, t);
+		size_t last;
+
+		pass->count = runs.texts;
+		pass->chunk = piece_size(trainer, t, runs.texts);
+		for (size_t first = 0; first < runs.texts; first = last)
+		{
+			DsCode code;
+
+			last = first + pass->chunk < runs.texts ? first + pass->chunk : runs.texts;
+			if (ds_cancelled(trainer->cancel))
+				return ds_fail(status, DS_CANCELLED, "cancelled");
+			code = piece_forward(trainer, pass, t, number, &runs, first, last, status);
+			if (code != DS_OK)
+				return code;
+			copy_vectors(pass, &runs, first, last, trainer->head->dims);
+		}
+	}
+	return DS_OK;
+}
+
+DsCode
+ds_trainer_loss_shard(DsTrainer *trainer, int shard, DsStatus *status)
+{
+	return ds_training_loss(trainer, shard, status);
+}
+
+/*
+ * The distinct ids of the shard's texts in rising order become the rows of its
+ * gradient of the table.
+ */
+void
+ds_training_rows(DsTrainer *trainer, size_t tower, int number)
+{
+	BlockHeader *head = trainer->head;
+	const BlockParameter *table = &trainer->parameter[trainer->first[tower]];
+	const TowerPass *pass = &trainer->shard[number].pass[tower];
+	const TowerInput *input = &pass->input;
+	const Runs runs = shard_runs(trainer, &trainer->shard[number], tower);
+	bool whole = pass->chunk >= pass->count;
+	uint32_t *rows = (uint32_t *) (void *) (trainer->block + head->rows[number][tower]);
+	uint64_t *bits = trainer->bits[tower];
+	uint32_t count = 0;
+
+	/* dropout may have left some ids out */
+	for (size_t i = 0; whole && pass->count > 0 && i < input->offsets[input->texts]; i++)
+		bits[input->ids[i] >> 6] |= UINT64_C(1) << (input->ids[i] & 63);
+	for (size_t r = 0; !whole && r < runs.count; r++)
+	{
+		const DsTrainTexts *texts = runs.run[r].texts;
+
+		if (runs.run[r].begin == runs.run[r].end)
+			continue;
+		for (size_t i = texts->offsets[runs.run[r].begin]; i < texts->offsets[runs.run[r].end]; i++)
+			bits[texts->ids[i] >> 6] |= UINT64_C(1) << (texts->ids[i] & 63);
+	}
+	for (size_t w = 0; w < (table->shape[0] + 63) / 64; w++)
+	{
+		for (uint64_t word = bits[w]; word != 0; word &= word - 1)
+		{
+			uint32_t id = (uint32_t) (w * 64 + (size_t) __builtin_ctzll(word));
+
+			trainer->places[tower][id] = count;
+			rows[count++] = id;
+		}
+		bits[w] = 0;
+	}
+	head->row_count[number][tower] = count;
+}
+
+/* Rows begin to end - 1 of the shards' parts, summed into out[end - begin, dims] */
+static void
+sum_parts(const DsTrainer *trainer, const uint64_t offset[DS_SHARDS], size_t begin, size_t end,
+		  ds_real *out)
+{
+	size_t dims = trainer->head->dims;
+	const ds_real *part[DS_SHARDS];
+
+	for (size_t s = 0; s < DS_SHARDS; s++)
+		part[s] = block_reals(trainer, offset[s]) + begin * dims;
+	ds_training_sum(part, (end - begin) * dims, out);
+}
+
+/* The gradient by the vectors of a tower's texts, in their order */
+static void
+collect_gradient(DsTrainer *trainer, Shard *shard, size_t t, ds_real *d)
+{
+	const DsNnKernels *kernels = ds_nn_kernels();
+	const BlockHeader *head = trainer->head;
+	const DsNet *net = &head->net;
+	bool whole_batch = in_batch(head->config.loss);
+	bool symmetric = both_ways(&head->config) && shard->pair_end > shard->pair_begin;
+	size_t dims = head->dims;
+	size_t pairs = (shard->pair_end - shard->pair_begin) * dims;
+	size_t others = (shard->other_end - shard->other_begin) * dims;
+
+	if (net->kind == DS_NET_DUAL && side_tower(net, DS_SIDE_QUERY) == t)
+	{
+		if (symmetric)
+		{
+			sum_parts(trainer, head->d_query, shard->pair_begin, shard->pair_end, d);
+			kernels->add(d, shard->d_own_query, pairs);
+		}
+		else if (pairs > 0)
+			memcpy(d, shard->d_own_query, pairs * sizeof(ds_real));
+		d += pairs;
+	}
+	if (side_tower(net, DS_SIDE_DOCUMENT) != t)
+		return;
+	if (!whole_batch)
+	{
+		if (pairs > 0)
+			memcpy(d, shard->d_own_document, (pairs + others) * sizeof(ds_real));
+		return;
+	}
+	sum_parts(trainer, head->d_document, shard->pair_begin, shard->pair_end, d);
+	if (symmetric)
+		kernels->add(d, shard->d_own_document, pairs);
+	sum_parts(trainer, head->d_document, shard->other_begin, shard->other_end, d + pairs);
+}
+
+static DsCode
+tower_backward(DsTrainer *trainer, int number, size_t t, DsStatus *status)
+{
+	const BlockHeader *head = trainer->head;
+	Shard *shard = &trainer->shard[number];
+	TowerPass *pass = &shard->pass[t];
+	Runs runs = shard_runs(trainer, shard, t);
+	size_t dims = head->dims;
+	size_t last;
+
+	if (!ds_training_reserve(trainer->arena, &pass->room[INPUT_ROOMS + 2], pass->count, dims,
+							 sizeof(ds_real), &pass->d_out))
+		return ds_fail(status, DS_OUT_OF_MEMORY, "out of memory for %zu texts", pass->count);
+	collect_gradient(trainer, shard, t, pass->d_out);
+	if (trainer->places[t] != NULL)
+	{
+		const BlockParameter *table = &trainer->parameter[trainer->first[t]];
+
+		ds_training_rows(trainer, t, number);
+		memset(block_reals(trainer, head->d_rows[number][t]), 0,
+			   head->row_count[number][t] * table->shape[1] * sizeof(ds_real));
+	}
+	for (size_t first = 0; first < pass->count; first = last)
+	{
+		ds_real *d = pass->d_out + first * dims;
+		DsCode code = DS_OK;
+
+		last = first + pass->chunk < pass->count ? first + pass->chunk : pass->count;
+		if (ds_cancelled(trainer->cancel))
+			return ds_fail(status, DS_CANCELLED, "cancelled");
+		if (pass->chunk < pass->count)
+			code = piece_forward(trainer, pass, t, number, &runs, first, last, status);
+		if (code != DS_OK)
+			return code;
+		if (head->net.kind == DS_NET_DUAL && head->net.score == DS_SCORE_COSINE)
+			ds_normalize_backward(pass->out, pass->inverse, d, last - first, dims, d);
+		ds_dense_pass_backward(trainer, pass, t, number, d);
+	}
+	return DS_OK;
+}
+
+DsCode
+ds_trainer_backward_shard(DsTrainer *trainer, int number, DsStatus *status)
+{
+	BlockHeader *head = trainer->head;
+	Shard *shard = &trainer->shard[number];
+	ShardResult *result = &head->result[number];
+
+	if (head->dense > 0)
+		memset(block_reals(trainer, head->slot[number]), 0, head->dense * sizeof(ds_real));
+	for (size_t t = 0; t < net_towers(&head->net); t++)
+		if (trainer->trains[t])
+		{
+			DsCode code = tower_backward(trainer, number, t, status);
+
+			if (code != DS_OK)
+				return code;
+		}
+	if (trainer->scale != DS_NO_PARAMETER && !trainer->parameter[trainer->scale].frozen)
+		/* d loss / d log scale = scale * d loss / d scale */
+		shard_gradient(trainer, number, trainer->scale)[0] =
+			(ds_real) (ds_training_scale(trainer) * shard->d_scale);
+	result->loss = shard->loss + (trainer->number > 0 ? result->loss : 0);
+	result->correct = shard->correct + (trainer->number > 0 ? result->correct : 0);
+	return DS_OK;
+}
+
+/* pieces of ds_trainer_encode() */
+#define ENCODE_TEXTS 64
+
+DsCode
+ds_trainer_encode(DsTrainer *trainer, DsSide side, const DsTrainTexts *texts, size_t count,
+				  ds_real *out, const DsCancel *cancel, DsStatus *status)
+{
+	size_t t = side_tower(&trainer->head->net, side);
+	const DsTower *tower = &trainer->head->net.tower[t];
+	TowerPass *pass = &trainer->encode;
+	size_t dims = trainer->head->dims;
+	size_t last;
+
+	for (size_t first = 0; first < count; first = last)
+	{
+		Runs runs = {.run = {{texts, 0, count, out}}, .count = 1, .texts = count};
+		DsCode code;
+
+		last = first + ENCODE_TEXTS < count ? first + ENCODE_TEXTS : count;
+		if (ds_cancelled(cancel))
+			return ds_fail(status, DS_CANCELLED, "cancelled");
+		if (tower->body != DS_BODY_FEATURES)
+		{
+			code = ds_training_check_texts(trainer, t, texts, first, last, "text", status);
+			if (code != DS_OK)
+				return code;
+		}
+		code = gather(trainer, pass, tower, &runs, first, last, 0, NULL, status);
+		if (code != DS_OK)
+			return code;
+		if (!ds_training_reserve(trainer->arena, &pass->room[INPUT_ROOMS], last - first, dims,
+								 sizeof(ds_real), &pass->out) ||
+			!ds_training_reserve(trainer->arena, &pass->room[INPUT_ROOMS + 1], last - first, 1,
+								 sizeof(ds_real), &pass->inverse))
+			return ds_fail(status, DS_OUT_OF_MEMORY, "out of memory for %zu texts", last - first);
+		code = ds_dense_pass_forward(trainer, pass, t, status);
+		if (code != DS_OK)
+			return code;
+		if (trainer->head->net.kind == DS_NET_DUAL && trainer->head->net.score == DS_SCORE_COSINE)
+			ds_normalize_forward(pass->out, last - first, dims, pass->out, pass->inverse);
+		copy_vectors(pass, &runs, first, last, dims);
+	}
+	return DS_OK;
+}

@@ -1,0 +1,80 @@
+/*
+ * training_block.h
+ *		A trainer in a block of its own, for unit tests.
+ */
+#ifndef TRAINING_BLOCK_H
+#define TRAINING_BLOCK_H
+
+#include "nn/training.h"
+
+/* The last block's size, for tests that copy it */
+__attribute__((unused)) static size_t block_size;
+
+__attribute__((unused)) static DsTrainer *
+make_trainer(const DsNet *net, const DsTrainConfig *config, const DsTrainLimits *limits,
+			 DsArena *arena)
+{
+	DsStatus status = {0};
+	DsTrainer *trainer;
+	void *block;
+
+	if (ds_trainer_size(net, config, limits, &block_size, &status) != DS_OK ||
+		(block = ds_arena_zero(arena, block_size, 1)) == NULL ||
+		ds_trainer_format(block, block_size, net, config, limits, &status) != DS_OK ||
+		ds_trainer_attach(block, block_size, arena, &trainer, &status) != DS_OK)
+	{
+		printf("Bail out! %s\n", status.message);
+		exit(1);
+	}
+	ds_trainer_initialize(trainer);
+	return trainer;
+}
+
+/* The values of two trainers of the same network, to the bit */
+__attribute__((unused)) static bool
+same_values(const DsTrainer *a, const DsTrainer *b)
+{
+	for (size_t i = 0; i < ds_trainer_parameters(a); i++)
+	{
+		DsTrained p = ds_trainer_parameter(a, i);
+
+		if (memcmp(p.value, ds_trainer_parameter(b, i).value, p.count * sizeof(*p.value)) != 0)
+			return false;
+	}
+	return true;
+}
+
+__attribute__((unused)) static DsNet
+bag_net(const DsDualEncoderConfig *config)
+{
+	DsNet net = {.kind = DS_NET_DUAL, .shared = config->shared, .score = config->score};
+
+	for (int t = 0; t < 2; t++)
+		net.tower[t] = (DsTower){.body = DS_BODY_BAG, .bag = config->tower[t]};
+	return net;
+}
+
+/* One batch's way to the gradients, without the update; the shards in some order */
+__attribute__((unused)) static DsCode
+forward_backward(DsTrainer *trainer, const DsTrainBatch *batch, uint32_t number,
+				 DsStepResult *result)
+{
+	DsStatus status;
+	DsCode code = ds_trainer_begin(trainer, batch, number, &status);
+
+	for (int s = 0; s < DS_SHARDS && code == DS_OK; s++)
+		code = ds_trainer_forward_shard(trainer, s, &status);
+	for (int s = 0; s < DS_SHARDS && code == DS_OK; s++)
+		code = ds_trainer_loss_shard(trainer, s, &status);
+	for (int s = 0; s < DS_SHARDS && code == DS_OK; s++)
+		code = ds_trainer_backward_shard(trainer, s, &status);
+	if (code == DS_OK)
+		ds_trainer_reduce(trainer, 0, 1);
+	if (code == DS_OK && number + 1 == ds_trainer_config(trainer)->accumulate)
+		code = ds_trainer_result(trainer, result, &status);
+	if (code != DS_OK)
+		printf("# %s\n", status.message);
+	return code;
+}
+
+#endif /* TRAINING_BLOCK_H */
