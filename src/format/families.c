@@ -644,6 +644,31 @@ static const Name open_clip_names[] = {
 
 /* ---- static embeddings ---- */
 
+/*
+ * A table with as many rows as there are tokens has each token's row in its
+ * place: that is how a description says that there is no mapping.
+ */
+static DsCode
+check_identity(Source *source, const DsTensorInfo *rows)
+{
+	float values[1024];
+
+	for (uint64_t first = 0; first < rows->elements; first += 1024)
+	{
+		size_t n = rows->elements - first < 1024 ? (size_t) (rows->elements - first) : 1024;
+
+		TRY(ds_tensors_read_floats(source->files, rows, first, n, values, source->status));
+		for (size_t i = 0; i < n; i++)
+			if (values[i] != (float) (first + i))
+				return ds_fail(
+					source->status, DS_UNSUPPORTED,
+					"tensor \"%s\" gives token %llu the row %g, of as many rows as there "
+					"are tokens, which is not supported",
+					rows->name, (unsigned long long) (first + i), (double) values[i]);
+	}
+	return DS_OK;
+}
+
 static DsCode
 read_static(Source *source, DsEncoderSpec *spec)
 {
@@ -659,8 +684,15 @@ read_static(Source *source, DsEncoderSpec *spec)
 					   table->name);
 	spec->static_rows = spec->vocabulary = (uint32_t) table->shape[0];
 	spec->hidden = (uint32_t) table->shape[1];
-	if (rows != NULL && rows->rank == 1 && rows->shape[0] <= DS_SPEC_MAX_VOCABULARY)
+	if (rows != NULL)
+	{
+		if (rows->rank != 1 || rows->shape[0] > DS_SPEC_MAX_VOCABULARY)
+			return ds_fail(source->status, DS_BAD_DATA,
+						   "tensor \"%s\" is no list of the tokens' rows", rows->name);
 		spec->vocabulary = (uint32_t) rows->shape[0];
+		if (spec->vocabulary == spec->static_rows)
+			TRY(check_identity(source, rows));
+	}
 	spec->token_weights = scale != NULL;
 	return DS_OK;
 }

@@ -80,7 +80,7 @@ read_version(DsModel *model, DsSharedKey *key)
 
 		ds_imported_config_read(config, &model->pretrained);
 		MemoryContextSwitchTo(caller);
-		ds_imported_packing(&model->pretrained, key->packing, sizeof(key->packing));
+		ds_imported_packing(&model->pretrained, config, key->packing, sizeof(key->packing));
 	}
 	else
 		ds_config_read(config, &model->config);

@@ -25,7 +25,8 @@ extern const DsLayout ds_layout_dual; /* layout_dual.c */
 extern const DsLayout ds_layout_imported; /* layout_imported.c */
 
 /* What the layout of an imported model depends on */
-extern void ds_imported_packing(const DsImportedConfig *config, char *packing, size_t size);
+extern void ds_imported_packing(const DsImportedConfig *config, Jsonb *json, char *packing,
+								size_t size);
 
 /* The memory of a section; XX001 when there is none, or not of this size (0: any) */
 extern const char *ds_layout_section(const DsModel *model, const char *name, size_t size);

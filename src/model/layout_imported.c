@@ -8,6 +8,7 @@
  */
 #include "model/layout.h"
 
+#include "port/pg_crc32c.h"
 #include "utils/memutils.h"
 
 #include "model/guard.h"
@@ -35,10 +36,16 @@ typedef struct State
 } State;
 
 void
-ds_imported_packing(const DsImportedConfig *config, char *packing, size_t size)
+ds_imported_packing(const DsImportedConfig *config, Jsonb *json, char *packing, size_t size)
 {
-	snprintf(packing, size, "%s, %s, tokenizer %d", DS_ENCODER_IDENTITY,
-			 ds_precision_name(config->precision), DS_SUBWORD_VERSION);
+	pg_crc32c crc;
+
+	/* the file has the shapes in it, and who runs it takes them from the config */
+	INIT_CRC32C(crc);
+	COMP_CRC32C(crc, VARDATA_ANY(json), VARSIZE_ANY_EXHDR(json));
+	FIN_CRC32C(crc);
+	snprintf(packing, size, "%s, %s, tokenizer %d, config %08x", DS_ENCODER_IDENTITY,
+			 ds_precision_name(config->precision), DS_SUBWORD_VERSION, crc);
 }
 
 /* ---- the tensors as the pure code wants them ---- */

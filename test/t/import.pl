@@ -138,6 +138,21 @@ for my $lower ('false', 'true')
 		$lower eq 'true' ? '[CLS] red dress [SEP]' : '[CLS] [UNK] [UNK] [SEP]', "do_lower_case $lower");
 }
 
+# the config of a version is changed by hand, as a restored dump could have it: no process takes the shapes of one from the other
+Model::static("$models/hand", 8);
+sql("SELECT ds_import_model('hand', '$models/hand')");
+my $hand = sub { return "UPDATE ds_model_version SET config = jsonb_set(config, '{encoder,$_[0]}', '$_[1]') WHERE model = (SELECT id FROM ds_model WHERE name = 'hand')" };
+is(sql("SELECT ds_dims(ds_encode('red', 'hand'))"), '8', 'a model');
+sql($hand->('modules', '[{"kind": "slice", "in": 8, "out": 4}]'));
+is(sql("SELECT ds_dims(ds_encode('red', 'hand')), ds_norm(ds_encode('red', 'hand')) > 0"), '4|t', 'whose config was changed by hand');
+sql($hand->('hidden', '4') . ';' . $hand->('modules', '[]'));
+like(error("SELECT ds_encode('red', 'hand')"), qr/tensor "token.weight" has 136 values instead of 68/, 'to what its tensors are not');
+sql($hand->('hidden', '8') . ';' . $hand->('vocabulary', '5'));
+like(error("SELECT ds_encode('red', 'hand')"), qr/tensor "token.row" is missing/, 'or lack');
+sql($hand->('static_rows', '5'));
+like(error("SELECT ds_encode('red', 'hand')"), qr/tensor "token.weight" has 136 values instead of 40/, 'or are too long for');
+sql("SELECT ds_drop_model('hand')");
+
 # --- rights and places ---
 refused("SELECT ds_import_model('x', '$models/bert')", qr/permission denied to read files of the server/, 'without pg_read_server_files', 'someone');
 refused("SELECT ds_import_model('x', upload => 'up')", qr/must be owner of upload "up"/, 'someone else\'s upload', 'reader');
@@ -244,6 +259,23 @@ broken('a family that is not supported', qr/ERROR:  .*gpt9/, $file->('config.jso
 broken('a pickle', qr/ERROR:  .*pickle|ERROR:  .*safetensors/s, sub { unlink "$_[0]/model.safetensors"; Model::spew("$_[0]/pytorch_model.bin", "PK\x03\x04" . "\0" x 100) });
 broken('a cycle of links', qr/ERROR:  could not stat file "[^"]*config\.json": Too many levels of symbolic links/, sub { unlink "$_[0]/config.json"; symlink 'config.json', "$_[0]/config.json" or die });
 broken('a pipe', qr/ERROR:  "[^"]*config\.json" is not a plain file/, sub { unlink "$_[0]/config.json"; system('mkfifo', "$_[0]/config.json") == 0 or die });
+# what is used as an index when a text is encoded
+for my $case ([ 'F32', pack('f<*', (0) x 16, 16), '16' ], [ 'F32', pack('f<*', -1, (0) x 16), '-1' ], [ 'F32', pack('f<*', 0.5, (0) x 16), '0.5' ],
+	[ 'I32', pack('l<*', (0) x 15, 1_000_000, 0), '1e+06' ], [ 'I64', pack('q<*', -9_000_000_000, (0) x 16), '-9e+09' ])
+{
+	my ($type, $bytes, $value) = @$case;
+	my $folder = "$models/mapped";
+	Model::static($folder, 8);
+	Model::safetensors("$folder/model.safetensors", [ 'embeddings', 'F32', [ 16, 8 ], Model::floats((0.5) x 128) ], [ 'mapping', $type, [ 17 ], $bytes ], [ 'weights', 'F32', [ 17 ], Model::floats((1) x 17) ]);
+	refused("SELECT ds_import_model('x', '$folder')", qr/tensor "token.row" names row \Q$value\E of a table of 16/, "a token of row $value of 16");
+}
+# a tokenizer with more tokens than the weights have rows
+Model::bert("$models/beyond");
+Model::spew("$models/beyond/tokenizer.json", Model::tokenizer(1) =~ s/"##s":\d+/"##s":40/r);
+sql("SELECT ds_import_model('beyond', '$models/beyond')");
+is(sql("SELECT ds_dims(ds_encode('red shirt', 'beyond'))"), '16', 'a tokenizer that knows too much');
+refused("SELECT ds_encode('red shirts', 'beyond')", qr/token 40 is not in a vocabulary of 17/, 'a token without a row');
+sql("SELECT ds_drop_model('beyond')");
 my $deep = '[' x 100_000;
 broken('JSON of a great depth', qr/ERROR:  .*config\.json/, $file->('config.json', sub { $_ = $deep }));
 broken('absurd sizes', qr/ERROR:  /, $file->('config.json', sub { s/"hidden_size": 16/"hidden_size": 1600000000/ }));

@@ -399,6 +399,25 @@ test_static(void)
 	CHECK(source.spec.kind == DS_ENCODER_STATIC && source.unk_id == 7 && !source.special &&
 			  source.spec.max_tokens == 512 && source.spec.module_count == 1,
 		  "unknown tokens are left out");
+	put_text("config.json", "{\"model_type\":\"model2vec\",\"normalize\":true}");
+	begin_weights();
+	weight("embeddings", 20, 8);
+	weight("mapping", 30, 0);
+	end_weights("model.safetensors");
+	opens("model2vec with shared rows");
+	CHECK(source.spec.vocabulary == 30 && source.spec.static_rows == 20, "more tokens than rows");
+	for (unsigned columns = 0; columns < 2; columns++)
+	{
+		put_text("config.json", "{\"model_type\":\"model2vec\"}");
+		begin_weights();
+		weight("embeddings", 20, 8);
+		weight("mapping", 20, columns);
+		end_weights("model.safetensors");
+		if (columns == 0)
+			refused(DS_UNSUPPORTED, "tensor \"mapping\" gives token 1 the row 0");
+		else
+			refused(DS_BAD_DATA, "tensor \"mapping\" is no list of the tokens' rows");
+	}
 
 	put_text(
 		"modules.json",
