@@ -15,16 +15,16 @@ MODULE_big = deepsearch
 PG_CONFIG ?= pg_config
 
 BASE = $(wildcard src/base/*.c)
-PURE = $(BASE) $(wildcard src/vector/kernels*.c src/quant/*.c src/text/*.c src/format/*.c src/nn/*.c src/eval/metrics*.c)
+PURE = $(BASE) $(wildcard src/vector/kernels*.c src/quant/*.c src/text/*.c src/format/*.c src/nn/*.c src/eval/metrics*.c src/data/minhash*.c)
 SERVER = $(wildcard src/*.c) $(filter-out $(PURE),$(wildcard src/vector/*.c src/index/*.c \
-	src/model/*.c src/train/*.c src/eval/*.c))
+	src/model/*.c src/train/*.c src/eval/*.c src/data/*.c))
 # (HEADERS would mean "install these" to PGXS)
 SOURCE_HEADERS = $(wildcard src/*.h src/*/*.h)
 OBJS = $(patsubst %.c,%.o,$(PURE) $(SERVER))
 
 # The script's parts, in the order in which they depend on each other.
 SCRIPT = deepsearch--$(EXTVERSION).sql
-SCRIPT_PARTS = $(foreach part,embedding index index_filter index_life model encode import train eval,$(wildcard sql/$(part).sql))
+SCRIPT_PARTS = $(foreach part,embedding index index_filter index_life model encode import train eval data,$(wildcard sql/$(part).sql))
 DATA_built = $(SCRIPT)
 EXTRA_CLEAN = $(SCRIPT) build
 

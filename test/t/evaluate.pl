@@ -8,8 +8,12 @@ use utf8;
 use FindBin;
 use lib $FindBin::Bin;
 use List::Util qw(max min sum0);
-use PostgreSQL::Test::Utils;
 use Test::More;
+BEGIN
+{
+	eval { require PostgreSQL::Test::Cluster; require PostgreSQL::Test::Utils; 1 }
+	  or plan skip_all => 'needs the server\'s test modules (PostgreSQL 15 and later)';
+}
 use Shop;
 
 my $node = Shop::node('evaluate');
