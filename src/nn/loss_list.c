@@ -49,7 +49,7 @@ softplus(double x)
 }
 
 static double
-logistic(double x)
+logistic_of(double x)
 {
 	return x >= 0 ? 1 / (1 + exp(-x)) : exp(x) / (1 + exp(x));
 }
@@ -174,7 +174,7 @@ pairwise(const DsListLoss *list, const ds_real *s, const float *l, size_t n, ds_
 			if (list->loss == DS_LOSS_RANKNET)
 			{
 				loss += softplus(-ahead) / (double) pairs;
-				by_ahead = -logistic(-ahead) / (double) pairs;
+				by_ahead = -logistic_of(-ahead) / (double) pairs;
 			}
 			else if (ahead >= list->margin)
 				continue;
@@ -245,7 +245,7 @@ binary(const DsListLoss *list, const ds_real *s, const float *l, size_t n, ds_re
 		double label = (double) l[i];
 
 		loss += (softplus(x) - label * x) / (double) n;
-		gradient[i] = (ds_real) (list->scale * (logistic(x) - label) / (double) n);
+		gradient[i] = (ds_real) (list->scale * (logistic_of(x) - label) / (double) n);
 		*right = *right && (x > 0) == (label > 0.5);
 	}
 	return loss;

@@ -76,5 +76,10 @@
 #define ds_training_rows ds_training_rows_f64
 #define ds_training_scale ds_training_scale_f64
 #define ds_training_sum ds_training_sum_f64
+#define ds_drop ds_drop_f64
+#define ds_attention_weights ds_attention_weights_f64
+#define ds_product_run ds_product_run_f64
+#define ds_transformer_forward ds_transformer_forward_f64
+#define ds_transformer_backward ds_transformer_backward_f64
 
 #endif /* DS_NN_REAL_DOUBLE_H */

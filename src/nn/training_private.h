@@ -174,7 +174,7 @@ struct DsTrainer
 	uint32_t *places[2];
 	uint64_t *bits[2];
 	Shard shard[DS_SHARDS];
-	TowerPass encode;
+	TowerPass encode[2];
 	TowerSource source[2];
 };
 

@@ -17,6 +17,7 @@
 
 #include "nn/simd.h"
 #include "nn/training_private.h"
+#include "nn/transformer.h"
 
 /* What goes through a tower for a shard: up to three runs of texts */
 typedef struct Run
@@ -154,6 +155,32 @@ gather(DsTrainer *trainer, TowerPass *pass, const DsTower *tower, const Runs *ru
 	return DS_OK;
 }
 
+/*
+ * pass->input to pass->out; key is that of the random numbers of dropout, trains
+ * whether it is a pass of training
+ */
+static DsCode
+tower_forward(DsTrainer *trainer, TowerPass *pass, size_t t, uint64_t key, bool trains,
+			  DsStatus *status)
+{
+	const BlockHeader *head = trainer->head;
+	size_t texts = pass->input.texts;
+	DsCode code;
+
+	if (!ds_training_reserve(trainer->arena, &pass->room[INPUT_ROOMS], texts, head->dims,
+							 sizeof(ds_real), &pass->out) ||
+		!ds_training_reserve(trainer->arena, &pass->room[INPUT_ROOMS + 1], texts, 1,
+							 sizeof(ds_real), &pass->inverse))
+		return ds_fail(status, DS_OUT_OF_MEMORY, "out of memory for %zu texts", texts);
+	if (head->net.tower[t].body == DS_BODY_TRANSFORMER)
+		code = ds_transformer_forward(trainer, pass, t, key, trains, status);
+	else
+		code = ds_dense_pass_forward(trainer, pass, t, status);
+	if (code == DS_OK && head->net.kind == DS_NET_DUAL && head->net.score == DS_SCORE_COSINE)
+		ds_normalize_forward(pass->out, texts, head->dims, pass->out, pass->inverse);
+	return code;
+}
+
 /* The input of a piece of a shard and its way forward */
 static DsCode
 piece_forward(DsTrainer *trainer, TowerPass *pass, size_t t, int number, const Runs *runs,
@@ -161,7 +188,6 @@ piece_forward(DsTrainer *trainer, TowerPass *pass, size_t t, int number, const R
 {
 	const BlockHeader *head = trainer->head;
 	const DsTower *tower = &head->net.tower[t];
-	size_t dims = head->dims;
 	DsRandom random;
 	DsCode code;
 
@@ -172,17 +198,7 @@ piece_forward(DsTrainer *trainer, TowerPass *pass, size_t t, int number, const R
 				  tower->body == DS_BODY_BAG ? head->config.feature_dropout : 0, &random, status);
 	if (code != DS_OK)
 		return code;
-	if (!ds_training_reserve(trainer->arena, &pass->room[INPUT_ROOMS], last - first, dims,
-							 sizeof(ds_real), &pass->out) ||
-		!ds_training_reserve(trainer->arena, &pass->room[INPUT_ROOMS + 1], last - first, 1,
-							 sizeof(ds_real), &pass->inverse))
-		return ds_fail(status, DS_OUT_OF_MEMORY, "out of memory for %zu texts", last - first);
-	code = ds_dense_pass_forward(trainer, pass, t, status);
-	if (code != DS_OK)
-		return code;
-	if (head->net.kind == DS_NET_DUAL && head->net.score == DS_SCORE_COSINE)
-		ds_normalize_forward(pass->out, last - first, dims, pass->out, pass->inverse);
-	return DS_OK;
+	return tower_forward(trainer, pass, t, ds_random_next(&random), true, status);
 }
 
 /* pass->out to the batch's vectors, or (gather) gradients the other way */
@@ -383,7 +399,12 @@ tower_backward(DsTrainer *trainer, int number, size_t t, DsStatus *status)
 			return code;
 		if (head->net.kind == DS_NET_DUAL && head->net.score == DS_SCORE_COSINE)
 			ds_normalize_backward(pass->out, pass->inverse, d, last - first, dims, d);
-		ds_dense_pass_backward(trainer, pass, t, number, d);
+		if (head->net.tower[t].body == DS_BODY_TRANSFORMER)
+			code = ds_transformer_backward(trainer, pass, t, number, d, status);
+		else
+			ds_dense_pass_backward(trainer, pass, t, number, d);
+		if (code != DS_OK)
+			return code;
 	}
 	return DS_OK;
 }
@@ -423,7 +444,7 @@ ds_trainer_encode(DsTrainer *trainer, DsSide side, const DsTrainTexts *texts, si
 {
 	size_t t = side_tower(&trainer->head->net, side);
 	const DsTower *tower = &trainer->head->net.tower[t];
-	TowerPass *pass = &trainer->encode;
+	TowerPass *pass = &trainer->encode[t];
 	size_t dims = trainer->head->dims;
 	size_t last;
 
@@ -444,16 +465,10 @@ ds_trainer_encode(DsTrainer *trainer, DsSide side, const DsTrainTexts *texts, si
 		code = gather(trainer, pass, tower, &runs, first, last, 0, NULL, status);
 		if (code != DS_OK)
 			return code;
-		if (!ds_training_reserve(trainer->arena, &pass->room[INPUT_ROOMS], last - first, dims,
-								 sizeof(ds_real), &pass->out) ||
-			!ds_training_reserve(trainer->arena, &pass->room[INPUT_ROOMS + 1], last - first, 1,
-								 sizeof(ds_real), &pass->inverse))
-			return ds_fail(status, DS_OUT_OF_MEMORY, "out of memory for %zu texts", last - first);
-		code = ds_dense_pass_forward(trainer, pass, t, status);
+		trainer->cancel = cancel;
+		code = tower_forward(trainer, pass, t, 0, false, status);
 		if (code != DS_OK)
 			return code;
-		if (trainer->head->net.kind == DS_NET_DUAL && trainer->head->net.score == DS_SCORE_COSINE)
-			ds_normalize_forward(pass->out, last - first, dims, pass->out, pass->inverse);
 		copy_vectors(pass, &runs, first, last, dims);
 	}
 	return DS_OK;

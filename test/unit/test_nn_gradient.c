@@ -22,6 +22,9 @@
 #include "nn/training_loss.c"
 #include "nn/training_shard.c"
 #include "nn/training.c"
+#include "nn/tower_kernels.c"
+#include "nn/transformer.c"
+#include "nn/transformer_backward.c"
 
 #include "training_block.h"
 
@@ -731,6 +734,94 @@ test_heads(void)
 	}
 }
 
+static DsEncoderSpec
+small_bert(void)
+{
+	DsEncoderSpec spec;
+
+	ds_spec_init(&spec, DS_ENCODER_TRANSFORMER);
+	spec.vocabulary = 19;
+	spec.hidden = 8;
+	spec.positions = 12;
+	spec.types = 2;
+	spec.embedding_norm = 1;
+	spec.layers = 2;
+	spec.heads = 2;
+	spec.head_dims = 3; /* another width than the hidden one */
+	spec.intermediate = 11;
+	spec.activation = DS_ACT_GELU;
+	spec.norm_epsilon = 1e-3f;
+	spec.norm_bias = spec.qkv_bias = spec.out_bias = spec.up_bias = spec.down_bias = 1;
+	spec.max_tokens = 10;
+	spec.pooling = DS_POOL_MEAN;
+	return spec;
+}
+
+static void
+test_transformers(void)
+{
+	DsTower bert = {.body = DS_BODY_TRANSFORMER, .spec = small_bert()};
+	DsNet n = {.kind = DS_NET_DUAL, .shared = true, .tower = {bert, bert}};
+	DsTrainConfig t = ds_train_defaults;
+
+	t.temperature = 0.3;
+	test_whole("transformer, shared, mean", &n, &t, 8, 13);
+	n.tower[0].dropout = 0.2;
+	n.tower[0].attention_dropout = 0.3;
+	test_whole("the same with dropout", &n, &t, 5, 6);
+	t.cache_texts = 2;
+	test_whole("the same with cached gradients", &n, &t, 8, 9);
+	t.cache_texts = 0;
+	n.tower[0].spec.activation = DS_ACT_GELU_TANH;
+	n.tower[0].spec.qkv_fused = 1;
+	t.rule_count = 2;
+	t.rules[0] = (DsRateRule){"*.layer.0", 0};
+	t.rules[1] = (DsRateRule){"*.token", 0};
+	test_whole("the same, some of it frozen", &n, &t, 5, 6);
+	t.rules[0] = (DsRateRule){"*", 0};
+	t.rules[1] = (DsRateRule){"*.layer.1", 0.5};
+	test_whole("the same, all but the last layer frozen", &n, &t, 5, 6);
+	n.shared = false;
+	t.rule_count = 0;
+	n.tower[0].spec.activation = DS_ACT_QUICK_GELU;
+	n.tower[0].spec.position_offset = 2;
+	n.tower[0].spec.types = 0;
+	n.tower[1].spec.activation = DS_ACT_SILU;
+	n.tower[1].spec.pooling = DS_POOL_CLS;
+	n.tower[1].spec.norm_first = 1;
+	n.tower[1].spec.final_norm = 1;
+	test_whole("two of them, one with norms first", &n, &t, 6, 8);
+	t.rule_count = 2;
+	t.rules[0] = (DsRateRule){"document", 0};
+	t.rules[1] = (DsRateRule){"document.layer.1.attention", 1};
+	test_whole("the same, one but for an attention frozen", &n, &t, 6, 8);
+	t.rule_count = 0;
+	n.tower[1].spec.first_norm_absent = 1;
+	n.tower[1].spec.module_count = 5;
+	n.tower[1].spec.modules[0] = (DsSpecModule){DS_MODULE_DENSE, 8, 9, DS_ACT_TANH, 1, 0};
+	n.tower[1].spec.modules[1] = (DsSpecModule){DS_MODULE_NORM, 9, 9, 0, 1, 1e-3f};
+	n.tower[1].spec.modules[2] = (DsSpecModule){DS_MODULE_SLICE, 9, 7, 0, 0, 0};
+	n.tower[1].spec.modules[3] = (DsSpecModule){DS_MODULE_NORMALIZE, 7, 7, 0, 0, 0};
+	n.tower[1].spec.modules[4] = (DsSpecModule){DS_MODULE_DENSE, 7, 8, DS_ACT_IDENTITY, 0, 0};
+	test_whole("the same with modules", &n, &t, 6, 8);
+
+	/* a cross-encoder: BERT's pooler, one score */
+	n.kind = DS_NET_SINGLE;
+	n.tower[0] = bert;
+	n.tower[0].spec.pooling = DS_POOL_CLS;
+	n.tower[0].spec.scores = 1;
+	n.tower[0].spec.module_count = 2;
+	n.tower[0].spec.modules[0] = (DsSpecModule){DS_MODULE_DENSE, 8, 8, DS_ACT_TANH, 1, 0};
+	n.tower[0].spec.modules[1] = (DsSpecModule){DS_MODULE_DENSE, 8, 1, DS_ACT_IDENTITY, 1, 0};
+	t.loss = DS_LOSS_BINARY;
+	test_whole("cross-encoder, binary cross-entropy", &n, &t, 6, 6);
+	t.loss = DS_LOSS_LISTNET;
+	test_whole("cross-encoder, ListNet", &n, &t, 4, 9);
+	n.tower[0].spec.modules[1].out = 3;
+	t.loss = DS_LOSS_CLASSES;
+	test_whole("cross-encoder, three classes", &n, &t, 6, 6);
+}
+
 int
 main(void)
 {
@@ -741,5 +832,6 @@ main(void)
 	test_lists();
 	test_bags();
 	test_heads();
+	test_transformers();
 	return unit_done();
 }

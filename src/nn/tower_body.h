@@ -1,0 +1,523 @@
+/*
+ * tower_body.h
+ *		The source of the kernels of transformer towers (see tower_kernels.h);
+ *		included by each file that compiles it for a kind of processor.
+ *
+ * TILE_ROWS x TILE_VECTORS registers of c stay in registers over all of k (8 x 48
+ * numbers with 32 registers of AVX-512, 6 x 16 with 16 of AVX2).  The columns of b
+ * that a tile needs are packed behind each other first, once for all rows, and
+ * stay in the second level of cache: weights change with every step, so there is
+ * nothing to gain from packing them for longer.
+ */
+#include <math.h>
+#include <string.h>
+
+#ifndef DS_NN_DOUBLE
+#include "nn/encoder_vector.h"
+#else
+/* the same names for double, by the functions of the C library */
+#define LANES ((size_t) VECTOR_BYTES / sizeof(double))
+#define INLINE static inline __attribute__((always_inline))
+
+typedef double vector __attribute__((vector_size(VECTOR_BYTES)));
+
+INLINE vector
+tower_load(const double *p)
+{
+	vector v;
+
+	memcpy(&v, p, sizeof(v));
+	return v;
+}
+
+INLINE void
+tower_store(double *p, vector v)
+{
+	memcpy(p, &v, sizeof(v));
+}
+
+INLINE vector
+load_part(const double *p, size_t n)
+{
+	vector v = {0};
+
+	memcpy(&v, p, n * sizeof(double));
+	return v;
+}
+
+INLINE void
+store_part(double *p, vector v, size_t n)
+{
+	memcpy(p, &v, n * sizeof(double));
+}
+
+#define load tower_load
+#define store tower_store
+
+INLINE double
+sum_of(vector v)
+{
+	double sum = 0;
+
+	for (size_t i = 0; i < LANES; i++)
+		sum += v[i];
+	return sum;
+}
+
+#define BY_LANE(name, expression)          \
+	INLINE vector name(vector x)           \
+	{                                      \
+		for (size_t i = 0; i < LANES; i++) \
+			x[i] = expression;             \
+		return x;                          \
+	}
+BY_LANE(exponential, exp(x[i]))
+BY_LANE(logistic, 1 / (1 + exp(-x[i])))
+BY_LANE(error_function, erf(x[i]))
+#endif
+
+#define WIDTH (TILE_VECTORS * LANES)
+
+/* 1 where x > 0, else 0 */
+INLINE vector
+step_of(vector x)
+{
+	for (size_t i = 0; i < LANES; i++)
+		x[i] = x[i] > 0 ? 1 : 0;
+	return x;
+}
+
+/*
+ * Products
+ */
+
+INLINE void
+tile(size_t rows, size_t vectors, const DsMatrixProduct *p, const ds_real *a, const ds_real *packed,
+	 size_t depth, ds_real *c, size_t ldc)
+{
+	vector sum[TILE_ROWS][TILE_VECTORS];
+	size_t row = p->a_row;
+	size_t step = p->a_column;
+
+#pragma GCC unroll 16
+	for (size_t r = 0; r < rows; r++)
+#pragma GCC unroll 16
+		for (size_t v = 0; v < vectors; v++)
+			sum[r][v] = (vector){0};
+	for (size_t k = 0; k < depth; k++)
+	{
+		vector w[TILE_VECTORS];
+
+#pragma GCC unroll 16
+		for (size_t v = 0; v < vectors; v++)
+			w[v] = load(packed + k * WIDTH + v * LANES);
+#pragma GCC unroll 16
+		for (size_t r = 0; r < rows; r++)
+		{
+			ds_real x = a[r * row + k * step];
+
+#pragma GCC unroll 16
+			for (size_t v = 0; v < vectors; v++)
+				sum[r][v] += x * w[v];
+		}
+	}
+#pragma GCC unroll 16
+	for (size_t r = 0; r < rows; r++)
+#pragma GCC unroll 16
+		for (size_t v = 0; v < vectors; v++)
+			store(c + r * ldc + v * LANES, sum[r][v]);
+}
+
+typedef void (*TileFunction)(const DsMatrixProduct *p, const ds_real *a, const ds_real *packed,
+							 size_t depth, ds_real *c, size_t ldc);
+
+#define TILE(rows, vectors)                                                              \
+	static void tile_##rows##_##vectors(const DsMatrixProduct *p, const ds_real *a,      \
+										const ds_real *packed, size_t depth, ds_real *c, \
+										size_t ldc)                                      \
+	{                                                                                    \
+		tile(rows, vectors, p, a, packed, depth, c, ldc);                                \
+	}
+#if TILE_ROWS == 8
+#define HEIGHTS(vectors) \
+	TILE(1, vectors)     \
+	TILE(2, vectors)     \
+	TILE(3, vectors)     \
+	TILE(4, vectors) TILE(5, vectors) TILE(6, vectors) TILE(7, vectors) TILE(8, vectors)
+#define NAMES(vectors)                                                                            \
+	{                                                                                             \
+		tile_1_##vectors, tile_2_##vectors, tile_3_##vectors, tile_4_##vectors, tile_5_##vectors, \
+			tile_6_##vectors, tile_7_##vectors, tile_8_##vectors                                  \
+	}
+#elif TILE_ROWS == 6
+#define HEIGHTS(vectors) \
+	TILE(1, vectors)     \
+	TILE(2, vectors) TILE(3, vectors) TILE(4, vectors) TILE(5, vectors) TILE(6, vectors)
+#define NAMES(vectors)                                                                            \
+	{                                                                                             \
+		tile_1_##vectors, tile_2_##vectors, tile_3_##vectors, tile_4_##vectors, tile_5_##vectors, \
+			tile_6_##vectors                                                                      \
+	}
+#else
+#define HEIGHTS(vectors) TILE(1, vectors) TILE(2, vectors) TILE(3, vectors) TILE(4, vectors)
+#define NAMES(vectors)                                                         \
+	{                                                                          \
+		tile_1_##vectors, tile_2_##vectors, tile_3_##vectors, tile_4_##vectors \
+	}
+#endif
+
+HEIGHTS(1)
+HEIGHTS(2)
+#if TILE_VECTORS == 3
+HEIGHTS(3)
+static const TileFunction tiles[TILE_VECTORS][TILE_ROWS] = {NAMES(1), NAMES(2), NAMES(3)};
+#else
+static const TileFunction tiles[TILE_VECTORS][TILE_ROWS] = {NAMES(1), NAMES(2)};
+#endif
+
+/* Columns first to first + columns - 1 of b, depth rows of it from k on: packed[depth, WIDTH] */
+static void
+pack(const DsMatrixProduct *p, size_t k, size_t depth, size_t first, size_t columns,
+	 ds_real *packed)
+{
+	const ds_real *b = p->b + k * p->b_row + first * p->b_column;
+
+	if (columns < WIDTH)
+		memset(packed, 0, depth * WIDTH * sizeof(ds_real));
+	if (p->b_column == 1)
+	{
+		if (columns == WIDTH)
+			for (size_t i = 0; i < depth; i++)
+				memcpy(packed + i * WIDTH, b + i * p->b_row, WIDTH * sizeof(ds_real));
+		else
+			for (size_t i = 0; i < depth; i++)
+				memcpy(packed + i * WIDTH, b + i * p->b_row, columns * sizeof(ds_real));
+		return;
+	}
+	/* in pieces that stay in the first level of cache */
+	for (size_t i = 0; i < depth; i += 16)
+	{
+		size_t n = depth - i < 16 ? depth - i : 16;
+
+		for (size_t j = 0; j < columns; j++)
+		{
+			const ds_real *from = b + j * p->b_column + i * p->b_row;
+			ds_real *to = packed + i * WIDTH + j;
+
+			if (n == 16 && p->b_row == 1)
+#pragma GCC unroll 16
+				for (size_t q = 0; q < 16; q++)
+					to[q * WIDTH] = from[q];
+			else
+				for (size_t q = 0; q < n; q++)
+					to[q * WIDTH] = from[q * p->b_row];
+		}
+	}
+}
+
+/* What the sums of a tile become in c */
+INLINE void
+finish_tile(const DsMatrixProduct *p, const ds_real *sums, ds_real *c, size_t rows, size_t columns,
+			const ds_real *bias, bool add)
+{
+	for (size_t r = 0; r < rows; r++)
+	{
+		const ds_real *from = sums + r * WIDTH;
+		ds_real *to = c + r * p->ldc;
+
+		if (add)
+			for (size_t j = 0; j < columns; j++)
+				to[j] += from[j];
+		else if (bias != NULL)
+			for (size_t j = 0; j < columns; j++)
+				to[j] = from[j] + bias[j];
+		else
+			memcpy(to, from, columns * sizeof(ds_real));
+	}
+}
+
+static void
+product(const DsMatrixProduct *p)
+{
+	for (size_t k = 0; k < p->k; k += DS_PRODUCT_DEPTH)
+	{
+		size_t depth = p->k - k < DS_PRODUCT_DEPTH ? p->k - k : DS_PRODUCT_DEPTH;
+		bool add = p->add || k > 0;
+
+		for (size_t column = 0; column < p->n; column += WIDTH)
+		{
+			size_t columns = p->n - column < WIDTH ? p->n - column : WIDTH;
+			const TileFunction *heights = tiles[(columns + LANES - 1) / LANES - 1];
+			const ds_real *bias = p->bias != NULL ? p->bias + column : NULL;
+
+			pack(p, k, depth, column, columns, p->scratch);
+			for (size_t row = 0; row < p->m; row += TILE_ROWS)
+			{
+				size_t rows = p->m - row < TILE_ROWS ? p->m - row : TILE_ROWS;
+				const ds_real *a = p->a + row * p->a_row + k * p->a_column;
+				ds_real *c = p->c + row * p->ldc + column;
+				ds_real sums[TILE_ROWS * WIDTH];
+
+				if (columns == WIDTH && !add && bias == NULL)
+				{
+					heights[rows - 1](p, a, p->scratch, depth, c, p->ldc);
+					continue;
+				}
+				heights[rows - 1](p, a, p->scratch, depth, sums, WIDTH);
+				finish_tile(p, sums, c, rows, columns, bias, add);
+			}
+		}
+	}
+}
+
+/*
+ * Norms
+ */
+
+static void
+norm(const ds_real *x, size_t n, const ds_real *weight, const ds_real *bias, ds_real epsilon,
+	 ds_real *out, ds_real *mean, ds_real *inverse)
+{
+	vector sum = {0};
+	ds_real total = 0;
+	ds_real square = 0;
+	size_t whole = n / LANES * LANES;
+
+	for (size_t i = 0; i < whole; i += LANES)
+		sum += load(x + i);
+	total = sum_of(sum);
+	for (size_t i = whole; i < n; i++)
+		total += x[i];
+	total /= (ds_real) n;
+	sum = (vector){0};
+	for (size_t i = 0; i < whole; i += LANES)
+	{
+		vector d = load(x + i) - total;
+
+		sum += d * d;
+	}
+	square = sum_of(sum);
+	for (size_t i = whole; i < n; i++)
+		square += (x[i] - total) * (x[i] - total);
+	*mean = total;
+	*inverse = (ds_real) (1 / sqrt((double) (square / (ds_real) n + epsilon)));
+	for (size_t i = 0; i < whole; i += LANES)
+	{
+		vector v = (load(x + i) - total) * *inverse * load(weight + i);
+
+		store(out + i, bias != NULL ? v + load(bias + i) : v);
+	}
+	for (size_t i = whole; i < n; i++)
+		out[i] = (x[i] - total) * *inverse * weight[i] + (bias != NULL ? bias[i] : 0);
+}
+
+/*
+ * With h = (x - mean) * inverse and g = dy * weight:
+ * dx = inverse * (g - mean of g - h * mean of g h)
+ */
+static void
+norm_backward(const ds_real *x, size_t n, const ds_real *weight, ds_real mean, ds_real inverse,
+			  const ds_real *dy, ds_real *dx, ds_real *d_weight, ds_real *d_bias)
+{
+	vector sums = {0};
+	vector products = {0};
+	ds_real sum;
+	ds_real product_sum;
+	size_t whole = n / LANES * LANES;
+
+	for (size_t i = 0; i < whole; i += LANES)
+	{
+		vector d = load(dy + i);
+		vector h = (load(x + i) - mean) * inverse;
+		vector g = d * load(weight + i);
+
+		sums += g;
+		products += g * h;
+		if (d_weight != NULL)
+			store(d_weight + i, load(d_weight + i) + d * h);
+		if (d_bias != NULL)
+			store(d_bias + i, load(d_bias + i) + d);
+	}
+	sum = sum_of(sums);
+	product_sum = sum_of(products);
+	for (size_t i = whole; i < n; i++)
+	{
+		ds_real h = (x[i] - mean) * inverse;
+
+		sum += dy[i] * weight[i];
+		product_sum += dy[i] * weight[i] * h;
+		if (d_weight != NULL)
+			d_weight[i] += dy[i] * h;
+		if (d_bias != NULL)
+			d_bias[i] += dy[i];
+	}
+	sum /= (ds_real) n;
+	product_sum /= (ds_real) n;
+	for (size_t i = 0; i < whole; i += LANES)
+	{
+		vector h = (load(x + i) - mean) * inverse;
+
+		store(dx + i, (load(dy + i) * load(weight + i) - sum - h * product_sum) * inverse);
+	}
+	for (size_t i = whole; i < n; i++)
+		dx[i] = (dy[i] * weight[i] - sum - (x[i] - mean) * inverse * product_sum) * inverse;
+}
+
+/*
+ * Activations
+ */
+
+#define ROOT_HALF ((ds_real) 0.70710678118654752)
+#define ROOT_TWO_PI ((ds_real) 0.39894228040143268) /* 1 / sqrt(2 pi) */
+#define TANH_ONE ((ds_real) 1.5957691216057308) /* 2 sqrt(2 / pi) */
+#define TANH_THREE ((ds_real) 0.071354816272600248) /* that times 0.044715 */
+
+/* act(x) and its derivative */
+INLINE void
+act_of(vector x, uint32_t activation, vector *value, vector *slope)
+{
+	vector s;
+
+	switch (activation)
+	{
+		case DS_ACT_GELU:
+			s = (ds_real) 0.5 * (error_function(x * ROOT_HALF) + (ds_real) 1);
+			*value = x * s;
+			*slope = s + x * ROOT_TWO_PI * exponential(x * x * (ds_real) -0.5);
+			return;
+		case DS_ACT_GELU_TANH:
+			s = logistic(x * (TANH_ONE + TANH_THREE * x * x));
+			*value = x * s;
+			*slope = s + x * s * ((ds_real) 1 - s) * (TANH_ONE + (ds_real) 3 * TANH_THREE * x * x);
+			return;
+		case DS_ACT_QUICK_GELU:
+			s = logistic((ds_real) 1.702 * x);
+			*value = x * s;
+			*slope = s + (ds_real) 1.702 * x * s * ((ds_real) 1 - s);
+			return;
+		case DS_ACT_SILU:
+			s = logistic(x);
+			*value = x * s;
+			*slope = s + x * s * ((ds_real) 1 - s);
+			return;
+		case DS_ACT_RELU:
+			s = step_of(x);
+			*value = x * s;
+			*slope = s;
+			return;
+		case DS_ACT_TANH:
+			s = (ds_real) 2 * logistic((ds_real) 2 * x) - (ds_real) 1;
+			*value = s;
+			*slope = (ds_real) 1 - s * s;
+			return;
+		case DS_ACT_SIGMOID:
+			s = logistic(x);
+			*value = s;
+			*slope = s * ((ds_real) 1 - s);
+			return;
+		default:
+			*value = x;
+			*slope = x * 0 + (ds_real) 1;
+			return;
+	}
+}
+
+static void
+act(const ds_real *x, size_t n, uint32_t activation, ds_real *out)
+{
+	for (size_t i = 0; i < n; i += LANES)
+	{
+		size_t m = n - i < LANES ? n - i : LANES;
+		vector value;
+		vector slope;
+
+		act_of(m == LANES ? load(x + i) : load_part(x + i, m), activation, &value, &slope);
+		if (m == LANES)
+			store(out + i, value);
+		else
+			store_part(out + i, value, m);
+	}
+}
+
+static void
+act_backward(const ds_real *x, size_t n, uint32_t activation, ds_real *d, ds_real *out)
+{
+	for (size_t i = 0; i < n; i += LANES)
+	{
+		size_t m = n - i < LANES ? n - i : LANES;
+		vector value;
+		vector slope;
+
+		act_of(m == LANES ? load(x + i) : load_part(x + i, m), activation, &value, &slope);
+		if (m == LANES)
+		{
+			store(out + i, value);
+			store(d + i, load(d + i) * slope);
+		}
+		else
+		{
+			store_part(out + i, value, m);
+			store_part(d + i, load_part(d + i, m) * slope, m);
+		}
+	}
+}
+
+/*
+ * Softmax
+ */
+
+static void
+softmax(ds_real *x, size_t n, ds_real scale)
+{
+	ds_real top = x[0];
+	vector sums = {0};
+	ds_real sum = 0;
+	size_t whole = n / LANES * LANES;
+
+	for (size_t i = 1; i < n; i++)
+		top = x[i] > top ? x[i] : top;
+	for (size_t i = 0; i < whole; i += LANES)
+	{
+		vector e = exponential((load(x + i) - top) * scale);
+
+		store(x + i, e);
+		sums += e;
+	}
+	sum = sum_of(sums);
+	if (whole < n)
+	{
+		vector e = exponential((load_part(x + whole, n - whole) - top) * scale);
+
+		store_part(x + whole, e, n - whole);
+		for (size_t i = 0; i < n - whole; i++)
+			sum += e[i];
+	}
+	for (size_t i = 0; i < n; i++)
+		x[i] *= 1 / sum;
+}
+
+static void
+softmax_backward(const ds_real *p, size_t n, ds_real scale, ds_real *d)
+{
+	vector sums = {0};
+	ds_real sum;
+	size_t whole = n / LANES * LANES;
+
+	for (size_t i = 0; i < whole; i += LANES)
+		sums += load(p + i) * load(d + i);
+	sum = sum_of(sums);
+	for (size_t i = whole; i < n; i++)
+		sum += p[i] * d[i];
+	for (size_t i = 0; i < n; i++)
+		d[i] = scale * p[i] * (d[i] - sum);
+}
+
+const DsTowerKernels KERNELS_NAME = {
+	.product = product,
+	.norm = norm,
+	.norm_backward = norm_backward,
+	.act = act,
+	.act_backward = act_backward,
+	.softmax = softmax,
+	.softmax_backward = softmax_backward,
+};
