@@ -77,6 +77,7 @@ BY_LANE(error_function, erf(x[i]))
 #endif
 
 #define WIDTH (TILE_VECTORS * LANES)
+#define FETCH_ROWS 64 /* with fewer there is no time for it */
 
 /* 1 where x > 0, else 0 */
 INLINE vector
@@ -215,6 +216,29 @@ pack(const DsMatrixProduct *p, size_t k, size_t depth, size_t first, size_t colu
 	}
 }
 
+/*
+ * The columns of b that come next are fetched while these are in use, some of their
+ * rows with each tile: packing would wait for every line.
+ */
+static void
+fetch_ahead(const DsMatrixProduct *p, size_t k, size_t first, size_t from, size_t to)
+{
+	size_t columns = p->n - first < WIDTH ? p->n - first : WIDTH;
+	const ds_real *b = p->b + k * p->b_row + first * p->b_column;
+	const size_t line = 64 / sizeof(ds_real);
+
+	if (p->b_column == 1)
+	{
+		for (size_t i = from; i < to; i++)
+			for (size_t j = 0; j < columns; j += line)
+				__builtin_prefetch(b + i * p->b_row + j, 0, 2);
+		return;
+	}
+	for (size_t i = (from + line - 1) / line * line; i < to; i += line)
+		for (size_t j = 0; j < columns; j++)
+			__builtin_prefetch(b + j * p->b_column + i * p->b_row, 0, 2);
+}
+
 /* What the sums of a tile become in c */
 INLINE void
 finish_tile(const DsMatrixProduct *p, const ds_real *sums, ds_real *c, size_t rows, size_t columns,
@@ -253,11 +277,17 @@ product(const DsMatrixProduct *p)
 			pack(p, k, depth, column, columns, p->scratch);
 			for (size_t row = 0; row < p->m; row += TILE_ROWS)
 			{
+				size_t after = row + TILE_ROWS < p->m ? row + TILE_ROWS : p->m;
 				size_t rows = p->m - row < TILE_ROWS ? p->m - row : TILE_ROWS;
 				const ds_real *a = p->a + row * p->a_row + k * p->a_column;
 				ds_real *c = p->c + row * p->ldc + column;
 				ds_real sums[TILE_ROWS * WIDTH];
 
+				if (column + WIDTH < p->n && p->m >= FETCH_ROWS)
+					fetch_ahead(p, k, column + WIDTH, row * depth / p->m, after * depth / p->m);
+				for (size_t r = 0; add && r < rows; r++)
+					for (size_t j = 0; j < columns; j += 64 / sizeof(ds_real))
+						__builtin_prefetch(c + r * p->ldc + j, 1, 3);
 				if (columns == WIDTH && !add && bias == NULL)
 				{
 					heights[rows - 1](p, a, p->scratch, depth, c, p->ldc);
