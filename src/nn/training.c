@@ -371,7 +371,10 @@ reduce_rows(DsTrainer *trainer, const BlockParameter *p, const Share *share)
 					part[s] = block_reals(trainer, head->d_rows[s][t]) + next[s]++ * dims;
 					any = true;
 				}
-			for (size_t at = 0; any && at < dims; at += 256)
+			if (any && !(touched[row] & TOUCHED_NOW))
+				/* it is 0 */
+				ds_training_sum(part, dims, out);
+			for (size_t at = 0; any && (touched[row] & TOUCHED_NOW) && at < dims; at += 256)
 			{
 				size_t n = dims - at < 256 ? dims - at : 256;
 

@@ -382,8 +382,10 @@ tower_backward(DsTrainer *trainer, int number, size_t t, DsStatus *status)
 		const BlockParameter *table = &trainer->parameter[trainer->first[t]];
 
 		ds_training_rows(trainer, t, number);
-		memset(block_reals(trainer, head->d_rows[number][t]), 0,
-			   head->row_count[number][t] * table->shape[1] * sizeof(ds_real));
+		/* a bag's rows are written once, those of a transformer added to */
+		if (head->net.tower[t].body == DS_BODY_TRANSFORMER)
+			memset(block_reals(trainer, head->d_rows[number][t]), 0,
+				   head->row_count[number][t] * table->shape[1] * sizeof(ds_real));
 	}
 	for (size_t first = 0; first < pass->count; first = last)
 	{

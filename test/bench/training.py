@@ -281,7 +281,7 @@ def torch_transformer(pairs, tokens, dropout, count):
     target = torch.arange(pairs)
     times = []
     for _ in range(count + 1):
-        ids = torch.randint(0, 30522, (2 * pairs, tokens))
+        ids = (30522 ** torch.rand(2 * pairs, tokens) - 1).long()
         start = processor_seconds()
         optimizer.zero_grad()
         x = F.normalize(bert(p, 12, 6, ids, None, dropout).mean(1))
@@ -303,7 +303,7 @@ def torch_bags(pairs, tokens, vocabulary, dims, sparse, count):
     target = torch.arange(pairs)
     times = []
     for _ in range(count + 1):
-        ids = torch.randint(0, vocabulary, (2 * pairs * tokens,))
+        ids = (vocabulary ** torch.rand(2 * pairs * tokens) - 1).long()  # Zipf's law, as words
         start = processor_seconds()
         for optimizer in optimizers:
             optimizer.zero_grad()
