@@ -12,6 +12,7 @@
 #define DS_INDEX_RECENT_H
 
 #include "server.h"
+#include "storage/buf_internals.h"
 #include "storage/bufmgr.h"
 #include "utils/rel.h"
 
@@ -55,14 +56,18 @@ ds_recent_read(DsRecent *recent, Relation relation, BlockNumber block)
 
 /*
  * What is where the page was last, or NULL: it may be another page by now, and
- * changes at any time, so this is for prefetching.
+ * changes at any time, so this is for prefetching, as which it begins with the
+ * buffer's descriptor.
  */
 static inline const char *
 ds_recent_page(const DsRecent *recent, BlockNumber block)
 {
 	Buffer buffer = recent->buffer != NULL ? recent->buffer[block & recent->mask] : InvalidBuffer;
 
-	return BufferIsValid(buffer) ? (const char *) BufferGetBlock(buffer) : NULL;
+	if (!BufferIsValid(buffer))
+		return NULL;
+	__builtin_prefetch(GetBufferDescriptor(buffer - 1));
+	return (const char *) BufferGetBlock(buffer);
 }
 
 static inline void

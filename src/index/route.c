@@ -47,6 +47,17 @@
 
 #define NO_LIST PG_UINT32_MAX
 
+/* How many centroids of a block have a list */
+enum
+{
+	USED_NONE,
+	USED_SOME,
+	USED_ALL
+};
+
+/* Groups whose means' distances are computed at once */
+#define MEANS 64
+
 /* A bound is wrong this often when the nearest list is looked for: hardly ever. */
 #define NEAREST_MISSES 1e-6
 
@@ -58,6 +69,7 @@ typedef struct DsRoute
 	char *record; /* [groups, record_size()], in it */
 	DsStreamCursor cursor; /* of the first group that was not full when it was read */
 	uint32 *list; /* [room * GROUP_CENTROIDS]: who uses the centroid, or NO_LIST */
+	uint8 *used; /* [room * GROUP_BLOCKS]: of the block's centroids, lists use none, some or all */
 	bool infinite; /* a list has an infinite radius */
 } DsRoute;
 
@@ -213,11 +225,13 @@ make_room(DsView *view, uint32 groups)
 		memcpy(record, route->record, route->room * size);
 		pfree(route->space);
 		pfree(route->list);
+		pfree(route->used);
 	}
 	route->space = space;
 	route->record = record;
 	route->list =
 		MemoryContextAllocHuge(view->context, mul_size(room, GROUP_CENTROIDS * sizeof(uint32)));
+	route->used = MemoryContextAllocHuge(view->context, mul_size(room, GROUP_BLOCKS));
 	route->room = room;
 }
 
@@ -257,6 +271,14 @@ ds_route_refresh(Relation index, DsView *view)
 			ds_page_corrupted(index, DS_META_BLOCK, "two lists have the same centroid");
 		route->list[view->entry[i].centroid] = i;
 		route->infinite |= !(view->entry[i].radius <= FLT_MAX);
+	}
+	for (uint32 block = 0; block < groups * GROUP_BLOCKS; block++)
+	{
+		uint32 used = 0;
+
+		for (uint32 i = 0; i < DS_BLOCK_ROWS; i++)
+			used += route->list[block * DS_BLOCK_ROWS + i] != NO_LIST;
+		route->used[block] = used == 0 ? USED_NONE : used < DS_BLOCK_ROWS ? USED_SOME : USED_ALL;
 	}
 }
 
@@ -307,50 +329,46 @@ ds_route_list(const DsView *view, uint32 place)
 	return view->route->list[place];
 }
 
-static bool
-block_is_used(const uint32 *list)
-{
-	for (int i = 0; i < DS_BLOCK_ROWS; i++)
-		if (list[i] != NO_LIST)
-			return true;
-	return false;
-}
-
 /* Bounds of the keys of all centroids that have a list; infinity in other places */
 static void
 scan_codes(const DsView *view, const DsQuery *query, float *bound)
 {
 	const DsRoute *route = view->route;
 	uint32 d = view->meta.dimension;
-	uint32 places = ds_route_places(view);
+	Size size = record_size(d);
+	uint32 groups = groups_of(view->centroids);
 	float estimate[DS_BLOCK_ROWS];
+	float square[MEANS];
+	float product[MEANS];
 
-	for (uint32 place = 0; place < places;)
+	for (uint32 group = 0; group < groups; group++)
 	{
-		char *record = record_at(view, place / GROUP_CENTROIDS);
-		bool probed = false;
+		char *record = record_at(view, group);
 		DsProbe probe;
 
-		for (uint32 i = 0; i < GROUP_BLOCKS; i++, place += DS_BLOCK_ROWS)
+		if (group % MEANS == 0)
+			ds_query_distances(query, (float *) record, size / sizeof(float),
+							   Min(groups - group, MEANS), square, product);
+		ds_query_probe_near(query, square[group % MEANS], product[group % MEANS], &probe);
+		for (uint32 i = 0; i < GROUP_BLOCKS; i++)
 		{
-			float *to = bound + place;
-			const uint32 *list = route->list + place;
+			uint32 block = group * GROUP_BLOCKS + i;
+			const uint32 *list = route->list + block * DS_BLOCK_ROWS;
+			float *to = bound + block * DS_BLOCK_ROWS;
 
-			if (place >= view->centroids || !block_is_used(list))
+			if (route->used[block] == USED_NONE)
 			{
 				for (int j = 0; j < DS_BLOCK_ROWS; j++)
 					to[j] = INFINITY;
 				continue;
 			}
-			if (!probed)
-				ds_query_probe(query, (float *) record, &probe);
-			probed = true;
 			ds_query_scan(query, &probe, record_signs(record, d) + i * ds_block_bytes(d),
 						  &record_factors(record, d)[i], estimate, to);
 			for (int j = 0; j < DS_BLOCK_ROWS; j++)
 				to[j] = to[j] <= FLT_MAX ? to[j] : to[j] > FLT_MAX ? FLT_MAX : -INFINITY;
-			for (int j = 0; j < DS_BLOCK_ROWS; j++)
-				to[j] = list[j] == NO_LIST ? INFINITY : to[j];
+			if (route->used[block] == USED_SOME)
+				for (int j = 0; j < DS_BLOCK_ROWS; j++)
+					to[j] = list[j] == NO_LIST ? INFINITY : to[j];
 		}
 	}
 }

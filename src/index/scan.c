@@ -69,6 +69,9 @@ static const uint64 round_rows[DS_CURVE_ROWS] = {24, 130, 1200};
 #define REFINE_LEAST 12
 #define REFINE_PART 3
 
+/* Lists ahead whose first pages are loaded into the processor's cache */
+#define TOUCHED 2
+
 /* Rows on top of the heap that are likely to be returned soon */
 #define EXPECTED_ROWS 16
 
@@ -398,14 +401,18 @@ open_round(Relation index, DsScan *state)
 			first = 0;
 			while (count < lengthof(ahead) && state->waits > 0 &&
 				   (count == 0 || !enough_open(state, &target)))
-				ahead[count++] = next_waiting(state);
+			{
+				ahead[count] = next_waiting(state);
+				if (count < TOUCHED)
+					ds_scan_touch(state, ahead[count]);
+				count++;
+			}
 			if (cold)
 				for (uint32 i = 0; i < count; i++)
 					ds_scan_prefetch(index, state, ahead[i]);
-			ds_scan_touch(state, ahead[0]);
 		}
-		if (count > 1)
-			ds_scan_touch(state, ahead[first + 1]);
+		if (count > TOUCHED)
+			ds_scan_touch(state, ahead[first + TOUCHED]);
 		ds_scan_read_list(index, state, ahead[first++], READ_CANDIDATES);
 		count--;
 	}

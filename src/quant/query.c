@@ -207,6 +207,31 @@ ds_query_probe(const DsQuery *query, const float *centroid, DsProbe *probe)
 	probe->base = (float) probe->exact_base;
 }
 
+void
+ds_query_distances(const DsQuery *query, const float *centroid, size_t stride, size_t n,
+				   float *square, float *product)
+{
+	size_t d = query->quantizer->dimension;
+
+	ds_kernels()->l2_squared_many(query->placed, centroid, stride, n, d, square);
+	if (query->quantizer->metric == DS_METRIC_IP)
+		ds_kernels()->inner_product_many(query->placed, centroid, stride, n, d, product);
+	else
+		memset(product, 0, n * sizeof(float));
+}
+
+void
+ds_query_probe_near(const DsQuery *query, float square, float product, DsProbe *probe)
+{
+	double rounding = ds_kernel_relative_error(query->quantizer->dimension);
+
+	probe->exact_distance = sqrt(square * (1.0 + rounding));
+	probe->distance = (float) probe->exact_distance;
+	probe->exact_base =
+		query->quantizer->metric == DS_METRIC_IP ? -(double) product : square * (1.0 - rounding);
+	probe->base = (float) probe->exact_base;
+}
+
 static DsScanScale
 scan_scale(const DsQuery *query, const DsProbe *probe)
 {

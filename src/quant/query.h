@@ -82,6 +82,17 @@ typedef struct DsProbe
 extern void ds_query_probe(const DsQuery *query, const float *centroid, DsProbe *probe);
 
 /*
+ * The same of many centroids, in float32, for 1-bit bounds only: first
+ * |q - c|^2 of n centroids, `stride` floats from one to the next, and <q, c> if
+ * the metric is the inner product; then a probe of each, for
+ * ds_query_scan*().  Bounds allow for the rounding of the square, not for that
+ * of the product.
+ */
+extern void ds_query_distances(const DsQuery *query, const float *centroid, size_t stride, size_t n,
+							   float *square, float *product);
+extern void ds_query_probe_near(const DsQuery *query, float square, float product, DsProbe *probe);
+
+/*
  * Estimates and lower bounds (keys) of the 32 rows of a block.  The bound is
  * probabilistic: below the key for all but about one row in forty.  Equal
  * to the bit at every CPU level.  codes may have any alignment; the block must

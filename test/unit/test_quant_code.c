@@ -610,6 +610,60 @@ test_outside(void)
 	CHECK(wrong == 0, "nothing is claimed about a row outside");
 }
 
+/* Probes of many centroids at once differ from exact ones by rounding, to the safe side. */
+static void
+test_probes_near(void)
+{
+	enum
+	{
+		D = 100,
+		STRIDE = 107,
+		N = 9
+	};
+	const DsMetric metrics[] = {DS_METRIC_L2, DS_METRIC_COSINE, DS_METRIC_IP};
+	static float c[N * STRIDE];
+	float x[D];
+	int unsafe = 0;
+	int far = 0;
+
+	for (size_t m = 0; m < 3; m++)
+	{
+		DsRandom random;
+		DsQuantizer quantizer;
+		DsQuery *query;
+		float square[N];
+		float product[N];
+
+		ds_random_init(&random, 37, m);
+		random_vector(&random, x, D);
+		for (int i = 0; i < N; i++)
+			random_vector(&random, c + i * STRIDE, D);
+		ds_quantizer_init(&quantizer, metrics[m], D, 5, NULL, &arena, NULL);
+		query = ds_query_new(&quantizer, &arena, NULL);
+		ds_query_set(query, x);
+		/* as near as its rounding, and the query itself */
+		memcpy(c, query->placed, sizeof(x));
+		memcpy(c + STRIDE, query->placed, sizeof(x));
+		c[STRIDE] *= 1.0001f;
+		ds_query_distances(query, c, STRIDE, N, square, product);
+		for (int i = 0; i < N; i++)
+		{
+			DsProbe near;
+			DsProbe exact;
+
+			ds_query_probe_near(query, square[i], product[i], &near);
+			ds_query_probe(query, c + i * STRIDE, &exact);
+			unsafe += near.exact_distance < exact.exact_distance * (1 - 1e-12);
+			if (metrics[m] != DS_METRIC_IP)
+				unsafe += near.exact_base > exact.exact_base;
+			far += fabs(near.exact_distance - exact.exact_distance) > 1e-5 * exact.exact_distance;
+			far += fabs(near.exact_base - exact.exact_base) > 1e-5 * (1 + fabs(exact.exact_base));
+		}
+	}
+	CHECK(unsafe == 0, "probes of many centroids are on the safe side");
+	CHECK(far == 0, "probes of many centroids are near the exact ones");
+}
+
 /* A query that is placed already is the query that is not. */
 static void
 test_placed_query(void)
@@ -660,6 +714,7 @@ main(void)
 	test_levels();
 	test_loop_levels();
 	test_outside();
+	test_probes_near();
 	test_placed_query();
 	ds_arena_free(&arena);
 	return unit_done();
