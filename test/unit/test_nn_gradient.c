@@ -452,7 +452,7 @@ typedef struct Arrays
 	size_t offsets[2][MAX_DOCUMENTS + 1];
 	uint64_t keys[2][MAX_DOCUMENTS];
 	float features[2][MAX_DOCUMENTS * FEATURES];
-	float labels[MAX_DOCUMENTS * 4];
+	float labels[MAX_DOCUMENTS * 5];
 	float weights[MAX_PAIRS];
 	size_t others[MAX_PAIRS + 1];
 } Arrays;
