@@ -6,7 +6,7 @@
 An implementation of its own in float64 (numpy), written after the families'
 published code and sharing nothing with src/nn.  Weights and token ids are
 made from their names by a hash, here and in the test alike, so that only
-results are stored.  check_encoder.py compares this file with PyTorch.
+results are stored.  test/bench/families compares the forward pass with PyTorch too.
 """
 
 import json
