@@ -31,8 +31,11 @@
  * rounded to 8 bits of mantissa where the processor multiplies such numbers,
  * otherwise only the weights.  INT8: weights to -127 .. 127 with a scale for
  * each output, rows to 0 .. 255 (127 without VNNI) with a scale for each row, at
- * run time.  Sums, attention, norms and everything else are f32 in each; tables
- * of tokens are f32 in F32 and bf16 otherwise, modules behind the pooling f32.
+ * run time.  The products of attention are f32 in F32, and otherwise bf16 where
+ * the processor multiplies such numbers; GELU is exact to 1 part in 10,000 where
+ * its result is rounded anyway.  Sums, norms and everything else are f32 in each;
+ * tables of tokens are f32 in F32 and bf16 otherwise, modules behind the pooling
+ * f32.
  */
 typedef enum DsPrecision
 {

@@ -94,7 +94,15 @@ ds_attention_prepare(DsPass *pass, DsArena *arena, DsStatus *status)
 		ds_arena_alloc(arena, value_panels * DS_PANEL * panels * DS_PANEL, sizeof(float));
 	pass->scores = ds_arena_alloc(arena, DS_SCORE_ROWS * pass->ldc, sizeof(float));
 	pass->sums = ds_arena_alloc(arena, DS_SCORE_ROWS, sizeof(float));
-	if (pass->keys == NULL || pass->values == NULL || pass->scores == NULL || pass->sums == NULL)
+	pass->narrow = pass->encoder->precision != DS_PRECISION_F32 &&
+				   pass->encoder->kernels->bf16_rows && spec->head_dims % 2 == 0;
+	if (pass->narrow)
+	{
+		pass->queries = ds_arena_alloc(arena, DS_SCORE_ROWS * spec->head_dims, sizeof(uint16_t));
+		pass->weights = ds_arena_alloc(arena, DS_SCORE_ROWS * pass->ldc, sizeof(uint16_t));
+	}
+	if (pass->keys == NULL || pass->values == NULL || pass->scores == NULL || pass->sums == NULL ||
+		(pass->narrow && (pass->queries == NULL || pass->weights == NULL)))
 		return ds_fail(status, DS_OUT_OF_MEMORY, "out of memory for the attention of %zu tokens",
 					   n);
 	if (spec->relative_buckets > 0)
@@ -173,30 +181,34 @@ pack_head(DsPass *pass, const float *keys, const float *values, size_t n)
 {
 	const DsEncoderKernels *kernels = pass->encoder->kernels;
 	size_t dims = pass->encoder->spec.head_dims;
-	size_t rounded = (n + DS_PANEL - 1) / DS_PANEL * DS_PANEL;
 
 	for (size_t t = 0; t < n; t += DS_PANEL)
-		kernels->transpose(keys + t * pass->ldq, n - t < DS_PANEL ? n - t : DS_PANEL, pass->ldq,
-						   dims, pass->keys + t * dims);
-	for (size_t c = 0; c < dims; c += DS_PANEL)
 	{
-		float *panel = pass->values + c * rounded;
-		size_t columns = dims - c < DS_PANEL ? dims - c : DS_PANEL;
+		size_t rows = n - t < DS_PANEL ? n - t : DS_PANEL;
 
-		for (size_t t = 0; t < n; t++)
-		{
-			float *row = panel + t * DS_PANEL;
-
-			if (columns == DS_PANEL)
-				memcpy(row, values + t * pass->ldq + c, DS_PANEL * sizeof(float));
-			else
-			{
-				memset(row, 0, DS_PANEL * sizeof(float));
-				memcpy(row, values + t * pass->ldq + c, columns * sizeof(float));
-			}
-		}
-		memset(panel + n * DS_PANEL, 0, (rounded - n) * DS_PANEL * sizeof(float));
+		if (pass->narrow)
+			kernels->transpose_bf16(keys + t * pass->ldq, rows, pass->ldq, dims,
+									(uint16_t *) pass->keys + t * dims);
+		else
+			kernels->transpose(keys + t * pass->ldq, rows, pass->ldq, dims,
+							   (float *) pass->keys + t * dims);
 	}
+	if (pass->narrow)
+		kernels->columns_bf16(values, n, pass->ldq, dims, pass->values);
+	else
+		kernels->columns(values, n, pass->ldq, dims, pass->values);
+}
+
+/* values from .. to - 1 of a row of weights */
+static void
+clear(const DsPass *pass, size_t row, size_t from, size_t to)
+{
+	if (to <= from)
+		return;
+	if (pass->narrow)
+		memset(pass->weights + row * pass->ldc + from, 0, (to - from) * sizeof(uint16_t));
+	else
+		memset(pass->scores + row * pass->ldc + from, 0, (to - from) * sizeof(float));
 }
 
 /* Queries first .. first + count - 1 (at most DS_SCORE_ROWS) of one head */
@@ -205,49 +217,68 @@ attend(DsPass *pass, bool local, size_t head, float *queries, size_t n, size_t f
 {
 	const DsEncoderSpec *spec = &pass->encoder->spec;
 	const DsEncoderKernels *kernels = pass->encoder->kernels;
+	void (*multiply)(const DsProduct *) =
+		pass->narrow ? kernels->product_bf16 : kernels->product_f32;
+	size_t size = pass->narrow ? sizeof(uint16_t) : sizeof(float);
 	size_t dims = spec->head_dims;
 	size_t reach = local ? spec->window / 2 : n;
 	size_t rounded = (n + DS_PANEL - 1) / DS_PANEL * DS_PANEL;
 	size_t low = first > reach ? (first - reach) / DS_PANEL * DS_PANEL : 0;
 	size_t end = spec->causal ? first + count : first + count + reach;
+	size_t ins;
 	float scale = 1.0f / sqrtf((float) dims);
 	DsProduct product = {.rows = count, .ins = dims, .a = queries + first * pass->ldq};
 
 	if (end > n)
 		end = n;
 	product.lda = pass->ldq;
-	product.b = pass->keys + low * dims;
+	if (pass->narrow)
+	{
+		for (size_t r = 0; r < count; r++)
+			kernels->to_bf16(queries + (first + r) * pass->ldq, dims, pass->queries + r * dims);
+		product.a = pass->queries;
+		product.lda = dims;
+	}
+	product.b = (char *) pass->keys + low * dims * size;
 	product.outs = end - low;
 	product.c = pass->scores;
 	product.ldc = pass->ldc;
-	kernels->product_f32(&product);
+	multiply(&product);
+	/* pairs in bf16: the value behind the last one is zero, and its weight too */
+	ins = pass->narrow ? (end - low + 1) / 2 * 2 : end - low;
 	for (size_t r = 0; r < count; r++)
 	{
 		size_t query = first + r;
 		size_t from = query > reach ? query - reach : 0;
 		size_t to = spec->causal ? query + 1 : query + reach + 1;
-		float *row = pass->scores + r * pass->ldc;
+		float *row = pass->scores + r * pass->ldc + from - low;
 		const float *bias = NULL;
+		float sum;
 
 		if (to > n)
 			to = n;
 		if (pass->bias != NULL)
 			bias = pass->bias + head * (2 * pass->longest - 1) + (pass->longest - 1) + from - query;
-		pass->sums[r] = 1.0f / kernels->softmax(row + from - low, to - from, scale, bias);
-		memset(row, 0, (from - low) * sizeof(float));
-		memset(row + to - low, 0, (end - to) * sizeof(float));
+		sum = pass->narrow ? kernels->softmax_bf16(row, to - from, scale, bias,
+												   pass->weights + r * pass->ldc + from - low)
+						   : kernels->softmax(row, to - from, scale, bias);
+		pass->sums[r] = 1.0f / sum;
+		clear(pass, r, 0, from - low);
+		clear(pass, r, to - low, ins);
 	}
 	product = (DsProduct){.rows = count,
-						  .ins = end - low,
+						  .ins = ins,
 						  .outs = dims,
 						  .a = pass->scores,
 						  .lda = pass->ldc,
-						  .b = pass->values + low * DS_PANEL,
+						  .b = (char *) pass->values + low * DS_PANEL * size,
 						  .stride = rounded * DS_PANEL,
 						  .c = queries + first * pass->ldq,
 						  .ldc = pass->ldq,
 						  .row_scales = pass->sums};
-	kernels->product_f32(&product);
+	if (pass->narrow)
+		product.a = pass->weights;
+	multiply(&product);
 }
 
 DsCode

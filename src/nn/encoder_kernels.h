@@ -78,6 +78,8 @@ typedef struct DsEncoderKernels
 	 * bias may be NULL; returns their sum.  n > 0
 	 */
 	float (*softmax)(float *x, size_t n, float scale, const float *bias);
+	/* the same to out, x being left as anything */
+	float (*softmax_bf16)(float *x, size_t n, float scale, const float *bias, uint16_t *out);
 	/* x = act(x), act a DsActivation */
 	void (*activate)(float *x, size_t n, uint32_t activation);
 	/* gate = act(gate) * up */
@@ -91,6 +93,15 @@ typedef struct DsEncoderKernels
 	void (*add_scaled_bf16)(float *x, const uint16_t *y, size_t n, float factor);
 	/* rows of x (n, ld values apart) as one panel [dims][16] of f32; missing rows are zero */
 	void (*transpose)(const float *x, size_t n, size_t ld, size_t dims, float *panel);
+	/* ... of bf16; dims is a multiple of 2 */
+	void (*transpose_bf16)(const float *x, size_t n, size_t ld, size_t dims, uint16_t *panel);
+	/*
+	 * rows of x (n, ld values apart) as the weights that rows of n values are
+	 * multiplied with: dims / 16 panels for ins = n rounded up to a multiple of
+	 * 16, what is missing being zero
+	 */
+	void (*columns)(const float *x, size_t n, size_t ld, size_t dims, float *panels);
+	void (*columns_bf16)(const float *x, size_t n, size_t ld, size_t dims, uint16_t *panels);
 	/* (x[c], x[half + c]) turned by the angle of cosines[c], sines[c], for c < half */
 	void (*rotate)(float *x, const float *cosines, const float *sines, size_t half);
 	float (*dot)(const float *x, const float *y, size_t n);

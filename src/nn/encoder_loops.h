@@ -11,22 +11,8 @@
 #include "nn/encoder_spec.h"
 #include "nn/encoder_vector.h"
 
+#include "nn/encoder_pack.h"
 #include "nn/encoder_product.h"
-
-static void
-to_bf16(const float *x, size_t n, uint16_t *out)
-{
-	for (size_t i = 0; i < n; i++)
-	{
-		uint32_t bits;
-
-		memcpy(&bits, x + i, sizeof(bits));
-		/* half way goes to the even one; what is not a number would become infinite: set a bit */
-		out[i] = (bits & 0x7fffffff) > 0x7f800000
-					 ? (uint16_t) ((bits >> 16) | 0x40)
-					 : (uint16_t) ((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
-	}
-}
 
 static void
 quantize(const float *x, size_t n, uint32_t top, uint8_t *out, float *scale, int32_t *zero)
@@ -123,8 +109,9 @@ norm(const float *x, size_t n, const float *weight, const float *bias, float eps
 		out[i] = (x[i] - mean) * factor * weight[i] + (bias != NULL ? bias[i] : 0.0f);
 }
 
-static float
-softmax(float *x, size_t n, float scale, const float *bias)
+/* narrow: NULL, or the place for the result in bf16 */
+INLINE float
+softmax_to(float *x, size_t n, float scale, const float *bias, uint16_t *narrow)
 {
 	vector top = all(-INFINITY);
 	vector sum = {0};
@@ -157,18 +144,38 @@ softmax(float *x, size_t n, float scale, const float *bias)
 	{
 		vector e = exponential(load(x + i) * scale - greatest);
 
-		store(x + i, e);
+		if (narrow == NULL)
+			store(x + i, e);
+		else
+			store_bf16(narrow + i, e);
 		sum += e;
 	}
 	if (i < n)
 	{
 		vector e = exponential(load_part(x + i, n - i) * scale - greatest);
 
-		store_part(x + i, e, n - i);
 		for (size_t k = 0; k < n - i; k++)
+		{
 			sum[k] += e[k];
+			if (narrow != NULL)
+				narrow[i + k] = bf16_of(e[k]);
+		}
+		if (narrow == NULL)
+			store_part(x + i, e, n - i);
 	}
 	return sum_of(sum);
+}
+
+static float
+softmax(float *x, size_t n, float scale, const float *bias)
+{
+	return softmax_to(x, n, scale, bias, NULL);
+}
+
+static float
+softmax_bf16(float *x, size_t n, float scale, const float *bias, uint16_t *out)
+{
+	return softmax_to(x, n, scale, bias, out);
 }
 
 static void
@@ -230,16 +237,6 @@ add_scaled_bf16(float *restrict x, const uint16_t *restrict y, size_t n, float f
 }
 
 static void
-transpose(const float *x, size_t n, size_t ld, size_t dims, float *panel)
-{
-	if (n < DS_PANEL)
-		memset(panel, 0, dims * DS_PANEL * sizeof(float));
-	for (size_t c = 0; c < dims; c++)
-		for (size_t i = 0; i < n; i++)
-			panel[c * DS_PANEL + i] = x[i * ld + c];
-}
-
-static void
 rotate(float *restrict x, const float *restrict cosines, const float *restrict sines, size_t half)
 {
 	for (size_t c = 0; c < half; c++)
@@ -280,6 +277,7 @@ const DsEncoderKernels KERNELS_NAME = {
 	.quantize = quantize,
 	.norm = norm,
 	.softmax = softmax,
+	.softmax_bf16 = softmax_bf16,
 	.activate = activate,
 	.gate = gate,
 	.add = add,
@@ -287,6 +285,9 @@ const DsEncoderKernels KERNELS_NAME = {
 	.add_scaled = add_scaled,
 	.add_scaled_bf16 = add_scaled_bf16,
 	.transpose = transpose,
+	.transpose_bf16 = transpose_bf16,
+	.columns = columns,
+	.columns_bf16 = columns_bf16,
 	.rotate = rotate,
 	.dot = dot,
 };

@@ -77,8 +77,11 @@ typedef struct DsPass
 	float *row_scales;
 	int32_t *row_zeros;
 	/* attention */
-	float *keys; /* panels of one head */
-	float *values;
+	bool narrow; /* products of attention in bf16 */
+	void *keys; /* panels of one head */
+	void *values;
+	uint16_t *queries; /* bf16: [DS_SCORE_ROWS][head_dims] */
+	uint16_t *weights; /* bf16: [DS_SCORE_ROWS][ldc] */
 	float *scores; /* [DS_SCORE_ROWS][ldc] */
 	size_t ldc;
 	float *sums; /* [DS_SCORE_ROWS] */

@@ -12,34 +12,68 @@
 #define PANEL_VECTORS (DS_PANEL / LANES)
 #define FETCH_MOST ((size_t) 12 << 10) /* bytes fetched ahead with a tile */
 
-/* What is left to do for a tile of c behind its sums */
-static void
-finish_tile(const DsProduct *p, size_t row, size_t column, size_t rows, size_t columns, float *c,
-			size_t ldc)
+/* Values from row to row of a tile's own place, in the first level of cache */
+#define EDGE (TILE_PANELS * DS_PANEL)
+
+/* What is left to do for a tile behind its sums; c may be where these are */
+INLINE void
+finish_rows(const DsProduct *p, size_t row, size_t column, size_t rows, size_t vectors,
+			const float *sums, float *c, size_t ldc, uint32_t activation)
 {
 	for (size_t r = 0; r < rows; r++)
 	{
 		const float *other = p->residual != NULL ? p->residual + (row + r) * p->ldr + column : NULL;
 		float scale = p->row_scales != NULL ? p->row_scales[row + r] : 1.0f;
-		float *x = c + r * ldc;
 
-		for (size_t i = 0; i < columns; i += LANES)
+#pragma GCC unroll 16
+		for (size_t v = 0; v < vectors; v++)
 		{
-			size_t n = columns - i < LANES ? columns - i : LANES;
-			vector v = (n == LANES ? load(x + i) : load_part(x + i, n)) * scale;
+			vector x = load(sums + r * EDGE + v * LANES) * scale;
 
 			if (p->bias != NULL)
-				v += load(p->bias + column + i);
-			if (p->activation != DS_ACT_IDENTITY)
-				v = act_on(v, p->activation);
+				x += load(p->bias + column + v * LANES);
+			x = act_on(x, activation);
 			if (other != NULL)
-				v += n == LANES ? load(other + i) : load_part(other + i, n);
-			if (n == LANES)
-				store(x + i, v);
-			else
-				store_part(x + i, v, n);
+				x += load(other + v * LANES);
+			store(c + r * ldc + v * LANES, x);
 		}
 	}
+}
+
+/* A tile that is inside of c: the loops are compiled for the common activations */
+static void
+finish_tile(const DsProduct *p, size_t row, size_t column, size_t rows, size_t vectors,
+			const float *sums, float *c, bool rough)
+{
+	bool whole = vectors == TILE_PANELS * PANEL_VECTORS;
+
+	if (whole && p->activation == DS_ACT_IDENTITY)
+		finish_rows(p, row, column, rows, TILE_PANELS * PANEL_VECTORS, sums, c, p->ldc,
+					DS_ACT_IDENTITY);
+	else if (whole && p->activation == DS_ACT_GELU && rough)
+		finish_rows(p, row, column, rows, TILE_PANELS * PANEL_VECTORS, sums, c, p->ldc, ROUGH_GELU);
+	else if (whole && p->activation == DS_ACT_GELU)
+		finish_rows(p, row, column, rows, TILE_PANELS * PANEL_VECTORS, sums, c, p->ldc,
+					DS_ACT_GELU);
+	else
+		finish_rows(p, row, column, rows, vectors, sums, c, p->ldc,
+					rough && p->activation == DS_ACT_GELU ? ROUGH_GELU : p->activation);
+}
+
+/* One that sticks out of c, in place: values, not registers, of what is not rounded up */
+static void
+finish_edge(const DsProduct *p, size_t row, size_t column, size_t rows, size_t columns, float *c,
+			bool rough)
+{
+	DsProduct plain = *p;
+	size_t vectors = (columns + LANES - 1) / LANES;
+
+	plain.residual = NULL;
+	finish_rows(&plain, row, column, rows, vectors, c, c, EDGE,
+				rough && p->activation == DS_ACT_GELU ? ROUGH_GELU : p->activation);
+	for (size_t r = 0; p->residual != NULL && r < rows; r++)
+		for (size_t i = 0; i < columns; i++)
+			c[r * EDGE + i] += p->residual[(row + r) * p->ldr + column + i];
 }
 
 /*
@@ -66,14 +100,15 @@ fetch_ahead(const char *next, size_t size, size_t row, size_t rows)
 		__builtin_prefetch(next + i, 0, 2);
 }
 
+/* finished: the tiles' sums are all there is to do; rough: see ROUGH_GELU */
 static void
 product(const DsProduct *given, size_t value_size, TileFunction tiles[TILE_PANELS][TILE_ROWS],
-		bool finished)
+		bool finished, bool rough)
 {
 	DsProduct with_stride = *given;
 	const DsProduct *p = &with_stride;
 	size_t panels = (p->outs + DS_PANEL - 1) / DS_PANEL;
-	float edge[TILE_ROWS * TILE_PANELS * DS_PANEL];
+	_Alignas(64) float edge[TILE_ROWS * EDGE];
 
 	if (with_stride.stride == 0)
 		with_stride.stride = p->ins * DS_PANEL;
@@ -100,18 +135,21 @@ product(const DsProduct *given, size_t value_size, TileFunction tiles[TILE_PANEL
 			float *c = p->c + row * p->ldc + column;
 
 			fetch_ahead(next, after * p->stride * value_size, row, p->rows);
-			if (!out)
+			if (!out && finished)
 			{
 				tiles[wide - 1][rows - 1](p, row, panel, c, p->ldc);
-				if (!finished)
-					finish_tile(p, row, column, rows, columns, c, p->ldc);
 				continue;
 			}
-			tiles[wide - 1][rows - 1](p, row, panel, edge, TILE_PANELS * DS_PANEL);
+			tiles[wide - 1][rows - 1](p, row, panel, edge, EDGE);
+			if (!out)
+			{
+				finish_tile(p, row, column, rows, wide * PANEL_VECTORS, edge, c, rough);
+				continue;
+			}
 			if (!finished)
-				finish_tile(p, row, column, rows, columns, edge, TILE_PANELS * DS_PANEL);
+				finish_edge(p, row, column, rows, columns, edge, rough);
 			for (size_t r = 0; r < rows; r++)
-				memcpy(c + r * p->ldc, edge + r * TILE_PANELS * DS_PANEL, columns * sizeof(float));
+				memcpy(c + r * p->ldc, edge + r * EDGE, columns * sizeof(float));
 		}
 		panel += wide;
 	}
@@ -390,17 +428,17 @@ TILES(int8)
 static void
 product_f32(const DsProduct *p)
 {
-	product(p, sizeof(float), tiles_f32, p->bias == NULL && p->row_scales == NULL);
+	product(p, sizeof(float), tiles_f32, p->bias == NULL && p->row_scales == NULL, false);
 }
 
 static void
 product_bf16(const DsProduct *p)
 {
-	product(p, sizeof(uint16_t), tiles_bf16, p->bias == NULL && p->row_scales == NULL);
+	product(p, sizeof(uint16_t), tiles_bf16, p->bias == NULL && p->row_scales == NULL, true);
 }
 
 static void
 product_int8(const DsProduct *p)
 {
-	product(p, 1, tiles_int8, false);
+	product(p, 1, tiles_int8, false, true);
 }

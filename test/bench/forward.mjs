@@ -110,7 +110,9 @@ function build(quantized) {
 	return g.model('ids', 'out');
 }
 
+const wantedPrecisions = process.env.PRECISIONS ?? 'f32 bf16 int8';
 for (const precision of ['f32', 'int8']) {
+	if (!(precision === 'int8' ? /int8/ : /f32|bf16/).test(wantedPrecisions)) continue;
 	const session = await ort.InferenceSession.create(build(precision === 'int8'), {
 		intraOpNumThreads: 1, interOpNumThreads: 1, executionMode: 'sequential', graphOptimizationLevel: 'all',
 	});

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The polynomials of error_function() in src/nn/encoder_vector.h.
+"""The polynomials of error_function() and rough_gelu() in src/nn/encoder_vector.h.
 
 erf(x) / x = P(x^2) / Q(x^2) for |x| <= 3.92: least squares at Chebyshev points,
 weighted anew where the error is large, Q's first coefficient being one.
@@ -31,3 +31,18 @@ for _ in range(60):
 print("off by", error.max())
 print("P", [float(np.float32(c)) for c in p])
 print("Q", [float(np.float32(c)) for c in q])
+
+# x R(x^2) is the normal distribution less one half, for |x| <= 4
+ROUGH_TOP, ROUGH_DEGREE = 4.0, 7
+x = ROUGH_TOP * np.cos(np.linspace(0, np.pi / 2, 4001)[:-1])
+wanted = np.array([math.erf(v / math.sqrt(2)) / 2 for v in x])
+matrix = np.stack([x * (x / ROUGH_TOP) ** (2 * k) for k in range(ROUGH_DEGREE + 1)], 1)
+weight = np.ones(len(x))
+for _ in range(400):
+    root = np.sqrt(weight)
+    r = np.linalg.lstsq(matrix * root[:, None], wanted * root, rcond=None)[0]
+    error = np.abs(matrix @ r - wanted)
+    weight *= error
+    weight /= weight.sum()
+print("off by", error.max())
+print("R", [float(np.float32(c / ROUGH_TOP ** (2 * k))) for k, c in enumerate(r)])
