@@ -34,6 +34,8 @@ CREATE TABLE ds_model_version (
 	trained_on text,
 	pairs bigint,
 	trained timestamptz,
+	base integer,
+	step bigint,
 	PRIMARY KEY (model, version)
 );
 
@@ -65,8 +67,10 @@ COMMENT ON COLUMN ds_model.dims IS 'dimensions of the embeddings';
 COMMENT ON COLUMN ds_model.version IS 'the version that encodes; NULL before the first training';
 COMMENT ON TABLE ds_model_version IS 'versions of models: what they are and how they were made; never changed';
 COMMENT ON COLUMN ds_model_version.uid IS 'new whenever the weights are; the files that processes share are known by it';
+COMMENT ON COLUMN ds_model_version.base IS 'the full version that this one is stored as changes of; NULL: it is a full one';
+COMMENT ON COLUMN ds_model_version.step IS 'steps that ds_train_step has made since the last training';
 COMMENT ON TABLE ds_tensor IS 'weights and tokenizers of model versions, in chunks of at most 1 MB; never changed';
-COMMENT ON COLUMN ds_tensor.dtype IS 'f32: little-endian IEEE numbers; u8: bytes (a tokenizer)';
+COMMENT ON COLUMN ds_tensor.dtype IS 'f32: little-endian IEEE numbers; u8: bytes (a tokenizer); u32: numbers of rows (of a version that has a base)';
 
 -- Every writer makes other sessions look again which version is current:
 -- the functions do it themselves, and these triggers for everyone else.

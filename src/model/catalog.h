@@ -38,6 +38,8 @@ typedef struct DsCatalog
 #define DS_VERSION_VERSION 2
 #define DS_VERSION_CONFIG 3
 #define DS_VERSION_UID 4
+#define DS_VERSION_BASE 14
+#define DS_VERSION_STEP 15
 
 #define DS_TENSOR_MODEL 1
 #define DS_TENSOR_VERSION 2

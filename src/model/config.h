@@ -38,23 +38,18 @@ typedef struct DsModelConfig
 	DsTrainOptions training;
 } DsModelConfig;
 
-/* Options of one training, beside those that a model has defaults for */
-typedef struct DsRunOptions
-{
-	DsTrainOptions training;
-	bool from_scratch; /* a new vocabulary and new weights instead of the current version's */
-	uint32 keep_versions; /* versions that stay, the new one counted */
-} DsRunOptions;
-
 /* 22023 with the path of the key for an unknown key, a wrong type, a value out of range */
 extern void ds_config_read(Jsonb *json, DsModelConfig *config);
 
 /* The complete config, in the current context */
 extern Jsonb *ds_config_write(const DsModelConfig *config);
 
-/* Options of ds_train over a model's defaults (the caller has set options->training) */
-extern void ds_run_options_read(Jsonb *json, DsRunOptions *options);
-extern Jsonb *ds_run_options_write(const DsRunOptions *options);
+/* Whether the settings of a training go together: 22023 where they do not */
+extern void ds_training_check(const DsTrainOptions *options);
+
+extern const char *const ds_loss_names[];
+extern const char *const ds_optimizer_names[];
+extern const char *const ds_schedule_names[];
 
 extern void ds_clean_options_read(Jsonb *json, DsCleanOptions *options);
 

@@ -101,6 +101,13 @@ ds_sql_drop_model(PG_FUNCTION_ARGS)
 	ds_catalog_run("DELETE FROM @.ds_training_step WHERE run IN"
 				   " (SELECT r.id FROM @.ds_training_run r WHERE r.model = $1)",
 				   1, text_types, values, NULL);
+	ds_catalog_run("DELETE FROM @.ds_training_metric WHERE run IN"
+				   " (SELECT r.id FROM @.ds_training_run r WHERE r.model = $1)",
+				   1, text_types, values, NULL);
+	/* checkpoints */
+	ds_catalog_run("DELETE FROM @.ds_tensor WHERE model IN"
+				   " (SELECT - r.id FROM @.ds_training_run r WHERE r.model = $1)",
+				   1, text_types, values, NULL);
 	ds_catalog_run("DELETE FROM @.ds_training_run WHERE model = $1", 1, text_types, values, NULL);
 	ds_catalog_leave(&scope);
 	SPI_finish();

@@ -20,6 +20,7 @@
 #include "utils/uuid.h"
 
 #include "model/catalog.h"
+#include "model/delta.h"
 
 const char *
 ds_layout_section(const DsModel *model, const char *name, size_t size)
@@ -34,6 +35,15 @@ ds_layout_section(const DsModel *model, const char *name, size_t size)
 void
 ds_layout_copy(DsReader *reader, const DsStored *stored, DsSharedBuild *build)
 {
+	if (reader->last != reader->key.version)
+	{
+		char *whole = MemoryContextAllocHuge(CurrentMemoryContext, stored->bytes);
+
+		ds_delta_read(reader, stored, whole);
+		ds_shared_append(build, whole, stored->bytes);
+		pfree(whole);
+		return;
+	}
 	for (uint64 offset = 0; offset < stored->bytes;)
 	{
 		size_t size;
@@ -97,7 +107,7 @@ make(DsModel *model, const DsLayout *layout, const DsSharedKey *key)
 	void *state = NULL;
 	int count;
 
-	ds_reader_open(&reader, model->key);
+	ds_delta_open(&reader, model->key);
 	count = layout->sections(model, &reader, sections, &state);
 	build = ds_shared_begin(key, sections, count);
 	layout->fill(model, &reader, build, state);

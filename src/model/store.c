@@ -174,6 +174,7 @@ ds_reader_open(DsReader *reader, DsModelKey key)
 {
 	memset(reader, 0, sizeof(*reader));
 	reader->key = key;
+	reader->last = key.version;
 	reader->relation = table_open(ds_catalog()->tensor, AccessShareLock);
 	reader->index = index_open(ds_catalog()->tensor_index, AccessShareLock);
 	reader->chunk = -1;

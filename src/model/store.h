@@ -43,6 +43,7 @@ extern void ds_store_end(DsTensorWriter *writer);
 typedef struct DsReader
 {
 	DsModelKey key;
+	int32 last; /* changes up to this version apply (delta.h) */
 	Relation relation;
 	Relation index;
 	/* the chunk that was read last */

@@ -47,11 +47,11 @@ ds_init_version(void)
 DsModelKey
 ds_version_insert(int32 model, const char *name, const DsVersionRow *row)
 {
-	static const Oid types[11] = {INT4OID, INT4OID, JSONBOID, INT4OID, INT8OID, INT8OID,
-								  INT4OID, NAMEOID, TEXTOID,  INT8OID, TEXTOID};
+	static const Oid types[13] = {INT4OID, INT4OID, JSONBOID, INT4OID, INT8OID, INT8OID, INT4OID,
+								  NAMEOID, TEXTOID, INT8OID,  TEXTOID, INT4OID, INT8OID};
 	DsCatalogScope scope;
-	Datum values[11];
-	char nulls[11];
+	Datum values[13];
+	char nulls[13];
 	DsModelKey key = {model, 0};
 	bool null;
 
@@ -78,14 +78,21 @@ ds_version_insert(int32 model, const char *name, const DsVersionRow *row)
 	values[8] = CStringGetTextDatum(row->source);
 	values[9] = Int64GetDatum(row->pairs);
 	values[10] = CStringGetTextDatum(row->precision);
+	values[11] = Int32GetDatum(row->base);
+	values[12] = Int64GetDatum(row->step);
 	if (row->run == 0)
 		nulls[6] = 'n';
 	if (row->pairs == 0)
 		nulls[9] = 'n';
-	ds_catalog_run("INSERT INTO @.ds_model_version (model, version, config, dims, parameters,"
-				   " bytes, run, trained_by, trained_on, pairs, \"precision\", trained)"
-				   " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, clock_timestamp())",
-				   11, types, values, nulls);
+	if (row->base == 0)
+		nulls[11] = 'n';
+	if (row->step == 0)
+		nulls[12] = 'n';
+	ds_catalog_run(
+		"INSERT INTO @.ds_model_version (model, version, config, dims, parameters,"
+		" bytes, run, trained_by, trained_on, pairs, \"precision\", trained, base, step)"
+		" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, clock_timestamp(), $12, $13)",
+		13, types, values, nulls);
 	ds_catalog_leave(&scope);
 	return key;
 }
@@ -106,9 +113,11 @@ ds_version_finish(DsModelKey key, uint32 keep)
 				   " WHERE m.id = $1 AND v.model = $1 AND v.version = $2",
 				   2, types, values, NULL);
 	values[1] = values[2];
-	deleted = ds_catalog_run("DELETE FROM @.ds_model_version WHERE model = $1 AND version NOT IN"
-							 " (SELECT k.version FROM @.ds_model_version k WHERE k.model = $1"
-							 " ORDER BY k.version DESC LIMIT $2) RETURNING version",
+	/* those that stay, and what they are changes of */
+	deleted = ds_catalog_run("DELETE FROM @.ds_model_version WHERE model = $1 AND version <"
+							 " (SELECT min(coalesce(k.base, k.version)) FROM"
+							 " (SELECT base, version FROM @.ds_model_version WHERE model = $1"
+							 " ORDER BY version DESC LIMIT $2) k) RETURNING version",
 							 2, types, values, NULL);
 	for (uint64 i = 0; i < deleted; i++)
 		ds_shared_dropped(key.model, DatumGetInt32(ds_catalog_value(i, 1, &null)));

@@ -17,6 +17,8 @@ typedef struct DsVersionRow
 	int32 run; /* 0: none */
 	const char *source; /* what it was trained on */
 	int64 pairs; /* 0: none */
+	int32 base; /* 0: it is stored in full */
+	int64 step; /* 0: none */
 } DsVersionRow;
 
 /*

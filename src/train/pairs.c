@@ -1,262 +1,49 @@
 /*
  * pairs.c
- *		Training data: the rows of the source query, as token ids.
+ *		Training data: the rows of the source, as token ids.
  *
- * The record of a pair, in 32-bit numbers: how many ids its query, its
- * positive and its negative have (NO_NEGATIVE: none), the keys of the three
- * texts in two numbers each, then the ids.  Keys are hashes of the cleaned
- * texts: equal texts have equal keys.
+ * A record, in 32-bit numbers: how many documents and labels it has, its
+ * weight, a filler (keys are aligned); then for the query and each document its
+ * key in two numbers; for each of them how many ids it has; the labels; the
+ * ids.  Padded to an even number.
  */
 #include "train/pairs.h"
 
-#include "catalog/pg_type.h"
 #include "common/hashfn.h"
-#include "executor/spi.h"
 #include "miscadmin.h"
-#include "parser/parse_coerce.h"
-#include "utils/builtins.h"
-#include "utils/lsyscache.h"
 #include "utils/memutils.h"
-#include "utils/plancache.h"
-#include "utils/snapmgr.h"
 
-#define FETCH_ROWS 1000
-#define NO_NEGATIVE PG_UINT32_MAX
-#define RECORD_HEADER 9
+#define HEADER 4
+#define CLASSES_MAX 1000
+
+typedef struct KeyEntry
+{
+	uint64 key;
+	uint32 number;
+	char status;
+} KeyEntry;
+
+#define SH_PREFIX keys
+#define SH_ELEMENT_TYPE KeyEntry
+#define SH_KEY_TYPE uint64
+#define SH_KEY key
+/* keys are hashes already */
+#define SH_HASH_KEY(table, key) ((uint32) (key))
+#define SH_EQUAL(table, a, b) ((a) == (b))
+#define SH_SCOPE static inline
+#define SH_DECLARE
+#define SH_DEFINE
+#include "lib/simplehash.h"
 
 static void
-close_files(void *argument)
+close_file(void *argument)
 {
 	DsPairs *pairs = argument;
 
-	if (pairs->texts != NULL)
-		BufFileClose(pairs->texts);
 	if (pairs->file != NULL)
 		BufFileClose(pairs->file);
-	pairs->texts = pairs->file = NULL;
+	pairs->file = NULL;
 }
-
-DsPairs *
-ds_pairs_create(void)
-{
-	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "deepsearch training pairs",
-												  ALLOCSET_DEFAULT_SIZES);
-	DsPairs *pairs = MemoryContextAllocZero(context, sizeof(DsPairs));
-	MemoryContextCallback *callback = MemoryContextAlloc(context, sizeof(MemoryContextCallback));
-
-	pairs->context = context;
-	callback->func = close_files;
-	callback->arg = pairs;
-	MemoryContextRegisterResetCallback(context, callback);
-	return pairs;
-}
-
-/* ---- temporary files ---- */
-
-static void
-put(BufFile *file, const void *data, size_t size)
-{
-	if (size > 0)
-		BufFileWrite(file, unconstify(void *, data), size);
-}
-
-static void
-get(BufFile *file, void *data, size_t size)
-{
-	if (size > 0 && BufFileRead(file, data, size) != size)
-		ereport(ERROR,
-				(errcode_for_file_access(), errmsg("could not read from temporary file: %m")));
-}
-
-static BufFile *
-new_file(DsPairs *pairs)
-{
-	MemoryContext caller = MemoryContextSwitchTo(pairs->context);
-	BufFile *file = BufFileCreateTemp(true);
-
-	MemoryContextSwitchTo(caller);
-	return file;
-}
-
-static void
-put_text(BufFile *file, DsText text)
-{
-	uint32 length = (uint32) text.length;
-
-	put(file, &length, sizeof(length));
-	put(file, text.data, text.length);
-}
-
-/* ---- reading the source ---- */
-
-static void
-not_select(void)
-{
-	ereport(ERROR, (errcode(ERRCODE_SYNTAX_ERROR), errmsg("the training source must be one SELECT"),
-					errhint("It gives rows (query, positive) or (query, positive, negative).")));
-}
-
-static SPIPlanPtr
-prepare_source(const char *source, TupleDesc *desc)
-{
-	SPIPlanPtr plan = SPI_prepare(source, 0, NULL);
-	List *sources;
-	CachedPlanSource *only;
-	Query *query;
-
-	if (plan == NULL)
-		elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));
-	sources = SPI_plan_get_plan_sources(plan);
-	if (list_length(sources) != 1)
-		not_select();
-	only = linitial(sources);
-	if (list_length(only->query_list) != 1)
-		not_select();
-	query = linitial_node(Query, only->query_list);
-	if (query->commandType != CMD_SELECT || query->hasModifyingCTE || query->rowMarks != NIL ||
-		only->resultDesc == NULL)
-		not_select();
-	*desc = only->resultDesc;
-	return plan;
-}
-
-static void
-check_columns(TupleDesc desc)
-{
-	if (desc->natts < 2 || desc->natts > 3)
-		ereport(ERROR,
-				(errcode(ERRCODE_DATATYPE_MISMATCH),
-				 errmsg("the training source gives %d columns instead of 2 or 3", desc->natts),
-				 errhint("It gives rows (query, positive) or (query, positive, negative).")));
-	for (int i = 0; i < desc->natts; i++)
-	{
-		Form_pg_attribute column = TupleDescAttr(desc, i);
-		char category;
-		bool preferred;
-
-		get_type_category_preferred(column->atttypid, &category, &preferred);
-		if (category != TYPCATEGORY_STRING && column->atttypid != UNKNOWNOID)
-			ereport(ERROR,
-					(errcode(ERRCODE_DATATYPE_MISMATCH),
-					 errmsg("column %d (\"%s\") of the training source has type %s, not text",
-							i + 1, NameStr(column->attname), format_type_be(column->atttypid)),
-					 errhint("Cast it: %s::text.", quote_identifier(NameStr(column->attname)))));
-	}
-}
-
-/* A value as UTF-8, in the current context; its text must fit a record's length. */
-static DsText
-value_text(Datum value, Oid type)
-{
-	Oid base = getBaseType(type);
-
-	if (base == TEXTOID || base == VARCHAROID || base == BPCHAROID)
-	{
-		text *packed = DatumGetTextPP(value);
-
-		return ds_text_utf8(VARDATA_ANY(packed), VARSIZE_ANY_EXHDR(packed));
-	}
-	else
-	{
-		Oid output;
-		bool is_varlena;
-		char *string;
-
-		getTypeOutputInfo(type, &output, &is_varlena);
-		string = OidOutputFunctionCall(output, value);
-		return ds_text_utf8(string, strlen(string));
-	}
-}
-
-static void
-learn(DsTokenizerLearner *learner, DsText text)
-{
-	DsStatus status;
-
-	if (learner != NULL)
-		ds_check(ds_tokenizer_learn_add(learner, text.data, text.length, &status), &status);
-}
-
-/* One row of the source; false when it has no pair. */
-static bool
-read_row(DsPairs *pairs, const DsLearners *learners, HeapTuple tuple, TupleDesc desc)
-{
-	DsText text[3];
-	bool null[3] = {false, false, true};
-
-	for (int i = 0; i < desc->natts; i++)
-	{
-		Datum value = SPI_getbinval(tuple, desc, i + 1, &null[i]);
-
-		if (null[i] && i < 2)
-			return false;
-		if (!null[i])
-			text[i] = value_text(value, TupleDescAttr(desc, i)->atttypid);
-	}
-	for (int i = 0; i < 3; i++)
-	{
-		uint8 there = !null[i];
-
-		if (i == 2)
-			put(pairs->texts, &there, 1);
-		if (!there)
-			continue;
-		put_text(pairs->texts, text[i]);
-		learn(learners->learner[i == 0 ? DS_SIDE_QUERY : DS_SIDE_DOCUMENT], text[i]);
-	}
-	return true;
-}
-
-void
-ds_pairs_read(DsPairs *pairs, const char *source, const DsLearners *learners)
-{
-	bool before;
-	MemoryContext row_context;
-	TupleDesc desc;
-	SPIPlanPtr plan;
-	Portal portal;
-
-	/* functions that the query calls may not write either */
-	before = ds_read_only_begin();
-	PushActiveSnapshot(GetTransactionSnapshot());
-	plan = prepare_source(source, &desc);
-	check_columns(desc);
-	pairs->negatives = desc->natts == 3;
-	pairs->texts = new_file(pairs);
-	row_context = AllocSetContextCreate(CurrentMemoryContext, "deepsearch source row",
-										ALLOCSET_DEFAULT_SIZES);
-	portal = SPI_cursor_open(NULL, plan, NULL, NULL, true);
-	for (;;)
-	{
-		SPITupleTable *table;
-		uint64 count;
-
-		SPI_cursor_fetch(portal, true, FETCH_ROWS);
-		table = SPI_tuptable;
-		count = SPI_processed;
-		if (count == 0)
-			break;
-		for (uint64 i = 0; i < count; i++)
-		{
-			MemoryContext caller = MemoryContextSwitchTo(row_context);
-
-			CHECK_FOR_INTERRUPTS();
-			pairs->rows++;
-			if (!read_row(pairs, learners, table->vals[i], table->tupdesc))
-				pairs->skipped++;
-			MemoryContextSwitchTo(caller);
-			MemoryContextReset(row_context);
-		}
-		SPI_freetuptable(table);
-	}
-	SPI_cursor_close(portal);
-	SPI_freeplan(plan);
-	MemoryContextDelete(row_context);
-	PopActiveSnapshot();
-	ds_read_only_end(before);
-}
-
-/* ---- from texts to ids ---- */
 
 static void *
 grown(MemoryContext context, void *memory, size_t *allocated, size_t needed, size_t size)
@@ -271,214 +58,321 @@ grown(MemoryContext context, void *memory, size_t *allocated, size_t needed, siz
 	return memory;
 }
 
+#define GROW(array, needed)                                                                \
+	(pairs->array = grown(pairs->context, pairs->array, &pairs->array##_allocated, needed, \
+						  sizeof(*pairs->array)))
+
+static uint32
+number_of(keys_hash *table, uint64 key, uint32 *distinct)
+{
+	bool found;
+	KeyEntry *entry = keys_insert(table, key, &found);
+
+	if (!found)
+		entry->number = (*distinct)++;
+	return entry->number;
+}
+
 static void
 keep_record(DsPairs *pairs, const uint32 *record, size_t numbers)
 {
 	size_t limit = (size_t) maintenance_work_mem * 1024 / sizeof(uint32);
 
-	if (pairs->count == PG_UINT32_MAX - 1)
-		ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-						errmsg("the training source gives too many rows")));
-	pairs->places = grown(pairs->context, pairs->places, &pairs->places_allocated,
-						  (size_t) pairs->count + 2, sizeof(uint64));
+	GROW(places, (size_t) pairs->count + 2);
 	pairs->places[pairs->count] = pairs->used;
 	if (pairs->file == NULL && pairs->used + numbers > limit)
 	{
-		pairs->file = new_file(pairs);
-		put(pairs->file, pairs->memory, sizeof(uint32) * (size_t) pairs->used);
+		MemoryContext caller = MemoryContextSwitchTo(pairs->context);
+
+		pairs->file = BufFileCreateTemp(true);
+		MemoryContextSwitchTo(caller);
 		if (pairs->memory != NULL)
+		{
+			BufFileWrite(pairs->file, pairs->memory, sizeof(uint32) * (size_t) pairs->used);
 			pfree(pairs->memory);
+		}
 		pairs->memory = NULL;
 	}
 	if (pairs->file != NULL)
-		put(pairs->file, record, sizeof(uint32) * numbers);
+		BufFileWrite(pairs->file, unconstify(uint32 *, record), sizeof(uint32) * numbers);
 	else
 	{
-		pairs->memory = grown(pairs->context, pairs->memory, &pairs->memory_allocated,
-							  (size_t) pairs->used + numbers, sizeof(uint32));
+		GROW(memory, (size_t) pairs->used + numbers);
 		memcpy(pairs->memory + pairs->used, record, sizeof(uint32) * numbers);
 	}
+	pairs->digest =
+		hash_combine64(pairs->digest, hash_bytes_extended((const unsigned char *) record,
+														  (int) (sizeof(uint32) * numbers), 0));
 	pairs->used += numbers;
 	pairs->count++;
 	pairs->places[pairs->count] = pairs->used;
 }
 
-static char *
-get_text(BufFile *file, StringInfo buffer)
+/* One row as a record; documents without any token are left out (and their labels). */
+static void
+add_row(DsPairs *pairs, const DsSpoolRow *row, const DsTextReader *reader, keys_hash *queries,
+		keys_hash *documents)
 {
-	uint32 length;
-
-	get(file, &length, sizeof(length));
-	resetStringInfo(buffer);
-	enlargeStringInfo(buffer, (int) length);
-	get(file, buffer->data, length);
-	buffer->len = (int) length;
-	return buffer->data;
-}
-
-/* Tokenize the next text of the file, appending ids to record; returns how many. */
-static uint32
-next_text(DsPairs *pairs, StringInfo buffer, const DsTokenizer *tokenizer, DsTokenScratch *scratch,
-		  uint32 **record, size_t *allocated, size_t *numbers, int key)
-{
-	char *text = get_text(pairs->texts, buffer);
-	size_t count = ds_tokenizer_encode(tokenizer, scratch, text, (size_t) buffer->len);
-	uint64 hash =
-		hash_bytes_extended((unsigned char *) scratch->clean, (int) scratch->clean_length, 0);
-
-	*record = grown(CurrentMemoryContext, *record, allocated, *numbers + count, sizeof(uint32));
-	memcpy(*record + *numbers, scratch->ids, sizeof(uint32) * count);
-	*numbers += count;
-	(*record)[3 + 2 * key] = (uint32) hash;
-	(*record)[4 + 2 * key] = (uint32) (hash >> 32);
-	return (uint32) count;
-}
-
-void
-ds_pairs_tokenize(DsPairs *pairs, const DsTokenizer *query, DsTokenScratch *query_scratch,
-				  const DsTokenizer *document, DsTokenScratch *document_scratch)
-{
-	int64 left = pairs->rows - pairs->skipped;
-	StringInfoData buffer;
-	uint32 *record = NULL;
+	uint32 *record;
+	uint32 documents_left = 0;
+	uint64 *keys = palloc(sizeof(uint64) * (row->documents + 1));
+	uint32 *counts = palloc(sizeof(uint32) * (row->documents + 1));
+	float *labels = palloc(sizeof(float) * (row->documents + 1));
+	uint32 *ids = NULL;
 	size_t allocated = 0;
+	size_t used = 0;
+	size_t numbers;
+	uint64 tokens = 0;
 
-	initStringInfo(&buffer);
-	record = grown(CurrentMemoryContext, record, &allocated, RECORD_HEADER, sizeof(uint32));
-	if (BufFileSeek(pairs->texts, 0, 0, SEEK_SET) != 0)
-		ereport(ERROR, (errcode_for_file_access(), errmsg("could not rewind temporary file: %m")));
-	for (; left > 0; left--)
+	for (uint32 i = 0; i <= row->documents; i++)
 	{
-		size_t numbers = RECORD_HEADER;
-		uint32 count[3];
-		uint8 negative;
+		DsTokens text = {NULL, 0, 0};
+		uint32 at = i == 0 ? 0 : documents_left + 1;
 
-		CHECK_FOR_INTERRUPTS();
-		count[0] =
-			next_text(pairs, &buffer, query, query_scratch, &record, &allocated, &numbers, 0);
-		count[1] =
-			next_text(pairs, &buffer, document, document_scratch, &record, &allocated, &numbers, 1);
-		count[2] = 0;
-		record[7] = record[8] = 0;
-		get(pairs->texts, &negative, 1);
-		if (negative)
-			count[2] = next_text(pairs, &buffer, document, document_scratch, &record, &allocated,
-								 &numbers, 2);
-		if (count[2] == 0)
-			count[2] = NO_NEGATIVE;
-		if (count[0] == 0 || count[1] == 0)
+		reader->read(reader->context, row, i, &text);
+		if (text.count == 0 && !(i == 0 && reader->joint))
 		{
-			pairs->skipped++;
+			/* without a query or a positive there is nothing to learn */
+			if (i < 2)
+			{
+				pairs->skipped++;
+				return;
+			}
 			continue;
 		}
-		memcpy(record, count, sizeof(count));
-		keep_record(pairs, record, numbers);
+		ids = grown(CurrentMemoryContext, ids, &allocated, used + text.count, sizeof(uint32));
+		if (text.count > 0)
+			memcpy(ids + used, text.ids, sizeof(uint32) * text.count);
+		used += text.count;
+		keys[at] = text.key;
+		counts[at] = (uint32) text.count;
+		if (i > 0)
+		{
+			if (row->labels > 0)
+				labels[documents_left] = row->label[i - 1];
+			documents_left++;
+		}
+		tokens += text.count;
 	}
-	BufFileClose(pairs->texts);
-	pairs->texts = NULL;
-	pfree(record);
-	pfree(buffer.data);
-}
-
-/* ---- batches ---- */
-
-DsBatchBuffers *
-ds_batch_create(size_t batch_size)
-{
-	DsBatchBuffers *buffers = palloc0(sizeof(DsBatchBuffers));
-
-	for (int side = 0; side < 2; side++)
+	if (pairs->count == PG_UINT32_MAX - 1)
+		ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+						errmsg("the training source gives too many rows")));
+	numbers =
+		HEADER + 3 * ((size_t) documents_left + 1) + (row->labels > 0 ? documents_left : 0) + used;
+	numbers += numbers % 2;
+	record = palloc_extended(sizeof(uint32) * numbers, MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
 	{
-		/* as many negatives as positives, at most */
-		size_t texts = side == DS_SIDE_DOCUMENT ? 2 * batch_size : batch_size;
+		uint32 *at = record + HEADER;
 
-		buffers->offsets[side] = palloc(sizeof(size_t) * (texts + 1));
-		buffers->keys[side] = palloc(sizeof(uint64_t) * texts);
+		record[0] = documents_left;
+		record[1] = row->labels > 0 ? documents_left : 0;
+		memcpy(&record[2], &row->weight, sizeof(float));
+		memcpy(at, keys, sizeof(uint64) * (documents_left + 1));
+		at += 2 * (documents_left + 1);
+		memcpy(at, counts, sizeof(uint32) * (documents_left + 1));
+		at += documents_left + 1;
+		memcpy(at, labels, sizeof(float) * record[1]);
+		at += record[1];
+		if (used > 0)
+			memcpy(at, ids, sizeof(uint32) * used);
 	}
-	buffers->negative_offsets = palloc(sizeof(size_t) * (batch_size + 1));
-	buffers->negative_keys = palloc(sizeof(uint64_t) * batch_size);
-	return buffers;
+
+	GROW(rows, (size_t) pairs->count + 1);
+	pairs->rows[pairs->count] = row->number;
+	GROW(query, (size_t) pairs->count + 1);
+	pairs->query[pairs->count] = number_of(queries, keys[0], &pairs->queries_distinct);
+	GROW(documents, (size_t) pairs->count + 2);
+	pairs->documents[pairs->count] = pairs->document_count;
+	GROW(document, (size_t) pairs->document_count + documents_left);
+	for (uint32 i = 0; i < documents_left; i++)
+		pairs->document[pairs->document_count++] =
+			number_of(documents, keys[i + 1], &pairs->documents_distinct);
+	pairs->documents[pairs->count + 1] = pairs->document_count;
+	pairs->documents_max = Max(pairs->documents_max, documents_left);
+	pairs->tokens_max = Max(pairs->tokens_max, tokens);
+	keep_record(pairs, record, numbers);
 }
 
-/* The record of a pair: in place, or read into the buffer */
-static const uint32 *
-find_record(DsBatchBuffers *buffers, DsPairs *pairs, uint32 pair)
+DsPairs *
+ds_pairs_create(DsSpool *source, const DsTextReader *reader)
 {
-	uint64 begin = pairs->places[pair];
-	size_t numbers = (size_t) (pairs->places[pair + 1] - begin);
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "deepsearch training pairs",
+												  ALLOCSET_DEFAULT_SIZES);
+	MemoryContext row_context = AllocSetContextCreate(
+		CurrentMemoryContext, "deepsearch training pair", ALLOCSET_DEFAULT_SIZES);
+	DsPairs *pairs = MemoryContextAllocZero(context, sizeof(DsPairs));
+	MemoryContextCallback *callback = MemoryContextAlloc(context, sizeof(MemoryContextCallback));
+	keys_hash *queries = keys_create(context, 1024, NULL);
+	keys_hash *documents = keys_create(context, 1024, NULL);
+	const DsSpoolRow *row;
+
+	pairs->context = context;
+	pairs->labels = source->labels;
+	pairs->weights = source->weights;
+	pairs->features = source->kind == DS_SPOOL_FEATURES;
+	callback->func = close_file;
+	callback->arg = pairs;
+	MemoryContextRegisterResetCallback(context, callback);
+	ds_spool_rewind(source);
+	while ((row = ds_spool_next(source)) != NULL)
+	{
+		MemoryContext caller = MemoryContextSwitchTo(row_context);
+
+		CHECK_FOR_INTERRUPTS();
+		add_row(pairs, row, reader, queries, documents);
+		MemoryContextSwitchTo(caller);
+		MemoryContextReset(row_context);
+	}
+	MemoryContextDelete(row_context);
+	keys_destroy(queries);
+	keys_destroy(documents);
+	return pairs;
+}
+
+static const uint32 *
+find_record(DsPairs *pairs, uint32 number)
+{
+	uint64 begin = pairs->places[number];
+	size_t numbers = (size_t) (pairs->places[number + 1] - begin);
 
 	if (pairs->memory != NULL)
 		return pairs->memory + begin;
-	buffers->record = grown(CurrentMemoryContext, buffers->record, &buffers->record_allocated,
-							numbers, sizeof(uint32));
-	if (BufFileSeek(pairs->file, 0, (off_t) (begin * sizeof(uint32)), SEEK_SET) != 0)
-		ereport(ERROR, (errcode_for_file_access(), errmsg("could not seek in temporary file: %m")));
-	get(pairs->file, buffers->record, sizeof(uint32) * numbers);
-	return buffers->record;
+	GROW(record, numbers);
+	{
+		uint64 place = begin * sizeof(uint32);
+		size_t size = sizeof(uint32) * numbers;
+
+		/* files of a temporary file have 1 GB each */
+		if (BufFileSeek(pairs->file, (int) (place / ((uint64) 1 << 30)),
+						(off_t) (place % ((uint64) 1 << 30)), SEEK_SET) != 0)
+			ereport(ERROR,
+					(errcode_for_file_access(), errmsg("could not seek in temporary file: %m")));
+		if (BufFileRead(pairs->file, pairs->record, size) != size)
+			ereport(ERROR,
+					(errcode_for_file_access(), errmsg("could not read from temporary file: %m")));
+	}
+	return pairs->record;
 }
 
-static uint64
-record_key(const uint32 *record, int text)
+static int
+find_class(const DsPairs *pairs, float label)
 {
-	return (uint64) record[4 + 2 * text] << 32 | record[3 + 2 * text];
+	int low = 0;
+	int high = pairs->classes;
+
+	while (low < high)
+	{
+		int middle = (low + high) / 2;
+
+		if (pairs->class_label[middle] < label)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
 }
 
-const DsTrainBatch *
-ds_batch_fill(DsBatchBuffers *buffers, DsPairs *pairs, const uint32_t *order, size_t n)
+void
+ds_pairs_get(DsPairs *pairs, uint32 number, DsPair *pair)
 {
-	DsTrainBatch *batch = &buffers->batch;
-	size_t used[2] = {0, 0};
-	size_t negatives = 0;
-	size_t negative_used = 0;
+	const uint32 *record = find_record(pairs, number);
+	const uint32 *at = record + HEADER;
 
-	for (size_t i = 0; i < n; i++)
+	pair->documents = record[0];
+	pair->labels = record[1];
+	memcpy(&pair->weight, &record[2], sizeof(float));
+	pair->keys = (const uint64 *) at;
+	at += 2 * (pair->documents + 1);
+	pair->counts = at;
+	at += pair->documents + 1;
+	pair->label = (const float *) at;
+	at += pair->labels;
+	pair->ids = at;
+	if (pairs->balanced)
+		pair->weight *= (float) pairs->class_weight[find_class(pairs, pair->label[0])];
+}
+
+void
+ds_pairs_balance(DsPairs *pairs)
+{
+	double *sums;
+	double sum = 0;
+
+	if (!pairs->labels)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("option \"balance\" needs labels"),
+						errhint("The training source gives them in a column named label.")));
+	pairs->class_label = MemoryContextAlloc(pairs->context, sizeof(float) * CLASSES_MAX);
+	sums = MemoryContextAllocZero(pairs->context, sizeof(double) * CLASSES_MAX);
+	for (uint32 i = 0; i < pairs->count; i++)
 	{
-		const uint32 *record = find_record(buffers, pairs, order[i]);
-		const uint32 *ids = record + RECORD_HEADER;
+		DsPair pair;
+		int place;
 
-		for (int side = 0; side < 2; side++)
+		CHECK_FOR_INTERRUPTS();
+		ds_pairs_get(pairs, i, &pair);
+		place = find_class(pairs, pair.label[0]);
+		if (place == pairs->classes || pairs->class_label[place] != pair.label[0])
 		{
-			buffers->ids[side] =
-				grown(CurrentMemoryContext, buffers->ids[side], &buffers->ids_allocated[side],
-					  used[side] + record[side], sizeof(uint32_t));
-			memcpy(buffers->ids[side] + used[side], ids, sizeof(uint32_t) * record[side]);
-			buffers->offsets[side][i] = used[side];
-			buffers->keys[side][i] = record_key(record, side);
-			used[side] += record[side];
-			ids += record[side];
+			if (pairs->classes == CLASSES_MAX)
+				ereport(ERROR,
+						(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						 errmsg("there are more than %d distinct labels to balance", CLASSES_MAX)));
+			memmove(pairs->class_label + place + 1, pairs->class_label + place,
+					sizeof(float) * (size_t) (pairs->classes - place));
+			memmove(sums + place + 1, sums + place,
+					sizeof(double) * (size_t) (pairs->classes - place));
+			pairs->class_label[place] = pair.label[0];
+			sums[place] = 0;
+			pairs->classes++;
 		}
-		if (record[2] != NO_NEGATIVE)
-		{
-			buffers->negative_ids =
-				grown(CurrentMemoryContext, buffers->negative_ids, &buffers->negative_allocated,
-					  negative_used + record[2], sizeof(uint32_t));
-			memcpy(buffers->negative_ids + negative_used, ids, sizeof(uint32_t) * record[2]);
-			buffers->negative_offsets[negatives] = negative_used;
-			buffers->negative_keys[negatives] = record_key(record, 2);
-			negative_used += record[2];
-			negatives++;
-		}
+		sums[place] += pair.weight;
+		sum += pair.weight;
 	}
-	/* explicit negatives stand behind the positives */
-	buffers->ids[1] = grown(CurrentMemoryContext, buffers->ids[1], &buffers->ids_allocated[1],
-							used[1] + negative_used, sizeof(uint32_t));
-	if (negatives > 0)
-		memcpy(buffers->ids[1] + used[1], buffers->negative_ids, sizeof(uint32_t) * negative_used);
-	for (size_t i = 0; i < negatives; i++)
+	/* the mean weight stays what it was */
+	for (int c = 0; c < pairs->classes; c++)
+		sums[c] = sums[c] > 0 ? sum / (pairs->classes * sums[c]) : 0;
+	pairs->class_weight = sums;
+	pairs->balanced = true;
+}
+
+DsPairsBounds
+ds_pairs_bounds(const DsPairs *pairs, size_t n)
+{
+	DsPairsBounds bounds = {0, 0, 0};
+	/* how many pairs have so many documents; how many records are so long, in steps of 16 numbers */
+	uint32 *documents = palloc0(sizeof(uint32) * ((size_t) pairs->documents_max + 1));
+	uint64 longest = 0;
+	uint64 *lengths;
+	size_t left;
+
+	for (uint32 i = 0; i < pairs->count; i++)
+		longest = Max(longest, pairs->places[i + 1] - pairs->places[i]);
+	lengths = palloc_extended(sizeof(uint64) * (size_t) (longest / 16 + 1),
+							  MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
+	for (uint32 i = 0; i < pairs->count; i++)
 	{
-		buffers->offsets[1][n + i] = used[1] + buffers->negative_offsets[i];
-		buffers->keys[1][n + i] = buffers->negative_keys[i];
+		documents[pairs->documents[i + 1] - pairs->documents[i]]++;
+		lengths[(pairs->places[i + 1] - pairs->places[i]) / 16]++;
 	}
-	buffers->offsets[0][n] = used[0];
-	buffers->offsets[1][n + negatives] = used[1] + negative_used;
+	left = n;
+	for (size_t d = pairs->documents_max; d > 0 && left > 0; d--)
+	{
+		size_t taken = Min(left, documents[d]);
 
-	batch->pairs = n;
-	batch->documents = n + negatives;
-	batch->query.ids = buffers->ids[0];
-	batch->query.offsets = buffers->offsets[0];
-	batch->query.keys = buffers->keys[0];
-	batch->document.ids = buffers->ids[1];
-	batch->document.offsets = buffers->offsets[1];
-	batch->document.keys = buffers->keys[1];
-	return batch;
+		bounds.documents += taken * d;
+		left -= taken;
+	}
+	left = n;
+	for (uint64 l = longest / 16 + 1; l-- > 0 && left > 0;)
+	{
+		size_t taken = Min(left, lengths[l]);
+
+		bounds.tokens += taken * (size_t) Min(l * 16 + 15, longest);
+		left -= taken;
+	}
+	bounds.longest = (size_t) pairs->tokens_max;
+	pfree(documents);
+	pfree(lengths);
+	return bounds;
 }

@@ -1,87 +1,115 @@
 /*
  * pairs.h
- *		Training data: the rows of the source query, as token ids.
+ *		Training data: the rows of the source, as token ids.
  *
- * The source is read once.  Its texts go to a temporary file while the
- * tokenizers learn from them; then the file is read back, and what remains
- * of it is ids, in memory up to maintenance_work_mem and in a temporary file
- * beyond.
+ * One record a row, in memory up to maintenance_work_mem and in a temporary
+ * file beyond.  Beside them, numbers for the distinct queries and documents:
+ * the order of the batches goes by these (order.h).
  */
 #ifndef DS_TRAIN_PAIRS_H
 #define DS_TRAIN_PAIRS_H
 
 #include "server.h"
 
-#include "model/model.h"
-#include "nn/training.h"
+#include "train/spool.h"
 
-#include "storage/buffile.h"
+/* A text as numbers; bit 31 of an id is its token type.  Features: the bits of floats. */
+typedef struct DsTokens
+{
+	const uint32_t *ids;
+	size_t count;
+	uint64 key; /* of what the model sees of the text: equal for equal ones */
+} DsTokens;
+
+/*
+ * Turns text i of a row into numbers, which stand until the next call.  i = 0
+ * is the query; a model that sees query and document in one sequence makes that
+ * for i > 0.
+ */
+typedef struct DsTextReader
+{
+	void *context;
+	void (*read)(void *context, const DsSpoolRow *row, uint32 i, DsTokens *tokens);
+	bool joint; /* records have no query of their own */
+} DsTextReader;
 
 typedef struct DsPairs
 {
 	MemoryContext context;
-	int64 rows; /* of the source */
-	int64 skipped; /* of these, without a query or a positive text */
-	bool negatives; /* the source has a third column */
-
-	/* the texts */
-	BufFile *texts;
-
-	/* the pairs */
 	uint32 count;
-	uint64 *places; /* [count + 1] first number of each pair's record */
+	bool labels; /* each document has one */
+	bool weights; /* rows have one */
+	bool features; /* texts are vectors */
+	int64
+		skipped; /* rows of the source of which no tokens were left, more than those that it skipped */
+	uint64 digest; /* of all records: the same for the same data */
+	/* of one record: the most */
+	uint32 documents_max;
+	uint64 tokens_max;
+
+	int64 *rows; /* [count] number in the source */
+	uint64 *places; /* [count + 1] first number of each record */
+	/* numbers of distinct texts, by their keys */
+	uint32 *query; /* [count] */
+	uint64 *documents; /* [count + 1] first of each pair in document */
+	uint32 *document; /* the first of a pair is its positive */
+	uint32 queries_distinct;
+	uint32 documents_distinct;
+	uint64 document_count;
+
+	/* labels as classes, for ds_pairs_balance() */
+	bool balanced;
+	int classes;
+	float *class_label; /* [classes] rising */
+	double *class_weight;
+
+	/* private */
+	size_t rows_allocated;
 	size_t places_allocated;
+	size_t query_allocated;
+	size_t documents_allocated;
+	size_t document_allocated;
 	uint32 *memory; /* the records, while they fit */
 	size_t memory_allocated; /* in numbers */
 	BufFile *file; /* all of them, when they do not */
 	uint64 used; /* in numbers */
+	uint32 *record; /* the one that was read last */
+	size_t record_allocated;
 } DsPairs;
 
-/* For DsModelConfig's towers: learners, or NULL where the tokenizer is there already */
-typedef struct DsLearners
+/* A record, where it stands or was read to; until the next one is asked for */
+typedef struct DsPair
 {
-	DsTokenizerLearner *learner[2];
-} DsLearners;
+	uint32 documents;
+	float weight;
+	uint32 labels; /* 0 or documents */
+	const float *label;
+	const uint32 *counts; /* [1 + documents] numbers of each text, the query first */
+	const uint64 *keys; /* [1 + documents] */
+	const uint32 *ids; /* of all texts, one after the other */
+} DsPair;
+
+/* All rows of the source; files are closed with the context below the current one. */
+extern DsPairs *ds_pairs_create(DsSpool *source, const DsTextReader *reader);
+extern void ds_pairs_get(DsPairs *pairs, uint32 number, DsPair *pair);
 
 /*
- * Empty pairs in a new context below the current one; temporary files are
- * closed when it is deleted.
+ * From now on each class, that is, each distinct label of the first document,
+ * weighs the same in sum.  22023 where there are no labels or too many.
  */
-extern DsPairs *ds_pairs_create(void);
+extern void ds_pairs_balance(DsPairs *pairs);
 
 /*
- * Run the source as the current user, read-only, and keep its texts.  Errors:
- * those of the query; 42601 where it is no plain SELECT; 42804 where its
- * columns are not two or three texts.
+ * What a batch of n pairs can have at the most: as much as the n largest
+ * records.  longest: tokens of one record.
  */
-extern void ds_pairs_read(DsPairs *pairs, const char *source, const DsLearners *learners);
-
-/* Turn the texts into ids.  Texts without any feature are skipped. */
-extern void ds_pairs_tokenize(DsPairs *pairs, const DsTokenizer *query,
-							  DsTokenScratch *query_scratch, const DsTokenizer *document,
-							  DsTokenScratch *document_scratch);
-
-/*
- * Batches: pairs[order[0 .. n - 1]] as the trainer wants them, in buffers that
- * are used again.
- */
-typedef struct DsBatchBuffers
+typedef struct DsPairsBounds
 {
-	DsTrainBatch batch;
-	uint32_t *ids[2];
-	size_t ids_allocated[2];
-	size_t *offsets[2];
-	uint64_t *keys[2];
-	uint32_t *negative_ids; /* collected behind the positives at the end */
-	size_t negative_allocated;
-	size_t *negative_offsets;
-	uint64_t *negative_keys;
-	uint32_t *record;
-	size_t record_allocated;
-} DsBatchBuffers;
+	size_t documents;
+	size_t tokens;
+	size_t longest;
+} DsPairsBounds;
 
-extern DsBatchBuffers *ds_batch_create(size_t batch_size);
-extern const DsTrainBatch *ds_batch_fill(DsBatchBuffers *buffers, DsPairs *pairs,
-										 const uint32_t *order, size_t n);
+extern DsPairsBounds ds_pairs_bounds(const DsPairs *pairs, size_t n);
 
 #endif /* DS_TRAIN_PAIRS_H */

@@ -53,17 +53,57 @@ ds_run_begin(DsRun *run, const char *model, const char *source, Jsonb *options, 
 }
 
 void
-ds_run_source(DsRun *run, int64 pairs, int64 skipped, int64 steps)
+ds_run_resume(DsRun *run, int32 id, const char *model, uint32 epochs, int64 step)
 {
-	static const Oid types[4] = {INT4OID, INT8OID, INT8OID, INT8OID};
-	Datum values[4] = {Int32GetDatum(run->id), Int64GetDatum(pairs), Int64GetDatum(skipped),
-					   Int64GetDatum(steps)};
+	static const Oid types[4] = {INT4OID, INT8OID, INT4OID, TEXTOID};
+	Datum values[4] = {Int32GetDatum(id), Int64GetDatum(step), Int32GetDatum(MyProcPid),
+					   CStringGetTextDatum(model)};
+	DsCatalogScope scope;
+
+	memset(run, 0, sizeof(*run));
+	run->id = id;
+	run->model = model;
+	run->epochs = epochs;
+	ds_catalog_enter(&scope);
+	ds_catalog_run(
+		"UPDATE @.ds_training_run SET state = 'crashed', finished = clock_timestamp(),"
+		" message = 'the training process is gone' WHERE model = $4 AND state = 'running'",
+		4, types, values, NULL);
+	ds_catalog_run(
+		"UPDATE @.ds_training_run SET state = 'running', finished = NULL, message = NULL,"
+		" resumed = resumed + 1, pid = $3 WHERE id = $1",
+		4, types, values, NULL);
+	ds_catalog_run("DELETE FROM @.ds_training_step WHERE run = $1 AND step > $2", 4, types, values,
+				   NULL);
+	ds_catalog_run("DELETE FROM @.ds_training_metric WHERE run = $1 AND step > $2", 4, types,
+				   values, NULL);
+	ds_catalog_leave(&scope);
+}
+
+void
+ds_run_source(DsRun *run, int64 pairs, int64 skipped, int64 steps, int64 step, int processes)
+{
+	static const Oid types[5] = {INT4OID, INT8OID, INT8OID, INT8OID, INT4OID};
+	Datum values[5] = {Int32GetDatum(run->id), Int64GetDatum(pairs), Int64GetDatum(skipped),
+					   Int64GetDatum(steps), Int32GetDatum(processes)};
 
 	run->steps = steps;
-	ds_catalog_execute("UPDATE @.ds_training_run SET pairs = $2, skipped = $3, steps = $4"
-					   " WHERE id = $1",
-					   4, types, values, NULL);
-	run->began = run->noticed = run->flushed = GetCurrentTimestamp();
+	ds_catalog_execute("UPDATE @.ds_training_run SET pairs = $2, skipped = $3, steps = $4,"
+					   " processes = $5 WHERE id = $1",
+					   5, types, values, NULL);
+	run->began = run->noticed = run->flushed = run->last = GetCurrentTimestamp();
+	run->began_step = run->noticed_step = step;
+}
+
+void
+ds_run_pause(DsRun *run)
+{
+	TimestampTz now = GetCurrentTimestamp();
+
+	/* rates are those of steps alone */
+	run->began += now - run->last;
+	run->noticed += now - run->last;
+	run->last = now;
 }
 
 static char *
@@ -86,6 +126,8 @@ ds_run_step(DsRun *run, const DsStepResult *result, int64 step, uint32 epoch)
 	slot->epoch = (int32) epoch;
 	slot->result = *result;
 	slot->at = now;
+	slot->seconds = seconds_between(run->last, now);
+	run->last = now;
 	run->loss_sum += result->loss;
 	run->loss_count++;
 	run->epoch_sum += result->loss;
@@ -95,7 +137,8 @@ ds_run_step(DsRun *run, const DsStepResult *result, int64 step, uint32 epoch)
 		double rate =
 			(double) (step - run->noticed_step) / Max(seconds_between(run->noticed, now), 1e-6);
 		/* the time left by the rate of the whole run, which jumps less */
-		double mean = (double) step / Max(seconds_between(run->began, now), 1e-6);
+		double mean =
+			(double) (step - run->began_step) / Max(seconds_between(run->began, now), 1e-6);
 
 		ereport(NOTICE, (errmsg("epoch %u of %u, step " INT64_FORMAT " of " INT64_FORMAT
 								": loss %.4f, learning rate %.3g, %.1f steps/s, %s left",
@@ -132,11 +175,11 @@ real_array(Datum *elements, int count)
 void
 ds_run_flush(DsRun *run)
 {
-	static const Oid types[9] = {INT4OID,		 INT8ARRAYOID,	 INT4ARRAYOID,
-								 FLOAT8ARRAYOID, FLOAT8ARRAYOID, FLOAT8ARRAYOID,
-								 FLOAT8ARRAYOID, FLOAT8ARRAYOID, TIMESTAMPTZARRAYOID};
+	static const Oid types[10] = {
+		INT4OID,		INT8ARRAYOID,	INT4ARRAYOID,	FLOAT8ARRAYOID, FLOAT8ARRAYOID,
+		FLOAT8ARRAYOID, FLOAT8ARRAYOID, FLOAT8ARRAYOID, FLOAT8ARRAYOID, TIMESTAMPTZARRAYOID};
 	int count = run->buffered;
-	Datum values[9];
+	Datum values[10];
 	Datum *elements;
 
 	run->flushed = GetCurrentTimestamp();
@@ -167,18 +210,53 @@ ds_run_flush(DsRun *run)
 	values[6] = real_array(elements, count);
 	COLLECT(Float8GetDatum(s->result.temperature));
 	values[7] = real_array(elements, count);
+	COLLECT(Float8GetDatum(s->seconds));
+	values[8] = real_array(elements, count);
 	COLLECT(TimestampTzGetDatum(s->at));
-	values[8] = PointerGetDatum(construct_array(
+	values[9] = PointerGetDatum(construct_array(
 		elements, count, TIMESTAMPTZOID, sizeof(TimestampTz), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
 #undef COLLECT
 	ds_catalog_execute("INSERT INTO @.ds_training_step (run, step, epoch, loss, accuracy,"
-					   " gradient_norm, learning_rate, temperature, at)"
-					   " SELECT $1, t.* FROM unnest($2, $3, $4, $5, $6, $7, $8, $9) t",
-					   9, types, values, NULL);
+					   " gradient_norm, learning_rate, temperature, seconds, at)"
+					   " SELECT $1, t.* FROM unnest($2, $3, $4, $5, $6, $7, $8, $9, $10) t",
+					   10, types, values, NULL);
 	run->buffered = 0;
 	pfree(elements);
-	for (int i = 1; i < 9; i++)
+	for (int i = 1; i < 10; i++)
 		pfree(DatumGetPointer(values[i]));
+}
+
+void
+ds_run_metrics(DsRun *run, const DsMetrics *metrics, int64 step, uint32 epoch, bool best)
+{
+	static const Oid types[7] = {INT4OID, INT8OID, TEXTOID, INT4OID, INT4OID, FLOAT8OID, BOOLOID};
+	StringInfoData others;
+
+	initStringInfo(&others);
+	for (int i = 0; i < metrics->count; i++)
+	{
+		Datum values[7] = {Int32GetDatum(run->id),
+						   Int64GetDatum(step),
+						   CStringGetTextDatum(metrics->name[i]),
+						   Int32GetDatum(i + 1),
+						   Int32GetDatum((int32) epoch),
+						   Float8GetDatum(metrics->value[i]),
+						   BoolGetDatum(best)};
+
+		/* two columns of one name: the first */
+		ds_catalog_execute(
+			"INSERT INTO @.ds_training_metric (run, step, name, place, epoch, value, best)"
+			" VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING",
+			7, types, values, NULL);
+		if (i == 0 && best)
+			ds_catalog_execute(
+				"UPDATE @.ds_training_run SET metric = $6, best_step = $2 WHERE id = $1", 7, types,
+				values, NULL);
+		if (i > 0)
+			appendStringInfo(&others, ", %s %.4f", metrics->name[i], metrics->value[i]);
+	}
+	ereport(NOTICE, (errmsg("step " INT64_FORMAT ": %s %.4f%s%s", step, metrics->name[0],
+							metrics->value[0], others.data, best ? ", the best so far" : "")));
 }
 
 void

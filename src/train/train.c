@@ -4,20 +4,23 @@
  *
  * Called outside of a transaction block, the training commits as it goes: the
  * run's row first, then the steps about once a second, so that others can
- * watch; the new version, the model itself if it is new, and the end of the
- * run in one last commit.  Whatever stops it before, an error, a cancel, a
- * crash, the model stays as it was.  Inside a transaction block all of it is
- * part of that transaction.
+ * watch, and checkpoints; the new version, the model itself if it is new, and
+ * the end of the run in one last commit.  Whatever stops it before, an error, a
+ * cancel, a crash, the model stays as it was.  Inside a transaction block all
+ * of it is part of that transaction.
  *
  * What lies between two commits is a subtransaction, so that after an error
  * the run can still be written down as failed or cancelled before the error
  * goes on its way.  A process that just dies leaves a run that says "running"
  * while nobody has the model's lock: ds_training_runs shows it as crashed.
+ *
+ * An evaluation writes the weights of the moment as a version, in a
+ * subtransaction of its own, runs the user's query, for which that version is
+ * the model, and rolls back.  So the query sees the model as every query will.
  */
 #include "server.h"
 
 #include "access/xact.h"
-#include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
@@ -25,40 +28,47 @@
 #include "utils/memutils.h"
 #include "utils/resowner.h"
 #include "utils/snapmgr.h"
+#include "utils/timestamp.h"
 
-#include "base/random.h"
-#include "model/catalog.h"
 #include "model/create.h"
 #include "model/model.h"
 #include "model/version.h"
-#include "train/pairs.h"
+#include "train/checkpoint.h"
+#include "train/metric.h"
+#include "train/options.h"
+#include "train/order.h"
 #include "train/run.h"
+#include "train/team.h"
+#include "train/trainee.h"
 
 typedef struct Training
 {
 	char *name;
 	char *source;
 	DsRunOptions options;
-	DsModelConfig config;
 	bool atomic;
-	bool exists; /* the model does */
-	DsModelRow row;
-	DsModel *start; /* the version that the training continues, or NULL */
 
 	MemoryContext context; /* lives as long as the call */
-	DsArena arena;
 	ResourceOwner owner;
+	int level; /* of transactions, outside of segments */
 	bool in_segment;
 	bool recorded; /* the run's row is committed */
 
-	DsTokenizer tokenizer[2];
-	const void *tokenizer_blob[2];
-	size_t tokenizer_size[2];
-	DsPairs *pairs;
-	DsTrainer *trainer;
-	DsDualEncoder encoder; /* of the trainer's values */
+	DsTrainee trainee;
 	DsRun run;
-	int32 version;
+	DsPairs *pairs;
+	DsOrder *order;
+	DsTeam *team;
+	DsIdentity identity;
+
+	/* where it stands */
+	DsProgress progress;
+	const uint32 *numbers; /* the next batch; n 0: there is none */
+	uint32 n;
+	float **best; /* values of the best parameters; NULL before there are any */
+	bool resumed;
+	uint64 digest; /* of the pairs before */
+	TimestampTz checkpoint_at; /* the last one, or the beginning */
 } Training;
 
 /* ---- transactions ---- */
@@ -69,6 +79,7 @@ begin_segment(Training *t)
 	if (t->atomic)
 		return;
 	t->owner = CurrentResourceOwner;
+	t->level = GetCurrentTransactionNestLevel();
 	BeginInternalSubTransaction(NULL);
 	MemoryContextSwitchTo(t->context);
 	t->in_segment = true;
@@ -96,9 +107,13 @@ record_failure(Training *t)
 	MemoryContextSwitchTo(t->context);
 	error = CopyErrorData();
 	FlushErrorState();
+	if (t->team != NULL)
+		ds_team_end(t->team);
 	if (t->in_segment)
 	{
-		RollbackAndReleaseCurrentSubTransaction();
+		/* an evaluation's too */
+		while (GetCurrentTransactionNestLevel() > t->level)
+			RollbackAndReleaseCurrentSubTransaction();
 		t->in_segment = false;
 		MemoryContextSwitchTo(t->context);
 		CurrentResourceOwner = t->owner;
@@ -125,7 +140,7 @@ record_failure(Training *t)
 		{
 			MemoryContextSwitchTo(t->context);
 			FlushErrorState();
-			if (GetCurrentTransactionNestLevel() > 1)
+			while (GetCurrentTransactionNestLevel() > t->level)
 				RollbackAndReleaseCurrentSubTransaction();
 			MemoryContextSwitchTo(t->context);
 			CurrentResourceOwner = owner;
@@ -135,281 +150,395 @@ record_failure(Training *t)
 	ReThrowError(error);
 }
 
-/* ---- the parts ---- */
+/* ---- the order of the batches ---- */
+
+/* On to the next batch, and to the next epoch behind the last of one */
+static void
+advance(Training *t)
+{
+	DsProgress *at = &t->progress;
+
+	t->n = ds_order_next(t->order, &t->numbers);
+	if (t->n > 0 || at->epoch >= t->options.training.epochs)
+		return;
+	at->epoch++;
+	at->batch = 0;
+	ds_order_begin(t->order, at->epoch);
+	t->n = ds_order_next(t->order, &t->numbers);
+}
 
 static void
-unpin_start(void *argument)
+fill_batch(void *context, DsBatch *batch)
+{
+	Training *t = context;
+
+	/* a step of several batches may begin with the very last one */
+	if (t->n == 0)
+	{
+		ds_order_begin(t->order, t->options.training.epochs + 1);
+		t->n = ds_order_next(t->order, &t->numbers);
+	}
+	ds_batch_fill(batch, t->pairs, t->numbers, t->n);
+	t->progress.batch++;
+	advance(t);
+}
+
+/* To where a checkpoint was, or the beginning */
+static void
+find_place(Training *t)
+{
+	DsProgress *at = &t->progress;
+
+	at->epoch = Max(at->epoch, 1);
+	ds_order_begin(t->order, at->epoch);
+	for (uint64 b = 0; b < at->batch; b++)
+		ds_order_next(t->order, &t->numbers);
+	advance(t);
+}
+
+/* ---- preparing ---- */
+
+static void
+close_start(void *argument)
 {
 	Training *t = argument;
 
-	if (t->start != NULL)
-		ds_model_unpin(t->start);
-	t->start = NULL;
+	ds_trainee_close(&t->trainee);
 }
 
 static void
-find_or_plan(Training *t, Jsonb *options)
+plan(Training *t, Jsonb *options)
 {
-	t->exists = ds_model_find(t->name, &t->row);
-	if (t->exists)
-	{
-		ds_model_find_owned(t->name, &t->row);
-		if (ds_config_is_imported(t->row.config))
-			ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-							errmsg("model \"%s\" was imported and cannot be trained", t->name)));
-		ds_config_read(t->row.config, &t->config);
-	}
-	else
-		ds_config_read(DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum("{}"))),
-					   &t->config);
-	t->options.training = t->config.training;
-	ds_run_options_read(options, &t->options);
-	if (t->exists && t->row.version != 0 && !t->options.from_scratch)
-	{
-		DsModelKey key = {t->row.id, t->row.version};
+	int32 run;
+	uint64 digest;
 
-		t->start = ds_model_open(key);
-		ds_model_pin(t->start);
+	ds_trainee_find(&t->trainee, t->name, options, &t->options);
+	if (t->options.evaluate != NULL)
+		ds_metrics_check(t->options.evaluate);
+	t->identity.source = t->source;
+	t->identity.options = ds_run_options_identity(&t->options);
+	t->identity.version = t->trainee.exists ? t->trainee.row.version : 0;
+	if (t->options.resume && ds_checkpoint_find(t->name, &t->identity, &run, &t->progress, &digest))
+	{
+		t->resumed = true;
+		ds_run_resume(&t->run, run, t->name, t->options.training.epochs, (int64) t->progress.step);
+		t->run.epoch_sum = t->progress.loss_sum;
+		t->run.epoch_count = (int64) t->progress.loss_count;
+		ds_checkpoint_read_trainee(run, &t->trainee);
+		t->digest = digest;
+		return;
 	}
+	ds_trainee_open(&t->trainee, &t->options);
+	ds_run_begin(&t->run, t->name, t->source, ds_run_options_write(&t->options),
+				 t->options.training.epochs);
 }
 
-static void *
-arena_alloc(Training *t, size_t count, size_t size)
-{
-	void *memory = ds_arena_alloc(&t->arena, count, size);
-
-	if (memory == NULL)
-		ereport(ERROR, (errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory"),
-						errdetail("Training needs %zu bytes more.", count * size)));
-	return memory;
-}
-
-/* Read the source; learn the tokenizers, or take those of the version that is continued. */
+/* Does the source have what the loss compares? */
 static void
-read_pairs(Training *t)
+check_loss(const Training *t)
 {
-	int towers = ds_config_towers(&t->config);
-	DsLearners learners = {{NULL, NULL}};
-	DsTokenScratch scratch[2];
-	DsStatus status;
-	DsArena learning;
-	MemoryContext learning_context =
-		AllocSetContextCreate(t->context, "deepsearch vocabulary", ALLOCSET_DEFAULT_SIZES);
+	DsLoss loss = t->options.training.train.loss;
+	bool labels = loss == DS_LOSS_PAIR_CONTRASTIVE || loss == DS_LOSS_REGRESSION ||
+				  loss == DS_LOSS_RANK_MARGIN || loss == DS_LOSS_MARGIN_MSE ||
+				  loss == DS_LOSS_RANKNET || loss == DS_LOSS_LISTNET || loss == DS_LOSS_KL ||
+				  loss == DS_LOSS_BINARY || loss == DS_LOSS_CLASSES;
+	bool lists = loss == DS_LOSS_TRIPLET || loss == DS_LOSS_RANK_MARGIN ||
+				 loss == DS_LOSS_MARGIN_MSE || loss == DS_LOSS_RANKNET || loss == DS_LOSS_LISTNET ||
+				 loss == DS_LOSS_LIST_SOFTMAX || loss == DS_LOSS_KL;
 
-	ds_server_arena(&learning, learning_context);
-	for (int i = 0; i < towers && t->start == NULL; i++)
-	{
-		DsTokenizerConfig config = t->config.tokenizer[i];
+	if (labels && !t->pairs->labels)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("loss \"%s\" needs labels", ds_loss_names[loss]),
+						errhint("The training source gives them in a column named label: a number, "
+								"or an array with one for each document.")));
+	if (lists && t->pairs->documents_max < 2)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("loss \"%s\" compares documents of a query, and every row has one",
+							   ds_loss_names[loss]),
+						errhint("The training source gives more in its third column, or arrays in "
+								"its second.")));
+}
 
-		config.learn_memory = (size_t) maintenance_work_mem * 1024 / (size_t) towers;
-		ds_check(ds_tokenizer_learn_begin(&config, &learning, &learners.learner[i], &status),
-				 &status);
-	}
-	if (t->config.shared)
-		learners.learner[1] = learners.learner[0];
-	t->pairs = ds_pairs_create();
-	ds_pairs_read(t->pairs, t->source, &learners);
+static void
+read_source(Training *t)
+{
+	int64 rows;
+	int64 skipped;
+	uint32 least = 2;
 
-	for (int i = 0; i < towers; i++)
-	{
-		if (t->start != NULL)
-		{
-			t->tokenizer_blob[i] = t->start->tokenizer_blob[i];
-			t->tokenizer_size[i] = t->start->tokenizer_size[i];
-		}
-		else
-		{
-			void *blob;
-
-			ds_check(ds_tokenizer_learn_finish(learners.learner[i], &t->arena, &blob,
-											   &t->tokenizer_size[i], &status),
-					 &status);
-			t->tokenizer_blob[i] = blob;
-		}
-		ds_check(ds_tokenizer_open(&t->tokenizer[i], t->tokenizer_blob[i], t->tokenizer_size[i],
-								   &status),
-				 &status);
-		ds_check(ds_tokenizer_scratch(&t->tokenizer[i], &t->arena, &scratch[i], &status), &status);
-		scratch[i].cancel = &ds_server_cancel;
-	}
-	MemoryContextDelete(learning_context);
-	if (t->config.shared)
-	{
-		t->tokenizer[1] = t->tokenizer[0];
-		scratch[1] = scratch[0];
-	}
-	ds_pairs_tokenize(t->pairs, &t->tokenizer[0], &scratch[0], &t->tokenizer[1], &scratch[1]);
-	if (t->pairs->skipped > 0)
+	t->pairs = ds_trainee_pairs(&t->trainee, t->source, &rows, &skipped);
+	t->pairs->skipped = skipped;
+	if (skipped > 0)
 		ereport(NOTICE, (errmsg("skipped " INT64_FORMAT " of " INT64_FORMAT
 								" rows, which have no query or no positive text",
-								t->pairs->skipped, t->pairs->rows)));
-	if (t->pairs->count < 2)
+								skipped, rows)));
+	if (t->pairs->count < least)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("the training source gives too few pairs: %u", t->pairs->count),
 						errdetail("Training compares pairs with each other, so it needs two.")));
-}
-
-static uint32
-steps_per_epoch(const Training *t)
-{
-	uint32 count = t->pairs->count;
-	uint32 batch_size = Min(t->options.training.batch_size, count);
-
-	/* a remainder of one pair has nothing to be compared with */
-	return count / batch_size + (count % batch_size >= 2 ? 1 : 0);
+	check_loss(t);
+	if (t->options.balance)
+		ds_pairs_balance(t->pairs);
+	if (t->resumed && t->pairs->digest != t->digest)
+	{
+		ereport(NOTICE,
+				(errmsg("the training source gives other rows than before: epoch %u begins anew",
+						t->progress.epoch)));
+		t->progress.batch = 0;
+	}
+	t->order =
+		ds_order_create(t->pairs, Min(t->options.training.batch_size, t->pairs->count), least,
+						(DsDuplicates) t->options.duplicates, t->options.training.train.seed);
 }
 
 static void
-prepare_encoder(Training *t)
+make_best(Training *t)
 {
-	uint32_t vocabulary[2] = {t->tokenizer[0].vocabulary, t->tokenizer[1].vocabulary};
-	DsDualEncoderConfig config = ds_config_encoder(&t->config, vocabulary);
-	DsNet net = {.kind = DS_NET_DUAL, .shared = config.shared, .score = config.score};
-	DsTrainConfig train = t->options.training.train;
-	uint32 count = t->pairs->count;
-	DsTrainLimits limits;
-	size_t size;
-	void *block;
-	DsStatus status;
+	DsTrainer *trainer = ds_team_trainer(t->team);
+	size_t count = ds_trainer_parameters(trainer);
 
-	for (int i = 0; i < 2; i++)
-		net.tower[i] = (DsTower){.body = DS_BODY_BAG, .bag = config.tower[i]};
-	if (train.schedule.decay_steps == 0)
-		train.schedule.decay_steps = steps_per_epoch(t);
-	limits.longest = 0;
-	for (uint32 i = 0; i < count; i++)
-		limits.longest = Max(limits.longest, t->pairs->places[i + 1] - t->pairs->places[i]);
-	/* negatives are of all pairs, and cut into shards apart from them */
-	limits.longest *= 2;
-	limits.pairs = Min(t->options.training.batch_size, count);
-	limits.documents = 2 * limits.pairs;
-	limits.tokens = Min(limits.longest * limits.pairs, PG_UINT32_MAX);
-	ds_check(ds_trainer_size(&net, &train, &limits, &size, &status), &status);
-	block = ds_arena_zero(&t->arena, size, 1);
-	if (block == NULL)
-		ereport(ERROR, (errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory")));
-	ds_check(ds_trainer_format(block, size, &net, &train, &limits, &status), &status);
-	ds_check(ds_trainer_attach(block, size, &t->arena, &t->trainer, &status), &status);
-	ds_trainer_initialize(t->trainer);
-	ds_trainer_dual_encoder(t->trainer, &t->encoder);
-	if (t->start == NULL)
-		return;
-	for (size_t i = 0; i < t->encoder.parameter_count; i++)
+	t->best = palloc0(sizeof(float *) * count);
+	for (size_t i = 0; i < count; i++)
 	{
-		DsParameter *to = &t->encoder.parameter[i];
-		const DsParameter *from = &t->start->encoder.parameter[i];
+		DsTrained parameter = ds_trainer_parameter(trainer, i);
 
-		/* the temperature is an option of each training */
-		if (i != t->encoder.scale_parameter)
-			memcpy(to->value, from->value, sizeof(float) * to->count);
+		if (!parameter.frozen)
+			t->best[i] = MemoryContextAllocHuge(t->context, sizeof(float) * parameter.count);
 	}
 }
 
 static void
-train_epochs(Training *t)
+keep_best(Training *t)
+{
+	DsTrainer *trainer = ds_team_trainer(t->team);
+
+	if (t->best == NULL)
+		make_best(t);
+	for (size_t i = 0; i < ds_trainer_parameters(trainer); i++)
+	{
+		DsTrained parameter = ds_trainer_parameter(trainer, i);
+
+		if (t->best[i] != NULL)
+			memcpy(t->best[i], parameter.value, sizeof(float) * parameter.count);
+	}
+}
+
+static void
+gather_team(Training *t)
 {
 	DsTrainConfig config = t->options.training.train;
-	uint32 count = t->pairs->count;
-	uint32 batch_size = Min(t->options.training.batch_size, count);
-	uint32 per_epoch = steps_per_epoch(t);
-	uint32 epochs = t->options.training.epochs;
-	DsBatchBuffers *buffers = ds_batch_create(batch_size);
-	uint32_t *order = arena_alloc(t, count, sizeof(uint32_t));
-	DsStatus status;
-	int64 step = 0;
+	size_t batch_size = Min(t->options.training.batch_size, t->pairs->count);
+	DsPairsBounds bounds = ds_pairs_bounds(t->pairs, batch_size);
+	DsTrainLimits limits = {batch_size, bounds.documents, bounds.tokens, bounds.longest};
+	uint64 per_epoch = ds_order_count(t->order, 1);
+	uint64 steps =
+		(per_epoch * t->options.training.epochs + config.accumulate - 1) / config.accumulate;
 
-	ds_run_source(&t->run, count, t->pairs->skipped, (int64) per_epoch * epochs);
-	ereport(NOTICE,
-			(errmsg("training model \"%s\" on %u pairs: %u epochs of %u steps, vocabulary of %u",
-					t->name, count, epochs, per_epoch, t->tokenizer[0].vocabulary)));
-	end_segment(t);
-
-	begin_segment(t);
-	for (uint32 epoch = 1; epoch <= epochs; epoch++)
+	if (per_epoch == 0)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("the training source gives no batch without duplicates"),
+						errhint("Set the option \"duplicates\" to \"avoid\".")));
+	if (config.schedule.decay_steps == 0)
+		config.schedule.decay_steps = (double) Max(per_epoch / config.accumulate, 1);
+	config.schedule.total_steps = Max((double) steps, config.schedule.warmup_steps + 1);
+	t->team = ds_team_create(&t->trainee.net, &config, &limits, ds_batch_size(batch_size, &bounds),
+							 ds_team_wish(t->options.workers));
+	ds_trainee_load(&t->trainee, ds_team_trainer(t->team));
+	if (t->resumed)
 	{
-		DsRandom random;
+		bool has_best;
 
-		/* steps use streams from 0 upwards */
-		ds_random_init(&random, config.seed, UINT64_MAX - epoch);
-		ds_random_permutation(&random, order, count);
-		for (uint32 b = 0; b < per_epoch; b++)
+		make_best(t);
+		ds_checkpoint_read_trainer(t->run.id, ds_team_trainer(t->team), t->best, &has_best);
+		/* where the checkpoint's own values are the best */
+		if (!has_best && t->progress.has_best)
+			keep_best(t);
+		else if (!has_best)
+			t->best = NULL;
+		ds_trainer_set_steps(ds_team_trainer(t->team), t->progress.step);
+	}
+	find_place(t);
+	ds_run_source(&t->run, t->pairs->count, t->pairs->skipped, (int64) steps,
+				  (int64) t->progress.step, ds_team_processes(t->team));
+	t->checkpoint_at = GetCurrentTimestamp();
+	if (t->resumed)
+		ereport(NOTICE, (errmsg("run %d of model \"%s\" goes on behind step " UINT64_FORMAT
+								" of " UINT64_FORMAT,
+								t->run.id, t->name, t->progress.step, steps)));
+	else
+		ereport(NOTICE, (errmsg("training model \"%s\" on %u pairs: %u epochs of " UINT64_FORMAT
+								" steps, vocabulary of %u",
+								t->name, t->pairs->count, t->options.training.epochs,
+								(per_epoch + config.accumulate - 1) / config.accumulate,
+								t->trainee.tokenizer[0].vocabulary)));
+}
+
+/* ---- between steps ---- */
+
+static bool
+is_better(const Training *t, double metric)
+{
+	const DsProgress *at = &t->progress;
+
+	if (!at->has_best)
+		return true;
+	return t->options.goal == DS_GOAL_MAX ? metric > at->best + t->options.min_improvement
+										  : metric < at->best - t->options.min_improvement;
+}
+
+/* The user's query, for which the weights of this moment are the model */
+static void
+read_metrics(Training *t, DsMetrics *metrics)
+{
+	ResourceOwner owner = CurrentResourceOwner;
+	MemoryContext context =
+		AllocSetContextCreate(t->context, "deepsearch evaluation", ALLOCSET_DEFAULT_SIZES);
+
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(context);
+	ds_version_finish(ds_trainee_write(&t->trainee, ds_team_trainer(t->team), NULL, t->run.id,
+									   t->source, t->pairs->count),
+					  PG_INT32_MAX);
+	CommandCounterIncrement();
+	ds_metrics_read(t->options.evaluate, metrics);
+	RollbackAndReleaseCurrentSubTransaction();
+	CurrentResourceOwner = owner;
+	MemoryContextSwitchTo(t->context);
+	MemoryContextDelete(context);
+}
+
+/* false when it is time to stop */
+static bool
+evaluate(Training *t, uint32 epoch)
+{
+	DsProgress *at = &t->progress;
+	DsMetrics metrics;
+	bool better;
+
+	read_metrics(t, &metrics);
+	better = is_better(t, metrics.value[0]);
+	if (better)
+	{
+		at->has_best = true;
+		at->best = metrics.value[0];
+		at->best_step = at->step;
+		at->since_best = 0;
+		keep_best(t);
+	}
+	else
+		at->since_best++;
+	ds_run_metrics(&t->run, &metrics, (int64) at->step, epoch, better);
+	if (t->options.patience == 0 || at->since_best < t->options.patience)
+		return true;
+	ereport(
+		NOTICE,
+		(errmsg(
+			"stopping early: %u evaluations without a better %s than %.4f at step " UINT64_FORMAT,
+			at->since_best, metrics.name[0], at->best, at->best_step)));
+	return false;
+}
+
+/* What has been written so far is there for others, and after a crash. */
+static void
+commit_so_far(Training *t)
+{
+	ds_run_flush(&t->run);
+	end_segment(t);
+	begin_segment(t);
+}
+
+static void
+write_checkpoint(Training *t)
+{
+	MemoryContext context =
+		AllocSetContextCreate(t->context, "deepsearch checkpoint", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext caller = MemoryContextSwitchTo(context);
+
+	t->progress.loss_sum = t->run.epoch_sum;
+	t->progress.loss_count = (uint64) t->run.epoch_count;
+	ds_checkpoint_write(t->run.id, &t->identity, &t->progress, t->pairs->digest, &t->trainee,
+						ds_team_trainer(t->team),
+						t->progress.best_step == t->progress.step ? NULL : t->best);
+	MemoryContextSwitchTo(caller);
+	MemoryContextDelete(context);
+	commit_so_far(t);
+	t->checkpoint_at = GetCurrentTimestamp();
+}
+
+static bool
+checkpoint_due(const Training *t, bool epoch_ended)
+{
+	/* in a transaction block nobody could ever see it */
+	if (t->atomic || t->n == 0)
+		return false;
+	if (t->options.checkpoint_steps > 0 && t->progress.step % t->options.checkpoint_steps == 0)
+		return true;
+	return epoch_ended && (double) (GetCurrentTimestamp() - t->checkpoint_at) / USECS_PER_SEC >=
+							  t->options.checkpoint_seconds;
+}
+
+static void
+train_steps(Training *t)
+{
+	DsProgress *at = &t->progress;
+	bool going_on = true;
+
+	/* what it begins with may be the best there will be */
+	if (t->options.evaluate != NULL && t->trainee.start != NULL)
+		evaluate(t, 0);
+	while (going_on && t->n > 0)
+	{
+		uint32 epoch = at->epoch;
+		DsStepResult result;
+		bool epoch_ended;
+		bool paused = false;
+
+		CHECK_FOR_INTERRUPTS();
+		ds_team_step(t->team, fill_batch, t, &result);
+		at->step++;
+		if (ds_run_step(&t->run, &result, (int64) at->step, epoch))
+			commit_so_far(t);
+		epoch_ended = at->epoch != epoch || t->n == 0;
+		if (epoch_ended)
+			ds_run_epoch(&t->run, epoch);
+		if (t->options.evaluate != NULL &&
+			(t->options.evaluate_steps == 0
+				 ? epoch_ended
+				 : at->step % t->options.evaluate_steps == 0 || t->n == 0))
 		{
-			uint32 begin = b * batch_size;
-			DsStepResult result;
-			const DsTrainBatch *batch =
-				ds_batch_fill(buffers, t->pairs, order + begin, Min(batch_size, count - begin));
-
-			CHECK_FOR_INTERRUPTS();
-			ds_check(ds_trainer_step(t->trainer, batch, &result, &ds_server_cancel, &status),
-					 &status);
-			if (ds_run_step(&t->run, &result, ++step, epoch))
-			{
-				ds_run_flush(&t->run);
-				end_segment(t);
-				begin_segment(t);
-			}
+			going_on = evaluate(t, epoch);
+			paused = true;
 		}
-		ds_run_epoch(&t->run, epoch);
+		if (going_on && checkpoint_due(t, epoch_ended))
+		{
+			write_checkpoint(t);
+			paused = true;
+		}
+		if (paused)
+			ds_run_pause(&t->run);
 	}
 	ds_run_flush(&t->run);
 }
 
-/* ---- the new version ---- */
-
-static int
-list_tensors(Training *t, DsTensorData *tensors, int64 *parameters, int64 *bytes)
-{
-	int count = 0;
-
-	*parameters = *bytes = 0;
-	for (int i = 0; i < ds_config_towers(&t->config); i++)
-	{
-		DsTensorData *tensor = &tensors[count++];
-
-		tensor->name = psprintf("%s.tokenizer", ds_config_tower_name(&t->config, i));
-		tensor->dtype = DS_DTYPE_U8;
-		tensor->shape_count = 1;
-		tensor->shape[0] = (int64) t->tokenizer_size[i];
-		tensor->data = t->tokenizer_blob[i];
-		tensor->bytes = t->tokenizer_size[i];
-	}
-	for (size_t i = 0; i < t->encoder.parameter_count; i++)
-	{
-		const DsParameter *parameter = &t->encoder.parameter[i];
-		DsTensorData *tensor = &tensors[count++];
-
-		tensor->name = parameter->name;
-		tensor->dtype = DS_DTYPE_F32;
-		tensor->shape_count = (int) parameter->shape_count;
-		for (uint32 d = 0; d < parameter->shape_count; d++)
-			tensor->shape[d] = (int64) parameter->shape[d];
-		tensor->data = parameter->value;
-		tensor->bytes = sizeof(float) * parameter->count;
-		*parameters += (int64) parameter->count;
-	}
-	for (int i = 0; i < count; i++)
-		*bytes += (int64) tensors[i].bytes;
-	return count;
-}
-
 static void
-write_version(Training *t)
+finish(Training *t)
 {
-	DsTensorData tensors[DS_PARAMETERS_MAX + 2];
-	DsVersionRow row = {.precision = "f32", .pairs = t->pairs->count, .run = t->run.id};
-	DsModelKey key;
-	int count = list_tensors(t, tensors, &row.parameters, &row.bytes);
+	DsModelKey key = ds_trainee_write(&t->trainee, ds_team_trainer(t->team), t->best, t->run.id,
+									  t->source, t->pairs->count);
 
-	row.config = ds_config_write(&t->config);
-	row.dims = (int32) t->encoder.dims;
-	row.source = t->source;
-	key = ds_version_insert(
-		t->exists ? t->row.id
-				  : ds_model_create(t->name, ds_config_write(&t->config), (int32) t->encoder.dims),
-		t->name, &row);
-	ds_store_write(key, tensors, count);
 	ds_version_finish(key, t->options.keep_versions);
-	t->version = key.version;
+	ds_checkpoint_drop(t->name);
+	ds_run_end(&t->run, "finished", key.version, NULL);
+	ds_team_end(t->team);
+	end_segment(t);
+	t->recorded = false;
+	if (!t->atomic)
+		ds_model_unlock(t->name);
+	if (t->best != NULL && t->progress.best_step != t->progress.step)
+		ereport(NOTICE, (errmsg("model \"%s\" has version %d, the weights of step " UINT64_FORMAT,
+								t->name, key.version, t->progress.best_step)));
+	else
+		ereport(NOTICE, (errmsg("model \"%s\" has version %d", t->name, key.version)));
 }
 
 static void
@@ -418,23 +547,18 @@ train(Training *t, Jsonb *options)
 	ds_model_check_name(t->name);
 	begin_segment(t);
 	ds_model_lock(t->name, !t->atomic);
-	find_or_plan(t, options);
-	ds_run_begin(&t->run, t->name, t->source, ds_run_options_write(&t->options),
-				 t->options.training.epochs);
+	plan(t, options);
 	end_segment(t);
 	t->recorded = !t->atomic;
 
 	begin_segment(t);
-	read_pairs(t);
-	prepare_encoder(t);
-	train_epochs(t);
-	write_version(t);
-	ds_run_end(&t->run, "finished", t->version, NULL);
+	read_source(t);
+	gather_team(t);
 	end_segment(t);
-	t->recorded = false;
-	if (!t->atomic)
-		ds_model_unlock(t->name);
-	ereport(NOTICE, (errmsg("model \"%s\" has version %d", t->name, t->version)));
+
+	begin_segment(t);
+	train_steps(t);
+	finish(t);
 }
 
 static void
@@ -469,10 +593,9 @@ ds_sql_train(PG_FUNCTION_ARGS)
 	t->source = text_to_cstring(PG_GETARG_TEXT_PP(1));
 	options = (Jsonb *) PG_DETOAST_DATUM_COPY(PG_GETARG_DATUM(2));
 	callback = palloc(sizeof(MemoryContextCallback));
-	callback->func = unpin_start;
+	callback->func = close_start;
 	callback->arg = t;
 	MemoryContextRegisterResetCallback(t->context, callback);
-	ds_server_arena(&t->arena, t->context);
 	if (atomic)
 		train(t, options);
 	else

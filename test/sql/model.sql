@@ -59,7 +59,7 @@ SELECT ds_create_model('x', '{"training": {"temperature": 0}}');
 SELECT ds_create_model('x', '{"training": {"temperature": "NaN"}}');
 SELECT ds_create_model('x', '{"training": {"decay": 1.5}}');
 SELECT ds_create_model('x', '{"training": {"feature_dropout": 1}}');
-SELECT ds_create_model('x', '{"training": {"loss": "triplet"}}');
+SELECT ds_create_model('x', '{"training": {"loss": "hinge"}}');
 SELECT ds_create_model('x', '{"training": {"seed": -1}}');
 SELECT ds_create_model('');
 SELECT ds_create_model(repeat('x', 201));

@@ -1,0 +1,59 @@
+/*
+ * options.h
+ *		The options of ds_train.
+ */
+#ifndef DS_TRAIN_OPTIONS_H
+#define DS_TRAIN_OPTIONS_H
+
+#include "server.h"
+
+#include "model/config.h"
+
+typedef enum DsDuplicates
+{
+	DS_DUPLICATES_AVOID, /* apart where there is room */
+	DS_DUPLICATES_NEVER, /* apart, even if batches are small */
+	DS_DUPLICATES_ALLOW /* as the order has them */
+} DsDuplicates;
+
+/* Beside those that a model has defaults for */
+typedef struct DsRunOptions
+{
+	DsTrainOptions training;
+	bool from_scratch; /* a new vocabulary and new weights instead of the current version's */
+	uint32 keep_versions; /* versions that stay, the new one counted */
+	int duplicates; /* DsDuplicates */
+	bool balance; /* classes of labels count the same, whatever their number of rows */
+
+	char *evaluate; /* SELECT that gives the metric; NULL: none */
+	uint32 evaluate_steps; /* 0: at the end of each epoch */
+	int goal; /* DsGoal of the metric */
+	uint32 patience; /* evaluations without a better metric, after which it stops; 0: never */
+	double min_improvement; /* what counts as better */
+
+	uint32 workers; /* processes that train; 0: as many as pay */
+	bool resume; /* an interrupted run */
+	uint32 checkpoint_steps; /* 0: at ends of epochs only */
+	double checkpoint_seconds; /* ends of epochs sooner than this after a checkpoint make none */
+} DsRunOptions;
+
+typedef enum DsGoal
+{
+	DS_GOAL_MAX,
+	DS_GOAL_MIN
+} DsGoal;
+
+/*
+ * Read over a model's defaults, which the caller has set options->training to.
+ * 22023 for an unknown key, a wrong type, a value out of range, and for
+ * options that do not go together.
+ */
+extern void ds_run_options_read(Jsonb *json, DsRunOptions *options);
+
+/* All of them */
+extern Jsonb *ds_run_options_write(const DsRunOptions *options);
+
+/* Those that the resulting weights depend on: runs that differ in others are the same run. */
+extern char *ds_run_options_identity(const DsRunOptions *options);
+
+#endif /* DS_TRAIN_OPTIONS_H */

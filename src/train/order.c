@@ -1,0 +1,232 @@
+/*
+ * order.c
+ *		Which pairs stand in which batch.
+ *
+ * Whether a pair fits is told by marks: the number of the batch in which a
+ * query, a document, or a positive of a query was seen last.  So it costs a
+ * few look-ups, and nothing has to be cleared.
+ */
+#include "train/order.h"
+
+#include "base/random.h"
+#include "miscadmin.h"
+
+/*
+ * The part of a batch that may wait: 1 / WAITING_PART.  Where most pairs stand
+ * in each other's way, those that wait are the worst, and they meet in the
+ * epoch's last batches; with four batches' worth the loss of these was twice the
+ * others'.
+ */
+#define WAITING_PART 4
+
+struct DsOrder
+{
+	const DsPairs *pairs;
+	uint32 batch_size;
+	uint32 least;
+	DsDuplicates duplicates;
+	uint64 seed;
+
+	uint32 *order; /* [count] the epoch's permutation */
+	uint32 position;
+	uint32 *waiting; /* the oldest first */
+	uint32 waiting_count;
+	uint32 waiting_room;
+	uint32 *batch;
+
+	/* positives of each distinct query */
+	uint64 *first; /* [queries_distinct + 1] */
+	uint32 *positive;
+	/* marks */
+	uint32 number; /* of the batch */
+	uint32 *query_seen; /* [queries_distinct] */
+	uint32 *document_seen; /* [documents_distinct] */
+	uint32 *positive_seen; /* [documents_distinct] as positive of a query in the batch */
+};
+
+static void *
+allocate(size_t count, size_t size)
+{
+	return palloc_extended(Max(count * size, 1), MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
+}
+
+static void
+list_positives(DsOrder *order)
+{
+	const DsPairs *pairs = order->pairs;
+	uint64 *next;
+
+	order->first = allocate((size_t) pairs->queries_distinct + 1, sizeof(uint64));
+	order->positive = allocate(pairs->count, sizeof(uint32));
+	next = allocate((size_t) pairs->queries_distinct + 1, sizeof(uint64));
+	for (uint32 i = 0; i < pairs->count; i++)
+		order->first[pairs->query[i] + 1]++;
+	for (uint32 q = 0; q < pairs->queries_distinct; q++)
+	{
+		order->first[q + 1] += order->first[q];
+		next[q] = order->first[q];
+	}
+	for (uint32 i = 0; i < pairs->count; i++)
+		order->positive[next[pairs->query[i]]++] = pairs->document[pairs->documents[i]];
+	pfree(next);
+}
+
+DsOrder *
+ds_order_create(const DsPairs *pairs, uint32 batch_size, uint32 least, DsDuplicates duplicates,
+				uint64 seed)
+{
+	DsOrder *order = palloc0(sizeof(DsOrder));
+
+	order->pairs = pairs;
+	order->batch_size = batch_size;
+	order->least = least;
+	order->duplicates = duplicates;
+	order->seed = seed;
+	order->order = allocate(pairs->count, sizeof(uint32));
+	order->batch = allocate(batch_size, sizeof(uint32));
+	order->position = pairs->count;
+	if (duplicates == DS_DUPLICATES_ALLOW)
+		return order;
+	order->waiting_room = Max(batch_size / WAITING_PART, 1);
+	order->waiting = allocate(order->waiting_room, sizeof(uint32));
+	order->query_seen = allocate(pairs->queries_distinct, sizeof(uint32));
+	order->document_seen = allocate(pairs->documents_distinct, sizeof(uint32));
+	order->positive_seen = allocate(pairs->documents_distinct, sizeof(uint32));
+	list_positives(order);
+	return order;
+}
+
+void
+ds_order_begin(DsOrder *order, uint32 epoch)
+{
+	DsRandom random;
+
+	/* steps use streams from 0 upwards */
+	ds_random_init(&random, order->seed, UINT64_MAX - epoch);
+	ds_random_permutation(&random, order->order, order->pairs->count);
+	order->position = 0;
+	order->waiting_count = 0;
+}
+
+/* Would this pair and those in the batch make no wrong negatives of each other? */
+static bool
+fits(const DsOrder *order, uint32 pair)
+{
+	const DsPairs *pairs = order->pairs;
+	uint32 query = pairs->query[pair];
+	uint64 begin = pairs->documents[pair];
+	uint64 end = pairs->documents[pair + 1];
+
+	if (order->query_seen[query] == order->number ||
+		order->document_seen[pairs->document[begin]] == order->number)
+		return false;
+	for (uint64 d = begin; d < end; d++)
+		if (order->positive_seen[pairs->document[d]] == order->number)
+			return false;
+	for (uint64 p = order->first[query]; p < order->first[query + 1]; p++)
+		if (order->document_seen[order->positive[p]] == order->number)
+			return false;
+	return true;
+}
+
+static void
+take(DsOrder *order, uint32 pair, uint32 *n)
+{
+	const DsPairs *pairs = order->pairs;
+	uint32 query = pairs->query[pair];
+
+	order->batch[(*n)++] = pair;
+	if (order->duplicates == DS_DUPLICATES_ALLOW)
+		return;
+	order->query_seen[query] = order->number;
+	for (uint64 d = pairs->documents[pair]; d < pairs->documents[pair + 1]; d++)
+		order->document_seen[pairs->document[d]] = order->number;
+	for (uint64 p = order->first[query]; p < order->first[query + 1]; p++)
+		order->positive_seen[order->positive[p]] = order->number;
+}
+
+/* Those that wait and fit now, the oldest first */
+static void
+take_waiting(DsOrder *order, uint32 *n)
+{
+	uint32 left = 0;
+
+	for (uint32 i = 0; i < order->waiting_count; i++)
+	{
+		uint32 pair = order->waiting[i];
+
+		if (*n < order->batch_size && fits(order, pair))
+			take(order, pair, n);
+		else
+			order->waiting[left++] = pair;
+	}
+	order->waiting_count = left;
+}
+
+static void
+take_oldest(DsOrder *order, uint32 *n)
+{
+	take(order, order->waiting[0], n);
+	order->waiting_count--;
+	memmove(order->waiting, order->waiting + 1, sizeof(uint32) * order->waiting_count);
+}
+
+static uint32
+fill(DsOrder *order)
+{
+	uint32 count = order->pairs->count;
+	uint32 n = 0;
+
+	order->number++;
+	if (order->waiting_count > 0)
+		take_waiting(order, &n);
+	while (n < order->batch_size && order->position < count)
+	{
+		uint32 pair = order->order[order->position];
+
+		if (order->duplicates == DS_DUPLICATES_ALLOW || fits(order, pair))
+			take(order, pair, &n);
+		else if (order->waiting_count < order->waiting_room)
+			order->waiting[order->waiting_count++] = pair;
+		else if (order->duplicates == DS_DUPLICATES_NEVER)
+			break;
+		else
+		{
+			take_oldest(order, &n);
+			continue;
+		}
+		order->position++;
+	}
+	if (order->duplicates == DS_DUPLICATES_AVOID)
+	{
+		while (n < order->batch_size && order->waiting_count > 0)
+			take_oldest(order, &n);
+	}
+	return n;
+}
+
+uint32
+ds_order_next(DsOrder *order, const uint32 **numbers)
+{
+	*numbers = order->batch;
+	for (;;)
+	{
+		uint32 n = fill(order);
+
+		CHECK_FOR_INTERRUPTS();
+		if (n == 0 || n >= order->least)
+			return n;
+	}
+}
+
+uint64
+ds_order_count(DsOrder *order, uint32 epoch)
+{
+	const uint32 *numbers;
+	uint64 batches = 0;
+
+	ds_order_begin(order, epoch);
+	while (ds_order_next(order, &numbers) > 0)
+		batches++;
+	return batches;
+}

@@ -1,0 +1,584 @@
+/*
+ * spool.c
+ *		The source query of a training: its rows, read once, into a temporary file.
+ *
+ * A row in the file: number, weight, how many documents and labels it has, the
+ * labels, and then its texts, each after its length.
+ */
+#include "train/spool.h"
+
+#include <math.h>
+
+#include "catalog/pg_type.h"
+#include "miscadmin.h"
+#include "parser/parse_coerce.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/float.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/plancache.h"
+#include "utils/snapmgr.h"
+
+#include "model/catalog.h"
+#include "vector/embedding.h"
+
+#define FETCH_ROWS 1000
+#define SHAPE \
+	"It gives rows (query, positive) or (query, positive, negative), and may have columns label and weight."
+
+static void
+close_file(void *argument)
+{
+	DsSpool *source = argument;
+
+	if (source->file != NULL)
+		BufFileClose(source->file);
+	source->file = NULL;
+}
+
+DsSpool *
+ds_spool_create(DsSpoolKind kind)
+{
+	MemoryContext context = AllocSetContextCreate(
+		CurrentMemoryContext, "deepsearch training source", ALLOCSET_DEFAULT_SIZES);
+	DsSpool *source = MemoryContextAllocZero(context, sizeof(DsSpool));
+	MemoryContextCallback *callback = MemoryContextAlloc(context, sizeof(MemoryContextCallback));
+	MemoryContext caller = MemoryContextSwitchTo(context);
+
+	source->context = context;
+	source->kind = kind;
+	initStringInfo(&source->bytes);
+	source->file = BufFileCreateTemp(true);
+	MemoryContextSwitchTo(caller);
+	callback->func = close_file;
+	callback->arg = source;
+	MemoryContextRegisterResetCallback(context, callback);
+	return source;
+}
+
+void
+ds_spool_close(DsSpool *source)
+{
+	MemoryContextDelete(source->context);
+}
+
+static void
+put(DsSpool *source, const void *data, size_t size)
+{
+	if (size > 0)
+		BufFileWrite(source->file, unconstify(void *, data), size);
+}
+
+static void
+get(DsSpool *source, void *data, size_t size)
+{
+	if (size > 0 && BufFileRead(source->file, data, size) != size)
+		ereport(ERROR,
+				(errcode_for_file_access(), errmsg("could not read from temporary file: %m")));
+}
+
+/* ---- the query and its columns ---- */
+
+static void
+not_select(const char *what, const char *hint)
+{
+	ereport(ERROR, (errcode(ERRCODE_SYNTAX_ERROR), errmsg("%s must be one SELECT", what),
+					errhint("%s", hint)));
+}
+
+SPIPlanPtr
+ds_spool_prepare(const char *sql, const char *what, const char *hint, TupleDesc *desc)
+{
+	SPIPlanPtr plan = SPI_prepare(sql, 0, NULL);
+	List *sources;
+	CachedPlanSource *only;
+	Query *query;
+
+	if (plan == NULL)
+		elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));
+	sources = SPI_plan_get_plan_sources(plan);
+	if (list_length(sources) != 1)
+		not_select(what, hint);
+	only = linitial(sources);
+	if (list_length(only->query_list) != 1)
+		not_select(what, hint);
+	query = linitial_node(Query, only->query_list);
+	if (query->commandType != CMD_SELECT || query->hasModifyingCTE || query->rowMarks != NIL ||
+		only->resultDesc == NULL)
+		not_select(what, hint);
+	*desc = only->resultDesc;
+	return plan;
+}
+
+typedef struct Column
+{
+	int number; /* 0: there is none */
+	Oid type; /* of the column, or of its elements */
+	bool array;
+} Column;
+
+typedef struct Columns
+{
+	Column text[3]; /* query, positive, negative */
+	Column label;
+	Column weight;
+} Columns;
+
+static bool
+is_number(Oid type)
+{
+	char category;
+	bool preferred;
+
+	get_type_category_preferred(type, &category, &preferred);
+	return category == TYPCATEGORY_NUMERIC;
+}
+
+static bool
+is_text(Oid type)
+{
+	char category;
+	bool preferred;
+
+	get_type_category_preferred(type, &category, &preferred);
+	return category == TYPCATEGORY_STRING || type == UNKNOWNOID;
+}
+
+static void
+wrong_type(Form_pg_attribute column, int number, const char *expected)
+{
+	const char *name = quote_identifier(NameStr(column->attname));
+
+	ereport(ERROR, (errcode(ERRCODE_DATATYPE_MISMATCH),
+					errmsg("column %d (\"%s\") of the training source has type %s, not %s", number,
+						   NameStr(column->attname), format_type_be(column->atttypid), expected),
+					strcmp(expected, "text") == 0 ? errhint("Cast it: %s::text.", name) : 0));
+}
+
+/* A column of numbers; arrays are allowed where it is said */
+static Column
+number_column(TupleDesc desc, int number, bool arrays)
+{
+	Form_pg_attribute attribute = TupleDescAttr(desc, number - 1);
+	Oid type = getBaseType(attribute->atttypid);
+	Oid element = get_element_type(type);
+	Column column = {number, type, false};
+
+	if (arrays && OidIsValid(element))
+		column = (Column){number, element, true};
+	if (!is_number(column.type) || column.type == MONEYOID)
+		wrong_type(attribute, number, arrays ? "a number or an array of numbers" : "a number");
+	return column;
+}
+
+static Column
+text_column(TupleDesc desc, int number, int place)
+{
+	Form_pg_attribute attribute = TupleDescAttr(desc, number - 1);
+	Oid type = getBaseType(attribute->atttypid);
+	Oid element = get_element_type(type);
+
+	if (place > 0 && OidIsValid(element) && is_text(element))
+		return (Column){number, element, true};
+	if (!is_text(type))
+		wrong_type(attribute, number, "text");
+	return (Column){number, attribute->atttypid, false};
+}
+
+static Column
+feature_column(TupleDesc desc, int number)
+{
+	Form_pg_attribute attribute = TupleDescAttr(desc, number - 1);
+	Oid type = getBaseType(attribute->atttypid);
+
+	if (type != ds_catalog()->embedding && type != FLOAT4ARRAYOID)
+		wrong_type(attribute, number, "embedding or real[]");
+	return (Column){number, type, false};
+}
+
+static void
+find_columns(DsSpool *source, TupleDesc desc, Columns *columns)
+{
+	int places = 0;
+
+	memset(columns, 0, sizeof(*columns));
+	for (int i = 1; i <= desc->natts; i++)
+	{
+		const char *name = NameStr(TupleDescAttr(desc, i - 1)->attname);
+
+		if (places >= 2 && strcmp(name, "label") == 0)
+			columns->label = number_column(desc, i, true);
+		else if (places >= 2 && strcmp(name, "weight") == 0)
+			columns->weight = number_column(desc, i, false);
+		else if (places < 3)
+		{
+			columns->text[places] = source->kind == DS_SPOOL_TEXT ? text_column(desc, i, places)
+																  : feature_column(desc, i);
+			places++;
+		}
+		else
+			places++;
+	}
+	if (places < 2 || places > 3)
+		ereport(ERROR, (errcode(ERRCODE_DATATYPE_MISMATCH),
+						errmsg("the training source gives %d columns instead of 2 or 3", places),
+						errhint(SHAPE)));
+	source->labels = columns->label.number != 0;
+	source->weights = columns->weight.number != 0;
+}
+
+/* ---- a row ---- */
+
+static void
+bad_row(const DsSpool *source, const char *what)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("row " INT64_FORMAT " of the training source has %s", source->rows, what)));
+}
+
+static void
+make_room(DsSpool *source, size_t documents)
+{
+	size_t room = Max(documents + 1, source->room * 2);
+
+	if (documents + 1 <= source->room)
+		return;
+	if (source->room == 0)
+	{
+		source->row.text = MemoryContextAlloc(source->context, sizeof(DsText) * room);
+		source->row.label = MemoryContextAlloc(source->context, sizeof(float) * room);
+	}
+	else
+	{
+		source->row.text = repalloc(source->row.text, sizeof(DsText) * room);
+		source->row.label = repalloc(source->row.label, sizeof(float) * room);
+	}
+	source->room = room;
+}
+
+/* A value as UTF-8, in the current context */
+static DsText
+value_text(Datum value, Oid type)
+{
+	Oid base = getBaseType(type);
+
+	if (base == TEXTOID || base == VARCHAROID || base == BPCHAROID)
+	{
+		text *packed = DatumGetTextPP(value);
+
+		return ds_text_utf8(VARDATA_ANY(packed), VARSIZE_ANY_EXHDR(packed));
+	}
+	else
+	{
+		Oid output;
+		bool is_varlena;
+		char *string;
+
+		getTypeOutputInfo(type, &output, &is_varlena);
+		string = OidOutputFunctionCall(output, value);
+		return ds_text_utf8(string, strlen(string));
+	}
+}
+
+/* Features as a text of float bytes; all of one side have the same width. */
+static DsText
+value_features(DsSpool *source, int side, Datum value, Oid type)
+{
+	const float *numbers;
+	int count;
+
+	if (type == FLOAT4ARRAYOID)
+	{
+		ArrayType *array = DatumGetArrayTypeP(value);
+
+		if (ARR_NDIM(array) != 1 || ARR_HASNULL(array))
+			bad_row(source, "features that are no plain array without NULLs");
+		numbers = (const float *) ARR_DATA_PTR(array);
+		count = ARR_DIMS(array)[0];
+	}
+	else
+	{
+		DsEmbedding *embedding = (DsEmbedding *) PG_DETOAST_DATUM(value);
+
+		numbers = embedding->x;
+		count = embedding->dim;
+	}
+	for (int i = 0; i < count; i++)
+		if (!isfinite(numbers[i]))
+			bad_row(source, "features that are not finite");
+	if (source->dims[side] == 0)
+		source->dims[side] = (uint32) count;
+	else if (source->dims[side] != (uint32) count)
+		bad_row(source,
+				psprintf("%d features where rows before have %u", count, source->dims[side]));
+	return (DsText){(const char *) numbers, sizeof(float) * (size_t) count};
+}
+
+static double
+value_number(Datum value, Oid type)
+{
+	Oid output;
+	bool is_varlena;
+
+	switch (type)
+	{
+		case INT2OID:
+			return DatumGetInt16(value);
+		case INT4OID:
+			return DatumGetInt32(value);
+		case INT8OID:
+			return (double) DatumGetInt64(value);
+		case FLOAT4OID:
+			return DatumGetFloat4(value);
+		case FLOAT8OID:
+			return DatumGetFloat8(value);
+		default:
+			getTypeOutputInfo(type, &output, &is_varlena);
+			return DatumGetFloat8(DirectFunctionCall1(
+				float8in, CStringGetDatum(OidOutputFunctionCall(output, value))));
+	}
+}
+
+static void
+add_document(DsSpool *source, const Column *column, Datum value)
+{
+	DsSpoolRow *row = &source->row;
+
+	if (row->documents == DS_SPOOL_DOCUMENTS_MAX)
+		bad_row(source, psprintf("more than %d documents", DS_SPOOL_DOCUMENTS_MAX));
+	make_room(source, row->documents + 1);
+	row->text[1 + row->documents++] = source->kind == DS_SPOOL_TEXT
+										  ? value_text(value, column->type)
+										  : value_features(source, 1, value, column->type);
+}
+
+/* The elements of an array column, or the value of another */
+static void
+add_documents(DsSpool *source, const Column *column, Datum value)
+{
+	Datum *elements;
+	bool *nulls;
+	int count;
+	int16 length;
+	bool by_value;
+	char align;
+
+	if (!column->array)
+	{
+		add_document(source, column, value);
+		return;
+	}
+	get_typlenbyvalalign(column->type, &length, &by_value, &align);
+	deconstruct_array(DatumGetArrayTypeP(value), column->type, length, by_value, align, &elements,
+					  &nulls, &count);
+	for (int i = 0; i < count; i++)
+	{
+		/* labels go by place */
+		if (nulls[i] && source->labels)
+			bad_row(source, "a NULL among its documents");
+		if (!nulls[i])
+			add_document(source, column, elements[i]);
+	}
+}
+
+/* false when there is none */
+static bool
+read_labels(DsSpool *source, const Column *column, HeapTuple tuple, TupleDesc desc)
+{
+	DsSpoolRow *row = &source->row;
+	Datum *elements = NULL;
+	bool *nulls = NULL;
+	int count = 1;
+	bool null;
+	Datum value = SPI_getbinval(tuple, desc, column->number, &null);
+
+	if (null)
+		return false;
+	if (column->array)
+	{
+		int16 length;
+		bool by_value;
+		char align;
+
+		get_typlenbyvalalign(column->type, &length, &by_value, &align);
+		deconstruct_array(DatumGetArrayTypeP(value), column->type, length, by_value, align,
+						  &elements, &nulls, &count);
+	}
+	else
+	{
+		elements = &value;
+		nulls = &null;
+	}
+	if ((uint32) count != row->documents)
+		bad_row(source, psprintf("%d labels for %u documents", count, row->documents));
+	for (int i = 0; i < count; i++)
+	{
+		row->label[i] =
+			nulls[i] ? get_float4_nan() : (float) value_number(elements[i], column->type);
+		if (!isfinite(row->label[i]))
+			bad_row(source, "a label that is no finite number");
+	}
+	row->labels = (uint32) count;
+	return true;
+}
+
+static bool
+read_row(DsSpool *source, const Columns *columns, HeapTuple tuple, TupleDesc desc)
+{
+	DsSpoolRow *row = &source->row;
+	bool null;
+	Datum value;
+
+	row->number = source->rows;
+	row->documents = row->labels = 0;
+	row->weight = 1;
+	make_room(source, 1);
+	value = SPI_getbinval(tuple, desc, columns->text[0].number, &null);
+	if (null)
+		return false;
+	row->text[0] = source->kind == DS_SPOOL_TEXT
+					   ? value_text(value, columns->text[0].type)
+					   : value_features(source, 0, value, columns->text[0].type);
+	value = SPI_getbinval(tuple, desc, columns->text[1].number, &null);
+	if (null)
+		return false;
+	add_documents(source, &columns->text[1], value);
+	if (row->documents == 0)
+		return false;
+	if (columns->text[2].number != 0)
+	{
+		value = SPI_getbinval(tuple, desc, columns->text[2].number, &null);
+		if (!null)
+			add_documents(source, &columns->text[2], value);
+	}
+	if (source->labels && !read_labels(source, &columns->label, tuple, desc))
+		return false;
+	if (source->weights)
+	{
+		value = SPI_getbinval(tuple, desc, columns->weight.number, &null);
+		if (!null)
+			row->weight = (float) value_number(value, columns->weight.type);
+		if (!isfinite(row->weight) || row->weight < 0)
+			bad_row(source, "a weight that is no finite number from 0 upwards");
+	}
+	return true;
+}
+
+static void
+write_row(DsSpool *source)
+{
+	const DsSpoolRow *row = &source->row;
+
+	put(source, &row->number, sizeof(row->number));
+	put(source, &row->weight, sizeof(row->weight));
+	put(source, &row->documents, sizeof(row->documents));
+	put(source, &row->labels, sizeof(row->labels));
+	put(source, row->label, sizeof(float) * row->labels);
+	for (uint32 i = 0; i <= row->documents; i++)
+	{
+		uint32 length = (uint32) row->text[i].length;
+
+		put(source, &length, sizeof(length));
+		put(source, row->text[i].data, length);
+	}
+}
+
+void
+ds_spool_read(DsSpool *source, const char *sql, void (*see)(void *context, const DsSpoolRow *row),
+			  void *context)
+{
+	bool before;
+	MemoryContext row_context;
+	TupleDesc desc;
+	SPIPlanPtr plan;
+	Portal portal;
+	Columns columns;
+
+	/* functions that the query calls may not write either */
+	before = ds_read_only_begin();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	plan = ds_spool_prepare(sql, "the training source", SHAPE, &desc);
+	find_columns(source, desc, &columns);
+	row_context = AllocSetContextCreate(CurrentMemoryContext, "deepsearch source row",
+										ALLOCSET_DEFAULT_SIZES);
+	portal = SPI_cursor_open(NULL, plan, NULL, NULL, true);
+	for (;;)
+	{
+		SPITupleTable *table;
+		uint64 count;
+
+		SPI_cursor_fetch(portal, true, FETCH_ROWS);
+		table = SPI_tuptable;
+		count = SPI_processed;
+		if (count == 0)
+			break;
+		for (uint64 i = 0; i < count; i++)
+		{
+			MemoryContext caller = MemoryContextSwitchTo(row_context);
+
+			CHECK_FOR_INTERRUPTS();
+			source->rows++;
+			if (read_row(source, &columns, table->vals[i], table->tupdesc))
+			{
+				source->kept++;
+				write_row(source);
+				if (see != NULL)
+					see(context, &source->row);
+			}
+			else
+				source->skipped++;
+			MemoryContextSwitchTo(caller);
+			MemoryContextReset(row_context);
+		}
+		SPI_freetuptable(table);
+	}
+	SPI_cursor_close(portal);
+	SPI_freeplan(plan);
+	MemoryContextDelete(row_context);
+	PopActiveSnapshot();
+	ds_read_only_end(before);
+}
+
+/* ---- the rows once more ---- */
+
+void
+ds_spool_rewind(DsSpool *source)
+{
+	if (BufFileSeek(source->file, 0, 0, SEEK_SET) != 0)
+		ereport(ERROR, (errcode_for_file_access(), errmsg("could not rewind temporary file: %m")));
+}
+
+const DsSpoolRow *
+ds_spool_next(DsSpool *source)
+{
+	DsSpoolRow *row = &source->row;
+	size_t read = BufFileRead(source->file, &row->number, sizeof(row->number));
+
+	if (read == 0)
+		return NULL;
+	get(source, &row->weight, sizeof(row->weight));
+	get(source, &row->documents, sizeof(row->documents));
+	get(source, &row->labels, sizeof(row->labels));
+	make_room(source, row->documents);
+	get(source, row->label, sizeof(float) * row->labels);
+	resetStringInfo(&source->bytes);
+	for (uint32 i = 0; i <= row->documents; i++)
+	{
+		uint32 length;
+
+		get(source, &length, sizeof(length));
+		enlargeStringInfo(&source->bytes, (int) length);
+		get(source, source->bytes.data + source->bytes.len, length);
+		source->bytes.len += (int) length;
+		row->text[i].length = length;
+	}
+	/* the buffer may have moved while it grew */
+	for (uint32 i = 0, at = 0; i <= row->documents; i++)
+	{
+		row->text[i].data = source->bytes.data + at;
+		at += (uint32) row->text[i].length;
+	}
+	return row;
+}

@@ -1,0 +1,81 @@
+/*
+ * spool.h
+ *		The source query of a training: its rows, read once, into a temporary file.
+ *
+ * Columns by place: the query, the document or documents that answer it, and
+ * (if there is a third) the wrong ones.  Columns by name: label and weight,
+ * numbers.  Documents, wrong ones and labels may be arrays.
+ */
+#ifndef DS_TRAIN_SPOOL_H
+#define DS_TRAIN_SPOOL_H
+
+#include "server.h"
+
+#include "executor/spi.h"
+#include "lib/stringinfo.h"
+#include "storage/buffile.h"
+
+/* documents of a row, right and wrong */
+#define DS_SPOOL_DOCUMENTS_MAX 1024
+
+typedef enum DsSpoolKind
+{
+	DS_SPOOL_TEXT,
+	DS_SPOOL_FEATURES /* vectors: embedding or real[] */
+} DsSpoolKind;
+
+/* A row: text[0] is the query, the others are its documents.  Features are texts of float bytes. */
+typedef struct DsSpoolRow
+{
+	int64 number; /* counts from 1, skipped rows too */
+	float weight;
+	uint32 documents;
+	uint32 labels; /* 0, or one a document */
+	DsText *text;
+	float *label;
+} DsSpoolRow;
+
+typedef struct DsSpool
+{
+	MemoryContext context;
+	DsSpoolKind kind;
+	int64 rows;
+	int64 skipped; /* rows without a query, a document or a label */
+	int64 kept;
+	uint32 dims[2]; /* features: width of queries' and of documents' */
+	bool labels; /* there is such a column */
+	bool weights;
+	BufFile *file;
+	/* the row that ds_spool_next() gave last */
+	DsSpoolRow row;
+	size_t room; /* of row.text and row.label */
+	StringInfoData bytes;
+} DsSpool;
+
+/* An empty source in a new context below the current one, whose end closes the file */
+extern DsSpool *ds_spool_create(DsSpoolKind kind);
+
+/*
+ * Run the query as the current user, read-only, and keep its rows; each is
+ * shown to see (which may be NULL) as it comes.  Errors: those of the query;
+ * 42601 where it is no plain SELECT; 42804 where its columns have another type;
+ * 22023 for rows that make no sense, with their number.
+ */
+extern void ds_spool_read(DsSpool *source, const char *sql,
+						  void (*see)(void *context, const DsSpoolRow *row), void *context);
+
+/* The rows once more: from the first, one after the other; NULL behind the last. */
+extern void ds_spool_rewind(DsSpool *source);
+extern const DsSpoolRow *ds_spool_next(DsSpool *source);
+
+/* The rows are not needed any more. */
+extern void ds_spool_close(DsSpool *source);
+
+/*
+ * Plan sql, which must be one SELECT that neither writes nor locks: 42601
+ * "WHAT must be one SELECT" where it is not.
+ */
+extern SPIPlanPtr ds_spool_prepare(const char *sql, const char *what, const char *hint,
+								   TupleDesc *desc);
+
+#endif /* DS_TRAIN_SPOOL_H */
