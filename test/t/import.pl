@@ -220,6 +220,13 @@ is(sql("SELECT count(*), bool_and(score = ds_score('red dress', document, 'cross
 	'4|t|t|t', 'ds_rerank gives the same scores, in order');
 is(sql("SELECT (SELECT count(*) FROM ds_rerank('a', '{}', 'cross')) + (SELECT count(*) FROM ds_rerank(NULL, '{a}', 'cross')) + (SELECT count(*) FROM ds_rerank('a', NULL, 'cross'))"), '0', 'of nothing: nothing');
 sql('CREATE INDEX ON t USING deepsearch (e)');
+my $best = q{SELECT id, a, ds_score('red dress', a, 'cross') AS score
+	FROM (SELECT id, a FROM t ORDER BY e <=> ds_encode('red dress', 'bert') LIMIT 100) AS candidates
+	ORDER BY score DESC LIMIT 10};
+like(sql("EXPLAIN (COSTS OFF) $best"), qr/Limit.*Sort.*Limit.*Index Scan using t_e_idx on t\n\s+Order By: /s, 'a hundred by the index');
+is(sql("SELECT count(*), count(DISTINCT id), min(score) >= (SELECT max(s) FROM (SELECT ds_score('red dress', a, 'cross') AS s
+		FROM (SELECT id, a FROM t ORDER BY e <=> ds_encode('red dress', 'bert') LIMIT 100) AS c ORDER BY s DESC OFFSET 10) AS rest) FROM ($best) AS best"),
+	'10|10|t', 'and the ten best of them by the cross-encoder');
 is(sql("SELECT count(*), bool_and(score >= next) FROM (SELECT score, coalesce(lead(score) OVER (ORDER BY score DESC), score) AS next FROM (SELECT id, a, ds_score('red dress', a, 'cross') AS score
 		FROM (SELECT id, a FROM t WHERE a IS NOT NULL ORDER BY e <=> ds_encode('red dress', 'bert') LIMIT 100) AS candidates ORDER BY score DESC LIMIT 10) AS best) AS x"),
 	'10|t', 'a hundred by the index, ten by the cross-encoder');
