@@ -81,7 +81,7 @@ FROM pg_class WHERE relkind IN ('r', 'S') AND relname LIKE 'ds\_%'
 	AND (has_table_privilege('pg_monitor', oid, 'SELECT') OR has_table_privilege('pg_monitor', oid, 'INSERT') OR has_table_privilege('pg_monitor', oid, 'UPDATE') OR has_table_privilege('pg_monitor', oid, 'DELETE'));
 SELECT is((SELECT attstorage FROM pg_attribute WHERE attrelid = 'ds_tensor'::regclass AND attname = 'data'), 'e', 'chunks are stored without compression');
 SELECT is((SELECT array_agg(x::regclass::text ORDER BY x::regclass::text) FROM pg_extension, unnest(extconfig) x WHERE extname = 'deepsearch'),
-	ARRAY['ds_model', 'ds_model_id_seq', 'ds_model_version', 'ds_tensor', 'ds_training_run', 'ds_training_run_id_seq', 'ds_training_step'], 'what pg_dump takes along');
+	ARRAY['ds_model', 'ds_model_id_seq', 'ds_model_version', 'ds_tensor', 'ds_training_metric', 'ds_training_run', 'ds_training_run_id_seq', 'ds_training_step'], 'what pg_dump takes along');
 
 -- repeatable: the weights depend on seed and data, not on what the server did before or how much memory it may use
 CREATE FUNCTION weights(name text) RETURNS text LANGUAGE sql AS $$

@@ -56,7 +56,7 @@ RESET enable_seqscan;
 -- what comes out is what ds_train takes
 SET client_min_messages = warning;
 CALL ds_train('shop', $$SELECT query, positive, negative FROM ds_mine_negatives('SELECT query, title FROM clicks ORDER BY query, id', 'products', 'title', 'emb')$$, '{"epochs": 1}');
-SELECT state, pairs, skipped FROM ds_training_runs WHERE run = 2;
+SELECT state, pairs, skipped FROM ds_training_runs ORDER BY run DESC LIMIT 1;
 SET client_min_messages = notice;
 -- errors
 SELECT * FROM ds_mine_negatives('SELECT query FROM clicks', 'products', 'title', 'emb');
