@@ -111,6 +111,7 @@ BEGIN
 END $$;
 
 -- The index and a sequential scan see the same; the caller's transaction has one snapshot.
+-- (dist + 0: since 16 the planner takes a scan's order for that of an aggregate, and that of a scan without a limit is not exact)
 CREATE FUNCTION soak_compare(q embedding, k integer, op text) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
 	a double precision[];
@@ -123,12 +124,12 @@ DECLARE
 BEGIN
 	IF current_setting('transaction_isolation') <> 'repeatable read' THEN PERFORM soak_fail('the test is wrong'); END IF;
 	PERFORM soak_use('index', CASE WHEN k IS NULL THEN '0.95' ELSE '1' END);
-	EXECUTE format('SELECT array_agg(dist ORDER BY dist), count(*), count(DISTINCT id), sum(id) FROM (SELECT id, emb %s $1 AS dist FROM soak ORDER BY emb %s $1 LIMIT $2) s', op, op)
+	EXECUTE format('SELECT array_agg(dist ORDER BY dist + 0), count(*), count(DISTINCT id), sum(id) FROM (SELECT id, emb %s $1 AS dist FROM soak ORDER BY emb %s $1 LIMIT $2) s', op, op)
 		INTO a, a_rows, a_ids, a_sum USING q, k;
 	-- (an order by NULL is no order)
 	IF q IS NOT NULL AND (SELECT returned FROM ds_index_last_scan()) < a_rows THEN PERFORM soak_fail('the index was not used'); END IF;
 	PERFORM soak_use('seq', '0.95');
-	EXECUTE format('SELECT array_agg(dist ORDER BY dist), count(*), sum(id) FROM (SELECT id, emb %s $1 AS dist FROM soak ORDER BY emb %s $1 LIMIT $2) s', op, op)
+	EXECUTE format('SELECT array_agg(dist ORDER BY dist + 0), count(*), sum(id) FROM (SELECT id, emb %s $1 AS dist FROM soak ORDER BY emb %s $1 LIMIT $2) s', op, op)
 		INTO b, b_rows, b_sum USING q, k;
 	IF a IS DISTINCT FROM b OR a_rows <> b_rows OR a_ids <> b_rows THEN
 		PERFORM soak_fail(format('index: %s rows, %s different; table: %s rows; %s, limit %s', a_rows, a_ids, b_rows, op, k));
