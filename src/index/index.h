@@ -181,6 +181,17 @@ ds_view_centroid(const DsView *view, uint32 i)
 									: ds_view_read_centroid(unconstify(DsView *, view), i);
 }
 
+/* Load it into the processor's cache, if the view has it. */
+static inline void
+ds_view_touch_centroid(const DsView *view, uint32 i)
+{
+	const char *from = (const char *) view->centroid[i];
+
+	for (Size at = 0; from != NULL && at < Min(view->meta.dimension * sizeof(float), 1024);
+		 at += 64)
+		__builtin_prefetch(from + at);
+}
+
 /*
  * The index as it is now: stays valid until the next call for the same index,
  * or as long as it is pinned.  A pin ends with the memory context.

@@ -57,37 +57,35 @@ ds_grow(MemoryContext context, void *array, uint64 *room, uint64 count, Size siz
 	return ds_grow_more(context, array, room, count, size);
 }
 
-/* Something that a 1-bit bound is known of */
-typedef struct Candidate
-{
-	float bound; /* key, probabilistic */
-	uint32 place; /* in the pool */
-} Candidate;
-
-DS_HEAP(Candidate, near, bound)
-
 /*
- * Many bounds, of which the least are wanted one after another: a heap of those
- * up to some limit, and all others as they came.  What is in the heap or was
- * taken has the bound infinity.
+ * Many bounds, of which the least are wanted, some at a time: those up to some
+ * limit apart, in the order of their places, and all others as they came.  What
+ * is apart or was taken has the bound infinity.  Nothing is ever sorted: those
+ * to take are told by a limit that lets about as many pass as are wanted, which
+ * is found by counting, without a branch that depends on a bound.
  */
 typedef struct Pool
 {
-	MemoryContext arrays; /* of bound and near */
+	MemoryContext arrays; /* of the arrays */
 	float *bound; /* [count]: blocks of 32; an unused place has infinity */
 	uint64 count;
 	uint64 room;
-	uint64 left; /* places that hold something, in the heap or not */
-	uint64 wanted; /* about how many go into the heap the next time */
-	Candidate *near; /* the heap */
+	uint64 left; /* places that hold something, apart or not */
+	uint64 wanted; /* about how many are put apart the next time */
+	float *near_bound; /* [nears]: blocks of 32; those apart, infinity where they were taken */
+	uint32 *near_place; /* [nears] */
 	uint64 nears;
 	uint64 near_room;
-	float limit; /* of the heap, while it is not empty */
+	uint64 place_room;
+	uint64 near_left; /* of these, not taken */
+	float limit; /* of those apart, while there are any */
+	float least; /* of those apart */
 } Pool;
 
 /*
- * Take about pool->wanted of the least bounds into the heap.  Queries differ in
- * how many they need, so the next time it is four times as many.
+ * Put about pool->wanted of the least bounds apart.  Queries differ in how many
+ * they need, so the next time it is four times as many.  Always at least one,
+ * if one is left.
  */
 extern void ds_pool_order(Pool *pool);
 
@@ -95,21 +93,16 @@ extern void ds_pool_order(Pool *pool);
 static inline float
 ds_pool_least(Pool *pool)
 {
-	while (pool->nears == 0 && pool->left > 0)
+	while (pool->near_left == 0 && pool->left > 0)
 		ds_pool_order(pool);
-	return pool->nears > 0 ? pool->near[0].bound : INFINITY;
+	return pool->near_left > 0 ? pool->least : INFINITY;
 }
 
-/* Take the one with the least bound, which the last ds_pool_least() has put on top. */
-static inline Candidate
-ds_pool_pop(Pool *pool)
-{
-	Candidate top = pool->near[0];
-
-	pool->near[0] = pool->near[--pool->nears];
-	near_down(pool->near, pool->nears, 0);
-	pool->left--;
-	return top;
-}
+/*
+ * Take about `wanted` of those with the least bounds, one at least and most[] at
+ * most, after ds_pool_least() has said that there are any.  Returns how many;
+ * their places mostly are in ascending order.
+ */
+extern uint32 ds_pool_take(Pool *pool, uint32 wanted, uint32 *place, uint32 most);
 
 #endif /* DS_INDEX_POOL_H */

@@ -183,6 +183,12 @@ compare_places(const void *a, const void *b)
 static void
 sort_places(uint32 *place, uint32 count)
 {
+	uint32 sorted = 1;
+
+	while (sorted < count && place[sorted - 1] <= place[sorted])
+		sorted++;
+	if (sorted >= count)
+		return;
 	if (count > 64)
 	{
 		qsort(place, count, sizeof(uint32), compare_places);

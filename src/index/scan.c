@@ -57,6 +57,9 @@ static const uint64 round_rows[DS_CURVE_ROWS] = {24, 130, 1200};
 #define NEAR_ROWS 64
 #define NEAR_LISTS 32
 
+/* Lists whose exact keys are computed at a time, about */
+#define LISTS_SETTLED 8
+
 /*
  * 1-bit bounds that may be too high, as a part of what the target lets miss.
  * A row is lost to it only if the bound is beyond the last row returned, which
@@ -89,19 +92,21 @@ DS_HEAP(Refined, refined, bound)
 
 static DsScan kept; /* arrays and their rooms only; free while kept.arrays is not NULL */
 
-#define FOR_ARRAYS(DO)              \
-	DO(waiting, waiting_room)       \
-	DO(lists.bound, lists.room)     \
-	DO(lists.near, lists.near_room) \
-	DO(probe, probe_room)           \
-	DO(refs, ref_room)              \
-	DO(rows.bound, rows.room)       \
-	DO(rows.near, rows.near_room)   \
-	DO(row_tid, row_tid_room)       \
-	DO(refined, refined_room)       \
-	DO(batch, batch_room)           \
-	DO(tid, tid_room)               \
-	DO(spill, spill_room)           \
+#define FOR_ARRAYS(DO)                     \
+	DO(waiting, waiting_room)              \
+	DO(lists.bound, lists.room)            \
+	DO(lists.near_bound, lists.near_room)  \
+	DO(lists.near_place, lists.place_room) \
+	DO(probe, probe_room)                  \
+	DO(refs, ref_room)                     \
+	DO(rows.bound, rows.room)              \
+	DO(rows.near_bound, rows.near_room)    \
+	DO(rows.near_place, rows.place_room)   \
+	DO(row_tid, row_tid_room)              \
+	DO(refined, refined_room)              \
+	DO(batch, batch_room)                  \
+	DO(tid, tid_room)                      \
+	DO(spill, spill_room)                  \
 	DO(page, page_room)
 
 /* The end of state->context, however it comes */
@@ -266,12 +271,19 @@ settle_waiting(DsScan *state)
 	while (state->lists.left > 0)
 	{
 		float least = ds_pool_least(&state->lists);
-		uint32 list;
+		uint32 list[LISTS_SETTLED * 2];
+		uint32 count;
 
 		if (state->waitings > 0 && !(least < state->waiting[0].key))
 			break;
-		list = ds_route_list(state->view, ds_pool_pop(&state->lists).place);
-		push_waiting(state, list_key(state, list), list);
+		count = ds_pool_take(&state->lists, LISTS_SETTLED, list, lengthof(list));
+		for (uint32 i = 0; i < count; i++)
+		{
+			list[i] = ds_route_list(state->view, list[i]);
+			ds_view_touch_centroid(state->view, state->view->entry[list[i]].centroid);
+		}
+		for (uint32 i = 0; i < count; i++)
+			push_waiting(state, list_key(state, list[i]), list[i]);
 	}
 }
 
@@ -431,13 +443,10 @@ refine_next(Relation index, DsScan *state)
 	uint32 place[DS_REFINE_MOST];
 	uint64 done = (uint64) state->counts.refined;
 	uint64 wanted = done == 0 ? REFINE_FIRST : Max(done / REFINE_PART, REFINE_LEAST);
-	uint32 count = 0;
+	uint32 count;
 
 	CHECK_FOR_INTERRUPTS();
-	wanted = Min(wanted, DS_REFINE_MOST);
-	do
-		place[count++] = ds_pool_pop(&state->rows).place;
-	while (count < wanted && state->rows.nears > 0);
+	count = ds_pool_take(&state->rows, (uint32) Min(wanted, DS_REFINE_MOST), place, DS_REFINE_MOST);
 	ds_scan_refine(index, state, place, count);
 	for (uint32 i = 0; i < count; i++)
 	{

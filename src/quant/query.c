@@ -142,12 +142,17 @@ static void
 prepare(DsQuery *query)
 {
 	const DsQuantizer *quantizer = query->quantizer;
+	size_t d = quantizer->dimension;
 	DsVectorSums sums;
 
-	query->loops->vector_sums(query->placed, quantizer->dimension, &sums);
+	query->loops->vector_sums(query->placed, d, &sums);
 	query->norm = sqrt(sums.square) * (1.0 + SUM_ERROR);
 	query->sum = sums.sum;
 	query->sum_error = SUM_ERROR * sums.magnitude;
+	query->relative_error = ds_kernel_relative_error(d);
+	query->cosine_error = ds_cosine_error(d);
+	query->dot_error =
+		query->relative_error * query->norm * 128.0 * sqrt((double) d) + (double) d * 0x1p-149;
 	/* the query's own part, and what the row's part takes for certain */
 	query->rotation_slack = 2.0 * (quantizer->place_error * query->norm + quantizer->place_tiny);
 	make_table(query, sums.magnitude);
@@ -300,7 +305,6 @@ static double
 distance_bound(const DsQuery *query, double low, double high)
 {
 	const DsQuantizer *quantizer = query->quantizer;
-	double error = ds_kernel_relative_error(quantizer->dimension);
 	double distance;
 	double bound;
 
@@ -310,9 +314,9 @@ distance_bound(const DsQuery *query, double low, double high)
 		return 0.0;
 
 	if (quantizer->metric == DS_METRIC_L2)
-		return distance * (1.0 - error);
+		return distance * (1.0 - query->relative_error);
 
-	bound = 0.5 * distance * distance * (1.0 - SUM_ERROR) - ds_cosine_error(quantizer->dimension);
+	bound = 0.5 * distance * distance * (1.0 - SUM_ERROR) - query->cosine_error;
 	if (!(bound > 0.0))
 		return 0.0;
 	return bound < 2.0 ? bound : 2.0;
@@ -340,7 +344,6 @@ ds_query_refine(const DsQuery *query, const DsProbe *probe, const DsRowFactors *
 				DsRefined *refined)
 {
 	const DsQuantizer *quantizer = query->quantizer;
-	size_t d = quantizer->dimension;
 	double by_mid = row->mid * query->sum;
 	double by_step = row->step * dot;
 	double e = row->error;
@@ -357,9 +360,7 @@ ds_query_refine(const DsQuery *query, const DsProbe *probe, const DsRowFactors *
 
 	/* of <q, r'> */
 	magnitude = fabs(by_mid) + fabs(by_step);
-	rounding = fabs(row->mid) * query->sum_error +
-			   row->step * (ds_kernel_relative_error(d) * query->norm * 128.0 * sqrt((double) d) +
-							(double) d * 0x1p-149);
+	rounding = fabs(row->mid) * query->sum_error + row->step * query->dot_error;
 
 	if (quantizer->metric == DS_METRIC_IP)
 	{

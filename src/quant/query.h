@@ -44,6 +44,9 @@ typedef struct DsQuery
 	double norm; /* |placed|, rounded up */
 	double sum; /* of placed */
 	double sum_error;
+	double relative_error; /* ds_kernel_relative_error() of the dimension */
+	double cosine_error;
+	double dot_error; /* of ds_query_dot() over a row, for a step of 1 */
 	double
 		rotation_slack; /* what placing may have changed any distance by, without the row's part */
 } DsQuery;
@@ -148,6 +151,53 @@ ds_at_most(const float *x, float limit)
 		mask |= (uint32_t) (x[i] <= limit) << i;
 #endif
 	return mask;
+}
+
+/* How many of n numbers, a multiple of 32, are at most limit */
+static inline uint64_t
+ds_count_at_most(const float *x, uint64_t n, float limit)
+{
+	uint64_t count = 0;
+
+#ifdef __SSE2__
+	const __m128 limits = _mm_set1_ps(limit);
+	__m128i sum[4] = {_mm_setzero_si128(), _mm_setzero_si128(), _mm_setzero_si128(),
+					  _mm_setzero_si128()};
+	int32_t lane[4];
+
+	for (uint64_t i = 0; i < n; i += 16)
+		for (int j = 0; j < 4; j++)
+			sum[j] = _mm_sub_epi32(
+				sum[j], _mm_castps_si128(_mm_cmple_ps(_mm_loadu_ps(x + i + 4 * j), limits)));
+	_mm_storeu_si128((__m128i *) lane,
+					 _mm_add_epi32(_mm_add_epi32(sum[0], sum[1]), _mm_add_epi32(sum[2], sum[3])));
+	count = (uint64_t) lane[0] + (uint64_t) lane[1] + (uint64_t) lane[2] + (uint64_t) lane[3];
+#else
+	for (uint64_t i = 0; i < n; i++)
+		count += x[i] <= limit;
+#endif
+	return count;
+}
+
+/* The least of 32 numbers, none of them NaN */
+static inline float
+ds_least_of(const float *x)
+{
+#ifdef __SSE2__
+	__m128 least = _mm_loadu_ps(x);
+
+	for (unsigned i = 4; i < 32; i += 4)
+		least = _mm_min_ps(least, _mm_loadu_ps(x + i));
+	least = _mm_min_ps(least, _mm_movehl_ps(least, least));
+	least = _mm_min_ss(least, _mm_shuffle_ps(least, least, 1));
+	return _mm_cvtss_f32(least);
+#else
+	float least = x[0];
+
+	for (unsigned i = 1; i < 32; i++)
+		least = x[i] < least ? x[i] : least;
+	return least;
+#endif
 }
 
 /* A key in the operator's units (l2: its root), clamped to the operator's range. */

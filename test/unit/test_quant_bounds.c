@@ -423,6 +423,46 @@ test_tightness(DsMetric metric, uint32_t d)
 	ds_arena_rewind(&arena, mark);
 }
 
+/* Counting and the least of bounds, as the scan's pool takes them */
+static void
+test_counting(void)
+{
+	DsRandom random;
+	float x[96];
+	uint32_t wrong = 0;
+
+	ds_random_init(&random, 3, 0);
+	for (int trial = 0; trial < 1000; trial++)
+	{
+		/* few values, so that many are the limit itself; infinities of both signs among them */
+		float limit = (float) ds_random_below(&random, 9) - 4.0f;
+		uint64_t below = 0;
+
+		for (int i = 0; i < 96; i++)
+		{
+			x[i] = (float) ds_random_below(&random, 9) - 4.0f;
+			if (ds_random_below(&random, 10) == 0)
+				x[i] = ds_random_below(&random, 2) ? INFINITY : -INFINITY;
+			below += x[i] <= limit;
+		}
+		wrong += ds_count_at_most(x, 96, limit) != below;
+		for (int block = 0; block < 96; block += 32)
+		{
+			uint32_t mask = 0;
+			float least = INFINITY;
+
+			for (int i = 0; i < 32; i++)
+			{
+				mask |= (uint32_t) (x[block + i] <= limit) << i;
+				least = x[block + i] < least ? x[block + i] : least;
+			}
+			wrong += ds_at_most(x + block, limit) != mask;
+			wrong += ds_least_of(x + block) != least;
+		}
+	}
+	CHECK(wrong == 0, "bounds at most a limit, and the least one: %u of 7,000 are wrong", wrong);
+}
+
 int
 main(void)
 {
@@ -434,6 +474,7 @@ main(void)
 			loops[n_loops++] = ds_scan_loops_at((DsCpuLevel) level);
 	}
 	ds_arena_init(&arena, NULL);
+	test_counting();
 	for (int metric = DS_METRIC_COSINE; metric <= DS_METRIC_IP; metric++)
 	{
 		test_every_kind((DsMetric) metric);
