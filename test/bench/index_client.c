@@ -15,6 +15,10 @@
  *		do the same instead.  Prints ms: floor (median), mean, median, p99;
  *		queries/s; and ms of the backend's processor for a query and for the
  *		floor.  With many clients the rates are added up, the times' means given.
+ *		A single client shares the last processor with its backend: only one of
+ *		the two runs at a time, and to wake the other one on an idle processor may
+ *		take longer than an easy query, the more so the longer that one has slept,
+ *		so that what is above the floor would not be the query alone.
  *	index_client first FILE QUERY
  *		ms of connecting, ms of the first query, ms of the second one
  *	index_client insert FILE QUERY
@@ -25,6 +29,9 @@
  * A connection begins with the statements in the environment's BENCH_SET; of
  * the queries of FILE only the first BENCH_QUERIES are used, if that is set.
  */
+#define _GNU_SOURCE
+#include <sched.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -338,9 +345,31 @@ typedef struct Timing
 	double used_floor;
 } Timing;
 
+/* This process and its backend take turns on one processor. */
+static void
+share_processor(PGconn *connection)
+{
+	cpu_set_t set;
+	int last = -1;
+
+	if (sched_getaffinity(0, sizeof(set), &set) == 0)
+		for (int i = 0; i < CPU_SETSIZE; i++)
+			if (CPU_ISSET(i, &set))
+				last = i;
+	if (last < 0)
+		fail("processors", "cannot tell which there are");
+	CPU_ZERO(&set);
+	CPU_SET(last, &set);
+	if (sched_setaffinity(0, sizeof(set), &set) != 0 ||
+		sched_setaffinity(PQbackendPID(connection), sizeof(set), &set) != 0)
+		fail("processors",
+			 "cannot choose one (the server must be of the same user, or this one root)");
+}
+
 /* One connection: a warm-up, which also loads what the server keeps for a connection, then SECONDS */
 static Timing
-time_one(const Queries *queries, const char *query, double seconds, uint32_t first, double *sample)
+time_one(const Queries *queries, const char *query, double seconds, bool alone, uint32_t first,
+		 double *sample)
 {
 	PGconn *connection = open_connection();
 	Timing timing;
@@ -348,6 +377,8 @@ time_one(const Queries *queries, const char *query, double seconds, uint32_t fir
 	double used;
 	size_t samples;
 
+	if (alone)
+		share_processor(connection);
 	prepare(connection, "search", query);
 	prepare(connection, "floor", "SELECT 1");
 	(void) repeat(connection, queries, seconds > 1 ? 0.3 : 0.2, first + 13, sample);
@@ -386,7 +417,7 @@ time_many(const Queries *queries, const char *query, double seconds, int clients
 			fail("fork", "cannot");
 		if (child == 0)
 		{
-			one = time_one(queries, query, seconds, first + (uint32_t) c * 7919, sample);
+			one = time_one(queries, query, seconds, false, first + (uint32_t) c * 7919, sample);
 			_exit(write(channel[1], &one, sizeof(one)) != sizeof(one));
 		}
 	}
@@ -424,7 +455,7 @@ run_time(const char *path, double seconds, int clients, int first, const char *q
 	if (clients > 1)
 		t = time_many(&queries, query, seconds, clients, (uint32_t) first, sample);
 	else
-		t = time_one(&queries, query, seconds, (uint32_t) first, sample);
+		t = time_one(&queries, query, seconds, true, (uint32_t) first, sample);
 	printf("%.4f %.4f %.4f %.4f %.1f %.4f %.4f\n", t.floor, t.mean, t.median, t.p99, t.rate, t.used,
 		   t.used_floor);
 }
