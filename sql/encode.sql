@@ -39,7 +39,7 @@ COMMENT ON FUNCTION ds_tokenize(text, text, text) IS
 -- dumped.
 CREATE TABLE ds_encoded_column (
 	relation oid,
-	target name,
+	target smallint,
 	model integer NOT NULL,
 	version integer NOT NULL,
 	side text NOT NULL,
@@ -53,6 +53,7 @@ CREATE TABLE ds_encoded_column (
 );
 REVOKE ALL ON TABLE ds_encoded_column FROM PUBLIC;
 COMMENT ON TABLE ds_encoded_column IS 'what ds_encode_table has put into which column, and how far it has come';
+COMMENT ON COLUMN ds_encoded_column.target IS 'number of the column, which a renaming does not change';
 COMMENT ON COLUMN ds_encoded_column.mode IS 'missing: rows without an embedding; all: every row, in the order of the primary key';
 COMMENT ON COLUMN ds_encoded_column.last_key IS 'primary key of the last row that a re-encoding has committed';
 

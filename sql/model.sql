@@ -36,6 +36,8 @@ CREATE TABLE ds_model_version (
 	trained timestamptz,
 	base integer,
 	step bigint,
+	query_since integer,
+	document_since integer,
 	PRIMARY KEY (model, version)
 );
 
@@ -69,6 +71,10 @@ COMMENT ON TABLE ds_model_version IS 'versions of models: what they are and how 
 COMMENT ON COLUMN ds_model_version.uid IS 'new whenever the weights are; the files that processes share are known by it';
 COMMENT ON COLUMN ds_model_version.base IS 'the full version that this one is stored as changes of; NULL: it is a full one';
 COMMENT ON COLUMN ds_model_version.step IS 'steps that ds_train_step has made since the last training';
+COMMENT ON COLUMN ds_model_version.query_since IS
+	'the first version that gives queries the embeddings of this one; NULL: this one';
+COMMENT ON COLUMN ds_model_version.document_since IS
+	'the same of documents: what that version has encoded stays valid';
 COMMENT ON TABLE ds_tensor IS 'weights and tokenizers of model versions, in chunks of at most 1 MB; never changed';
 COMMENT ON COLUMN ds_tensor.dtype IS 'f32: little-endian IEEE numbers; u8: bytes (a tokenizer); u32: numbers of rows (of a version that has a base)';
 
@@ -95,6 +101,11 @@ COMMENT ON FUNCTION ds_create_model(text, jsonb) IS 'create an untrained model, 
 CREATE FUNCTION ds_drop_model(name text) RETURNS void
 	LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'ds_sql_drop_model';
 COMMENT ON FUNCTION ds_drop_model(text) IS 'drop a model with all its versions and the record of its training';
+
+CREATE FUNCTION ds_use_version(model text, version integer) RETURNS void
+	LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'ds_sql_use_version';
+COMMENT ON FUNCTION ds_use_version(text, integer) IS
+	'make a version of a model the current one: a newer one that waits, or an older one that is still there';
 
 CREATE FUNCTION ds_model_config(name text) RETURNS jsonb
 	LANGUAGE c STABLE STRICT AS 'MODULE_PATHNAME', 'ds_sql_model_config';
@@ -123,3 +134,17 @@ COMMENT ON VIEW ds_models IS 'the models that the current user may use';
 COMMENT ON COLUMN ds_models.size IS 'bytes of weights and tokenizers';
 COMMENT ON COLUMN ds_models.trained_on IS 'the query that gave the training pairs';
 COMMENT ON COLUMN ds_models.pairs IS 'number of training pairs';
+
+CREATE VIEW ds_model_versions WITH (security_barrier) AS
+	SELECT m.name AS model, v.version, v.version IS NOT DISTINCT FROM m.version AS current, v.step,
+		coalesce(v.query_since, v.version) AS query_since,
+		coalesce(v.document_since, v.version) AS document_since,
+		v.dims, v.run, v.trained_by, v.trained_on, v.pairs, v.trained
+	FROM ds_model m JOIN ds_model_version v ON v.model = m.id
+	WHERE ds_may_use_model(m.owner, m.readers);
+GRANT SELECT ON ds_model_versions TO PUBLIC;
+COMMENT ON VIEW ds_model_versions IS 'the versions of the models that the current user may use';
+COMMENT ON COLUMN ds_model_versions.current IS 'whether the name alone means this version; others are called NAME@VERSION';
+COMMENT ON COLUMN ds_model_versions.step IS 'steps that ds_train_step has made since the last training';
+COMMENT ON COLUMN ds_model_versions.query_since IS 'the first version that gives queries the same embeddings';
+COMMENT ON COLUMN ds_model_versions.document_since IS 'the first version that gives documents the same embeddings: what it has encoded stays valid';

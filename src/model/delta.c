@@ -116,10 +116,9 @@ apply(DsModelKey key, const DsStored *whole, char *to)
 	ds_reader_close(&reader);
 }
 
-void
-ds_delta_read(DsReader *reader, const DsStored *stored, void *to)
+static void
+apply_all(DsReader *reader, const DsStored *stored, void *to)
 {
-	read_whole(reader, stored, to);
 	for (int32 version = reader->key.version + 1; version <= reader->last; version++)
 	{
 		DsModelKey key = {reader->key.model, version};
@@ -127,6 +126,27 @@ ds_delta_read(DsReader *reader, const DsStored *stored, void *to)
 		CHECK_FOR_INTERRUPTS();
 		apply(key, stored, to);
 	}
+}
+
+void
+ds_delta_read(DsReader *reader, const DsStored *stored, void *to)
+{
+	read_whole(reader, stored, to);
+	apply_all(reader, stored, to);
+}
+
+void
+ds_delta_read_sparse(DsReader *reader, const DsStored *stored, void *to)
+{
+	DsStored there;
+
+	if (ds_reader_find(reader, stored->name, &there))
+	{
+		if (there.bytes != stored->bytes)
+			ds_store_damaged(reader->key, stored->name, "has another size than its parameter");
+		read_whole(reader, &there, to);
+	}
+	apply_all(reader, stored, to);
 }
 
 void

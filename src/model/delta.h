@@ -30,6 +30,13 @@ extern void ds_delta_open(DsReader *reader, DsModelKey key);
 /* All of a tensor, to[stored->bytes], changes applied */
 extern void ds_delta_read(DsReader *reader, const DsStored *stored, void *to);
 
+/*
+ * The same for a tensor that the base need not have: it begins with zeros there,
+ * as an optimizer's state does.  stored: name, type and shape; to[stored->bytes]
+ * is zero.
+ */
+extern void ds_delta_read_sparse(DsReader *reader, const DsStored *stored, void *to);
+
 /* Write rows of a tensor of this shape (rows NULL: all of it). */
 extern void ds_delta_write(DsModelKey key, const char *name, const float *values, int rank,
 						   const int64 *shape, const uint32 *rows, size_t count);

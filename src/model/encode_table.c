@@ -49,6 +49,7 @@
 
 #include "model/catalog.h"
 #include "model/column.h"
+#include "model/version.h"
 #include "vector/embedding.h"
 
 #define NOTICE_SECONDS 3
@@ -460,16 +461,17 @@ encode_query(Job *job, const char *sql, ArrayType **key)
 static ArrayType *
 begin_record(Job *job)
 {
-	static const Oid types[7] = {OIDOID, NAMEOID, INT4OID, INT4OID, TEXTOID, TEXTOID, TEXTOID};
+	static const Oid types[7] = {OIDOID, INT2OID, INT4OID, INT4OID, TEXTOID, TEXTOID, TEXTOID};
 	DsCatalogScope scope;
 	Datum values[7];
 	ArrayType *key = NULL;
 	bool differs = false;
 
 	values[0] = ObjectIdGetDatum(job->relation);
-	values[1] = DirectFunctionCall1(namein, CStringGetDatum(job->target));
+	values[1] = Int16GetDatum(get_attnum(job->relation, job->target));
 	values[2] = Int32GetDatum(job->model->key.model);
-	values[3] = Int32GetDatum(job->model->key.version);
+	/* a version that changes nothing on this side is the same to the column */
+	values[3] = Int32GetDatum(ds_version_since(job->model->key, job->side));
 	values[4] = CStringGetTextDatum(job->side_name);
 	values[5] = CStringGetTextDatum(job->source_argument);
 	values[6] = CStringGetTextDatum(job->options.all ? "all" : "missing");
@@ -534,12 +536,12 @@ begin_record(Job *job)
 static void
 update_record(Job *job, ArrayType *key, uint64 rows, bool finished)
 {
-	static const Oid types[5] = {OIDOID, NAMEOID, TEXTARRAYOID, INT8OID, BOOLOID};
+	static const Oid types[5] = {OIDOID, INT2OID, TEXTARRAYOID, INT8OID, BOOLOID};
 	Datum values[5];
 	char nulls[5] = {' ', ' ', key == NULL ? 'n' : ' ', ' ', ' '};
 
 	values[0] = ObjectIdGetDatum(job->relation);
-	values[1] = DirectFunctionCall1(namein, CStringGetDatum(job->target));
+	values[1] = Int16GetDatum(get_attnum(job->relation, job->target));
 	values[2] = PointerGetDatum(key);
 	values[3] = Int64GetDatum((int64) rows);
 	values[4] = BoolGetDatum(finished);

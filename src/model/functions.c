@@ -13,6 +13,7 @@
 
 #include "model/catalog.h"
 #include "model/create.h"
+#include "model/version.h"
 
 static char *
 name_argument(FunctionCallInfo fcinfo, int n)
@@ -113,6 +114,27 @@ ds_sql_drop_model(PG_FUNCTION_ARGS)
 	SPI_finish();
 	ds_shared_dropped(row.id, 0);
 	ds_catalog_model_changed();
+	PG_RETURN_VOID();
+}
+
+DS_FUNCTION(ds_sql_use_version);
+Datum
+ds_sql_use_version(PG_FUNCTION_ARGS)
+{
+	DsModelRow row;
+	DsModelKey key;
+
+	PreventCommandIfReadOnly("ds_use_version()");
+	ds_model_find_owned(name_argument(fcinfo, 0), &row);
+	ds_model_lock(row.name, false);
+	ds_model_find_owned(row.name, &row);
+	key = (DsModelKey){row.id, PG_GETARG_INT32(1)};
+	SPI_connect();
+	if (!ds_version_activate(key))
+		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT),
+						errmsg("model \"%s\" has no version %d", row.name, key.version),
+						errhint("The view ds_model_versions shows those that it has.")));
+	SPI_finish();
 	PG_RETURN_VOID();
 }
 

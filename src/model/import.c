@@ -311,7 +311,7 @@ import_model(Import *import)
 	id = import->exists ? import->row.id : ds_model_create(import->name, row.config, row.dims);
 	key = ds_version_insert(id, import->name, &row);
 	write_tensors(import, key);
-	ds_version_finish(key, import->keep_versions);
+	ds_version_finish(key, import->keep_versions, true);
 
 	/* lays it out, and so reads every number once */
 	CommandCounterIncrement();

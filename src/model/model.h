@@ -110,6 +110,7 @@ extern char *ds_model_name(int32 id);
  * process).  55006 when someone else has it.
  */
 extern void ds_model_lock(const char *name, bool session);
+extern void ds_model_lock_wait(const char *name); /* for the transaction; waits for others */
 extern void ds_model_unlock(const char *name);
 extern uint32 ds_model_lock_id(const char *name); /* objid in pg_locks */
 

@@ -203,6 +203,47 @@ find_by_name(Relation relation, Snapshot snapshot, const char *name, DsModelRow 
 	return HeapTupleIsValid(tuple);
 }
 
+static bool
+version_exists(Snapshot snapshot, int32 model, int32 version)
+{
+	Relation relation = table_open(ds_catalog()->model_version, AccessShareLock);
+	ScanKeyData keys[2];
+	SysScanDesc scan;
+	bool exists;
+
+	ScanKeyInit(&keys[0], DS_VERSION_MODEL, BTEqualStrategyNumber, F_INT4EQ, Int32GetDatum(model));
+	ScanKeyInit(&keys[1], DS_VERSION_VERSION, BTEqualStrategyNumber, F_INT4EQ,
+				Int32GetDatum(version));
+	scan = systable_beginscan(relation, ds_catalog()->version_index, true, snapshot, 2, keys);
+	exists = HeapTupleIsValid(systable_getnext(scan));
+	systable_endscan(scan);
+	table_close(relation, AccessShareLock);
+	return exists;
+}
+
+/* A model by its name, or one of its versions by NAME@VERSION, unless a model is called that */
+static bool
+find_by_reference(Relation relation, Snapshot snapshot, const char *name, DsModelRow *row)
+{
+	const char *at;
+	char *end;
+	long version;
+
+	if (find_by_name(relation, snapshot, name, row))
+		return true;
+	at = strrchr(name, '@');
+	if (at == NULL || at[1] < '1' || at[1] > '9')
+		return false;
+	errno = 0;
+	version = strtol(at + 1, &end, 10);
+	if (*end != '\0' || errno != 0 || version > PG_INT32_MAX ||
+		!find_by_name(relation, snapshot, pnstrdup(name, (Size) (at - name)), row) ||
+		!version_exists(snapshot, row->id, (int32) version))
+		return false;
+	row->version = (int32) version;
+	return true;
+}
+
 /* The only model that the user may use.  *usable and *all get the number there is. */
 static void
 find_only(Relation relation, Snapshot snapshot, DsModelRow *row, int *usable, int *all)
@@ -264,7 +305,7 @@ find_usable(Relation relation, Snapshot snapshot, const char *name, DsModelRow *
 							errmsg("there are several models, and none was named"),
 							errhint("Name one, or SET deepsearch.model.")));
 	}
-	else if (!find_by_name(relation, snapshot, name, row))
+	else if (!find_by_reference(relation, snapshot, name, row))
 		no_such_model(name);
 	else if (!row->may_use)
 		no_permission(name);
@@ -388,7 +429,7 @@ ask(const char *name, Snapshot snapshot, const SnapshotId *id)
 			found = usable == 1;
 		}
 		else
-			found = find_by_name(relation, newest, name, &now);
+			found = find_by_reference(relation, newest, name, &now);
 		/* an invalidation in between: the next question will tell */
 		if (found && now.may_use && now.version != 0 && ds_catalog_model_changes == changes)
 		{
@@ -482,6 +523,14 @@ ds_model_lock(const char *name, bool session)
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_IN_USE),
 						errmsg("model \"%s\" is being trained by another session", name),
 						errhint("The view ds_training_runs shows it.")));
+}
+
+void
+ds_model_lock_wait(const char *name)
+{
+	LOCKTAG tag = model_tag(name);
+
+	LockAcquire(&tag, ExclusiveLock, false, false);
 }
 
 void

@@ -47,11 +47,12 @@ ds_init_version(void)
 DsModelKey
 ds_version_insert(int32 model, const char *name, const DsVersionRow *row)
 {
-	static const Oid types[13] = {INT4OID, INT4OID, JSONBOID, INT4OID, INT8OID, INT8OID, INT4OID,
-								  NAMEOID, TEXTOID, INT8OID,  TEXTOID, INT4OID, INT8OID};
+	static const Oid types[15] = {INT4OID, INT4OID, JSONBOID, INT4OID, INT8OID,
+								  INT8OID, INT4OID, NAMEOID,  TEXTOID, INT8OID,
+								  TEXTOID, INT4OID, INT8OID,  BOOLOID, BOOLOID};
 	DsCatalogScope scope;
-	Datum values[13];
-	char nulls[13];
+	Datum values[15];
+	char nulls[15];
 	DsModelKey key = {model, 0};
 	bool null;
 
@@ -80,6 +81,8 @@ ds_version_insert(int32 model, const char *name, const DsVersionRow *row)
 	values[10] = CStringGetTextDatum(row->precision);
 	values[11] = Int32GetDatum(row->base);
 	values[12] = Int64GetDatum(row->step);
+	values[13] = BoolGetDatum(row->same[DS_SIDE_QUERY]);
+	values[14] = BoolGetDatum(row->same[DS_SIDE_DOCUMENT]);
 	if (row->run == 0)
 		nulls[6] = 'n';
 	if (row->pairs == 0)
@@ -90,34 +93,54 @@ ds_version_insert(int32 model, const char *name, const DsVersionRow *row)
 		nulls[12] = 'n';
 	ds_catalog_run(
 		"INSERT INTO @.ds_model_version (model, version, config, dims, parameters,"
-		" bytes, run, trained_by, trained_on, pairs, \"precision\", trained, base, step)"
-		" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, clock_timestamp(), $12, $13)",
-		13, types, values, nulls);
+		" bytes, run, trained_by, trained_on, pairs, \"precision\", trained, base, step,"
+		" query_since, document_since)"
+		" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, clock_timestamp(), $12, $13,"
+		" CASE WHEN $14 THEN (SELECT coalesce(v.query_since, v.version) FROM @.ds_model_version v"
+		" JOIN @.ds_model m ON m.id = v.model AND m.version = v.version WHERE m.id = $1) END,"
+		" CASE WHEN $15 THEN (SELECT coalesce(v.document_since, v.version)"
+		" FROM @.ds_model_version v"
+		" JOIN @.ds_model m ON m.id = v.model AND m.version = v.version WHERE m.id = $1) END)",
+		15, types, values, nulls);
 	ds_catalog_leave(&scope);
 	return key;
 }
 
-void
-ds_version_finish(DsModelKey key, uint32 keep)
+bool
+ds_version_activate(DsModelKey key)
 {
-	static const Oid types[3] = {INT4OID, INT4OID, INT4OID};
+	static const Oid types[2] = {INT4OID, INT4OID};
+	Datum values[2] = {Int32GetDatum(key.model), Int32GetDatum(key.version)};
+	bool found =
+		ds_catalog_execute("UPDATE @.ds_model m SET version = v.version, config = v.config,"
+						   " dims = v.dims FROM @.ds_model_version v"
+						   " WHERE m.id = $1 AND v.model = $1 AND v.version = $2",
+						   2, types, values, NULL) == 1;
+
+	ds_catalog_model_changed();
+	return found;
+}
+
+void
+ds_version_finish(DsModelKey key, uint32 keep, bool activate)
+{
+	static const Oid types[2] = {INT4OID, INT4OID};
 	DsCatalogScope scope;
-	Datum values[3] = {Int32GetDatum(key.model), Int32GetDatum(key.version),
-					   Int32GetDatum((int32) keep)};
+	Datum values[2] = {Int32GetDatum(key.model), Int32GetDatum((int32) keep)};
 	uint64 deleted;
 	bool null;
 
+	if (activate)
+		ds_version_activate(key);
 	ds_catalog_enter(&scope);
-	ds_catalog_run("UPDATE @.ds_model m SET version = v.version, config = v.config, dims = v.dims"
-				   " FROM @.ds_model_version v"
-				   " WHERE m.id = $1 AND v.model = $1 AND v.version = $2",
-				   2, types, values, NULL);
-	values[1] = values[2];
 	/* those that stay, and what they are changes of */
 	deleted = ds_catalog_run("DELETE FROM @.ds_model_version WHERE model = $1 AND version <"
 							 " (SELECT min(coalesce(k.base, k.version)) FROM"
-							 " (SELECT base, version FROM @.ds_model_version WHERE model = $1"
-							 " ORDER BY version DESC LIMIT $2) k) RETURNING version",
+							 " ((SELECT base, version FROM @.ds_model_version WHERE model = $1"
+							 " ORDER BY version DESC LIMIT $2) UNION ALL"
+							 " SELECT v.base, v.version FROM @.ds_model_version v JOIN @.ds_model m"
+							 " ON m.id = v.model AND m.version = v.version WHERE m.id = $1) k)"
+							 " RETURNING version",
 							 2, types, values, NULL);
 	for (uint64 i = 0; i < deleted; i++)
 		ds_shared_dropped(key.model, DatumGetInt32(ds_catalog_value(i, 1, &null)));
@@ -126,4 +149,19 @@ ds_version_finish(DsModelKey key, uint32 keep)
 				   1, types, values, NULL);
 	ds_catalog_leave(&scope);
 	ds_catalog_model_changed();
+}
+
+int32
+ds_version_since(DsModelKey key, DsSide side)
+{
+	static const Oid types[2] = {INT4OID, INT4OID};
+	Datum values[2] = {Int32GetDatum(key.model), Int32GetDatum(key.version)};
+	bool null;
+
+	if (ds_catalog_execute("SELECT coalesce(query_since, version),"
+						   " coalesce(document_since, version)"
+						   " FROM @.ds_model_version WHERE model = $1 AND version = $2",
+						   2, types, values, NULL) != 1)
+		return key.version;
+	return DatumGetInt32(ds_catalog_value(0, side == DS_SIDE_QUERY ? 1 : 2, &null));
 }

@@ -19,6 +19,7 @@ typedef struct DsVersionRow
 	int64 pairs; /* 0: none */
 	int32 base; /* 0: it is stored in full */
 	int64 step; /* 0: none */
+	bool same[2]; /* by DsSide: its embeddings are those of the current version */
 } DsVersionRow;
 
 /*
@@ -27,8 +28,17 @@ typedef struct DsVersionRow
  */
 extern DsModelKey ds_version_insert(int32 model, const char *name, const DsVersionRow *row);
 
-/* It is complete, and the current one from the commit on; keep is the number of versions that stay. */
-extern void ds_version_finish(DsModelKey key, uint32 keep);
+/*
+ * It is complete, and the current one from the commit on if activate says so; keep
+ * is the number of versions that stay, beside the current one.
+ */
+extern void ds_version_finish(DsModelKey key, uint32 keep, bool activate);
+
+/* Make it the current one; false when there is no such version. */
+extern bool ds_version_activate(DsModelKey key);
+
+/* The first version whose embeddings of this side are those of this one */
+extern int32 ds_version_since(DsModelKey key, DsSide side);
 
 extern void ds_init_version(void);
 

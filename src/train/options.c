@@ -14,6 +14,7 @@ static const char *const goal_names[] = {"max", "min", NULL};
 static const Field run_fields[] = {
 	TRAINING_FIELDS(DsRunOptions, training.),
 	BOOL("from_scratch", DsRunOptions, from_scratch),
+	BOOL("activate", DsRunOptions, activate),
 	UINT32("keep_versions", DsRunOptions, keep_versions, 1, 1000000),
 	UINT32("workers", DsRunOptions, workers, 0, DS_SHARDS),
 	CHOICE("duplicates", DsRunOptions, duplicates, duplicate_names),
@@ -49,6 +50,7 @@ ds_run_options_read(Jsonb *json, DsRunOptions *options)
 
 	memset(options, 0, sizeof(*options));
 	options->training = training;
+	options->activate = true;
 	options->keep_versions = 2;
 	options->checkpoint_seconds = 60;
 	ds_fields_read(json, "options", "option", run_fields, options);
@@ -86,6 +88,7 @@ ds_run_options_identity(const DsRunOptions *options)
 {
 	DsRunOptions same = *options;
 
+	same.activate = true;
 	same.keep_versions = 0;
 	same.workers = 0;
 	same.resume = false;

@@ -21,6 +21,7 @@ typedef struct DsRunOptions
 {
 	DsTrainOptions training;
 	bool from_scratch; /* a new vocabulary and new weights instead of the current version's */
+	bool activate; /* the new version becomes the current one */
 	uint32 keep_versions; /* versions that stay, the new one counted */
 	int duplicates; /* DsDuplicates */
 	bool balance; /* classes of labels count the same, whatever their number of rows */

@@ -398,7 +398,7 @@ read_metrics(Training *t, DsMetrics *metrics)
 	MemoryContextSwitchTo(context);
 	ds_version_finish(ds_trainee_write(&t->trainee, ds_team_trainer(t->team), NULL, t->run.id,
 									   t->source, t->pairs->count),
-					  PG_INT32_MAX);
+					  PG_INT32_MAX, true);
 	CommandCounterIncrement();
 	ds_metrics_read(t->options.evaluate, metrics);
 	RollbackAndReleaseCurrentSubTransaction();
@@ -526,7 +526,7 @@ finish(Training *t)
 	DsModelKey key = ds_trainee_write(&t->trainee, ds_team_trainer(t->team), t->best, t->run.id,
 									  t->source, t->pairs->count);
 
-	ds_version_finish(key, t->options.keep_versions);
+	ds_version_finish(key, t->options.keep_versions, t->options.activate || !t->trainee.exists);
 	ds_checkpoint_drop(t->name);
 	ds_run_end(&t->run, "finished", key.version, NULL);
 	ds_team_end(t->team);

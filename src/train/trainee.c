@@ -328,6 +328,24 @@ tokenizer_tensor(const DsTrainee *trainee, int tower)
 	return tensor;
 }
 
+bool
+ds_trainee_same(const DsTrainee *trainee, const DsTrainer *trainer, DsSide side)
+{
+	const char *tower = side == DS_SIDE_QUERY ? "query" : "document";
+
+	if (trainee->start == NULL)
+		return false;
+	for (size_t i = 0; i < ds_trainer_parameters(trainer); i++)
+	{
+		DsTrained parameter = ds_trainer_parameter(trainer, i);
+
+		if (!parameter.frozen &&
+			(names_tower(parameter.name, tower) || names_tower(parameter.name, "shared")))
+			return false;
+	}
+	return true;
+}
+
 DsModelKey
 ds_trainee_write(DsTrainee *trainee, DsTrainer *trainer, float *const *values, int32 run,
 				 const char *source, int64 pairs)
@@ -360,6 +378,8 @@ ds_trainee_write(DsTrainee *trainee, DsTrainer *trainer, float *const *values, i
 	row.config = ds_config_write(&trainee->config);
 	row.dims = dims;
 	row.source = source;
+	row.same[DS_SIDE_QUERY] = ds_trainee_same(trainee, trainer, DS_SIDE_QUERY);
+	row.same[DS_SIDE_DOCUMENT] = ds_trainee_same(trainee, trainer, DS_SIDE_DOCUMENT);
 	key = ds_version_insert(
 		trainee->exists ? trainee->row.id
 						: ds_model_create(trainee->name, ds_config_write(&trainee->config), dims),

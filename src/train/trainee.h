@@ -55,6 +55,9 @@ extern DsPairs *ds_trainee_pairs(DsTrainee *trainee, const char *source, int64 *
 /* The first weights.  22023 where a rule of rates fits no parameter. */
 extern void ds_trainee_load(DsTrainee *trainee, DsTrainer *trainer);
 
+/* Do texts of this side keep the embeddings that the current version gives them? */
+extern bool ds_trainee_same(const DsTrainee *trainee, const DsTrainer *trainer, DsSide side);
+
 /*
  * Write a version: of the trainer's parameters, or those where values is not
  * NULL.  It is complete but for ds_version_finish().
