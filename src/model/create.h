@@ -14,4 +14,10 @@
 extern int32 ds_model_create(const char *name, Jsonb *config, int32 dims);
 extern void ds_model_check_name(const char *name);
 
+/*
+ * create_encoder.c: one of a config with "encoder", which has its first version
+ * then.  The caller has the model's lock.
+ */
+extern void ds_encoder_create(const char *name, Jsonb *json);
+
 #endif /* DS_MODEL_CREATE_H */

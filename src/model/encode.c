@@ -421,7 +421,8 @@ static void
 put_tokens(DsModel *model, DsSide side, DsText text, Tuplestorestate *store, TupleDesc desc)
 {
 	const uint32_t *ids;
-	size_t count = ds_imported_ids(model, side, text, &ids);
+	const uint8_t *types;
+	size_t count = ds_imported_tokens(model, side, text, NULL, &ids, &types);
 
 	for (size_t i = 0; i < count; i++)
 	{

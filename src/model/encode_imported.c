@@ -120,16 +120,16 @@ add_tokens(DsModel *model, Batch *batch, const DsSubwordTokens *tokens)
 
 /* out gets batch->texts results of width numbers; the batch is empty afterwards */
 static void
-run(DsModel *model, Batch *batch, float *out)
+run(DsModel *model, DsSide side, Batch *batch, float *out)
 {
 	DsEncoderBatch input = {batch->texts, batch->starts, batch->ids, batch->types};
 	DsStatus status;
 
 	if (batch->texts == 0)
 		return;
-	ds_check(
-		ds_encoder_run(model->network, &input, out, &model->run_arena, &ds_server_cancel, &status),
-		&status);
+	ds_check(ds_encoder_run(model->network[side], &input, out, &model->run_arena, &ds_server_cancel,
+							&status),
+			 &status);
 	ds_arena_free(&model->run_arena);
 	ds_count_encoded((int64) batch->texts);
 	batch->texts = 0;
@@ -163,6 +163,16 @@ add_text(DsModel *model, DsSide side, DsText text, Batch *batch)
 		pfree(prompted);
 }
 
+/* Query and document in one sequence */
+static void
+add_pair(DsModel *model, DsText query, DsText document, Batch *batch)
+{
+	DsSubwordTokens tokens;
+
+	tokenize(model, query, &document, &tokens);
+	add_tokens(model, batch, &tokens);
+}
+
 void
 ds_imported_encode(DsModel *model, DsSide side, const DsText *texts, size_t count, float *out)
 {
@@ -176,7 +186,7 @@ ds_imported_encode(DsModel *model, DsSide side, const DsText *texts, size_t coun
 		{
 			size_t done = batch->texts;
 
-			run(model, batch, out);
+			run(model, side, batch, out);
 			out += done * (size_t) model->dims;
 		}
 	}
@@ -185,13 +195,18 @@ ds_imported_encode(DsModel *model, DsSide side, const DsText *texts, size_t coun
 }
 
 size_t
-ds_imported_ids(DsModel *model, DsSide side, DsText text, const uint32_t **ids)
+ds_imported_tokens(DsModel *model, DsSide side, DsText text, const DsText *second,
+				   const uint32_t **ids, const uint8_t **types)
 {
 	Batch *batch = make_batch();
 
-	add_text(model, side, text, batch);
+	if (second != NULL)
+		add_pair(model, text, *second, batch);
+	else
+		add_text(model, side, text, batch);
 	trim_scratch(model);
 	*ids = batch->ids;
+	*types = batch->types;
 	return batch->starts[1];
 }
 
@@ -202,16 +217,13 @@ ds_imported_score(DsModel *model, DsText query, const DsText *documents, size_t 
 
 	for (size_t i = 0; i < count; i++)
 	{
-		DsSubwordTokens tokens;
-
 		CHECK_FOR_INTERRUPTS();
-		tokenize(model, query, &documents[i], &tokens);
-		add_tokens(model, batch, &tokens);
+		add_pair(model, query, documents[i], batch);
 		if (is_full(batch) || i + 1 == count)
 		{
 			size_t done = batch->texts;
 
-			run(model, batch, out);
+			run(model, DS_SIDE_DOCUMENT, batch, out);
 			out += done * (size_t) model->dims;
 		}
 	}

@@ -64,6 +64,13 @@ ds_sql_create_model(PG_FUNCTION_ARGS)
 	DsStatus status;
 
 	PreventCommandIfReadOnly("ds_create_model()");
+	if (ds_config_is_imported(PG_GETARG_JSONB_P(1)))
+	{
+		ds_model_check_name(name);
+		ds_model_lock(name, false);
+		ds_encoder_create(name, PG_GETARG_JSONB_P(1));
+		PG_RETURN_VOID();
+	}
 	ds_config_read(PG_GETARG_JSONB_P(1), &config);
 	for (int t = 0; t < 2; t++)
 		vocabulary[t] = config.tokenizer[t].vocabulary;

@@ -5,9 +5,10 @@
  *	   {"family": "bert", "precision": "f32",
  *		"encoder": {... what ds_spec_write() says ...},
  *		"tokenizer": {"file": "tokenizer.json", "special": true},
- *		"prompts": {"query": "query: ", "document": ""}}
+ *		"prompts": {"query": "query: ", "document": ""},
+ *		"towers": "separate"}		where queries and documents have an encoder each
  *
- * It is written by ds_import_model() alone, so what cannot be read is damage.
+ * It is written by ds_imported_config_write() alone, so what cannot be read is damage.
  */
 #include "model/imported.h"
 
@@ -78,11 +79,12 @@ void
 ds_imported_config_read(Jsonb *json, DsImportedConfig *config)
 {
 	char *text = JsonbToCString(NULL, &json->root, VARSIZE(json));
-	DsJson root, encoder, precision, tokenizer, prompts;
+	DsJson root, encoder, precision, tokenizer, prompts, towers;
 	const DsJsonWanted wanted[] = {{"encoder", &encoder},
 								   {"precision", &precision},
 								   {"tokenizer", &tokenizer},
-								   {"prompts", &prompts}};
+								   {"prompts", &prompts},
+								   {"towers", &towers}};
 	DsText utf8 = ds_text_utf8(text, strlen(text));
 	DsStatus status;
 
@@ -94,6 +96,8 @@ ds_imported_config_read(Jsonb *json, DsImportedConfig *config)
 	read_tokenizer(tokenizer, config);
 	config->prompt[DS_SIDE_QUERY] = string_of(ds_json_member(prompts, "query"));
 	config->prompt[DS_SIDE_DOCUMENT] = string_of(ds_json_member(prompts, "document"));
+	config->separate =
+		ds_json_kind(towers) == DS_JSON_STRING && ds_json_string_is(towers, "separate");
 }
 
 /* UTF-8 as a string of JSON, in the database's encoding */
@@ -133,8 +137,20 @@ ds_imported_config_write(const DsImportedConfig *config)
 	append_string(&out, config->prompt[DS_SIDE_QUERY]);
 	appendStringInfoString(&out, ", \"document\": ");
 	append_string(&out, config->prompt[DS_SIDE_DOCUMENT]);
-	appendStringInfoString(&out, "}}");
+	appendStringInfoString(&out, config->separate ? "}, \"towers\": \"separate\"}" : "}}");
 	return DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(out.data)));
+}
+
+int
+ds_imported_towers(const DsImportedConfig *config)
+{
+	return config->separate ? 2 : 1;
+}
+
+const char *
+ds_imported_prefix(const DsImportedConfig *config, int tower)
+{
+	return !config->separate ? "" : tower == DS_SIDE_QUERY ? "query." : "document.";
 }
 
 /*

@@ -27,6 +27,12 @@ typedef struct DsImportedConfig
 	bool special; /* texts get the special tokens of the tokenizer's file */
 	uint32 drop_id; /* a token that is left out (DS_SPEC_NO_ID: none) */
 	char *prompt[2]; /* by DsSide: what is put before a text; "" for nothing */
+	/*
+	 * Queries and documents have an encoder each, of the same spec: training one of
+	 * them alone makes two of one.  Tensors' names begin with "query." or
+	 * "document." then.
+	 */
+	bool separate;
 } DsImportedConfig;
 
 /* Is this a config of an imported model? */
@@ -35,6 +41,10 @@ extern bool ds_config_is_imported(Jsonb *config);
 /* Strings in the current context; XX001 for what ds_imported_config_write() would not write */
 extern void ds_imported_config_read(Jsonb *json, DsImportedConfig *config);
 extern Jsonb *ds_imported_config_write(const DsImportedConfig *config);
+
+/* The number of encoders, and what the names of one's tensors begin with */
+extern int ds_imported_towers(const DsImportedConfig *config);
+extern const char *ds_imported_prefix(const DsImportedConfig *config, int tower);
 
 /* Compile the tokenizer's file; the result in arena, the way there in memory that goes. */
 extern void ds_imported_tokenizer(const DsImportedConfig *config, const char *file, size_t length,

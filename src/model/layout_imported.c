@@ -11,26 +11,21 @@
 #include "port/pg_crc32c.h"
 #include "utils/memutils.h"
 
-#include "model/guard.h"
+#include "model/stored_source.h"
 
 #define TOKENIZER_SECTION "tokenizer"
-#define ENCODER_SECTION "encoder"
+
+/* by tower */
+static const char *const encoder_section[2] = {"encoder", "document encoder"};
 
 typedef struct State
 {
-	DsGuard guard;
-	DsReader *reader;
+	DsGuard guard; /* of writing */
 	DsSharedBuild *build;
 	DsArena arena; /* of the tokenizer's blob */
 	void *tokenizer;
 	size_t tokenizer_size;
-	/* a callback's arguments and result */
-	const char *name;
-	DsStored stored;
-	bool found;
-	uint64 first;
-	size_t count;
-	float *out;
+	/* a callback's arguments */
 	const void *bytes;
 	size_t size;
 } State;
@@ -48,82 +43,7 @@ ds_imported_packing(const DsImportedConfig *config, Jsonb *json, char *packing, 
 			 ds_precision_name(config->precision), DS_SUBWORD_VERSION, crc);
 }
 
-/* ---- the tensors as the pure code wants them ---- */
-
-static void
-do_find(void *argument)
-{
-	State *state = argument;
-
-	/* asked for again and again as it is read */
-	if (strcmp(state->stored.name, state->name) != 0 || state->stored.elements == 0)
-		state->found = ds_reader_find(state->reader, state->name, &state->stored);
-	else
-		state->found = true;
-}
-
-static bool
-find(void *context, const char *name, uint64_t *values)
-{
-	State *state = context;
-	DsStatus status;
-
-	state->name = name;
-	if (ds_guard_call(&state->guard, do_find, state, &status) != DS_OK || !state->found)
-	{
-		state->stored.elements = 0;
-		return false;
-	}
-	*values = state->stored.elements;
-	return true;
-}
-
-static void
-do_read(void *argument)
-{
-	State *state = argument;
-	unsigned size;
-	uint64 offset;
-	uint64 left;
-	float *out = state->out;
-
-	do_find(state);
-	if (!state->found)
-		ds_store_damaged(state->reader->key, state->name, "is missing");
-	if (!ds_dtype_has_floats(state->stored.dtype))
-		ds_store_damaged(state->reader->key, state->name, "has a type that is no number");
-	size = ds_dtype_bits(state->stored.dtype) / 8;
-	offset = state->first * size;
-	left = (uint64) state->count * size;
-	if (state->first > state->stored.elements ||
-		state->count > state->stored.elements - state->first)
-		ds_store_damaged(state->reader->key, state->name, "is shorter than the model needs");
-	while (left > 0)
-	{
-		size_t length;
-		const char *bytes = ds_reader_bytes(state->reader, &state->stored, offset, &length);
-
-		/* a chunk has whole elements: its size is a multiple of theirs */
-		length = Min(length, left);
-		ds_dtype_to_float(state->stored.dtype, bytes, length / size, out);
-		out += length / size;
-		offset += length;
-		left -= length;
-	}
-}
-
-static DsCode
-read_values(void *context, const char *name, uint64_t first, size_t count, float *out,
-			DsStatus *status)
-{
-	State *state = context;
-
-	state->name = name;
-	state->first = first;
-	state->count = count;
-	state->out = out;
-	return ds_guard_call(&state->guard, do_read, state, status);
-}
+/* ---- the blob as the pure code writes it ---- */
 
 static void
 do_write(void *argument)
@@ -174,11 +94,11 @@ static int
 sections(DsModel *model, DsReader *reader, DsSection *out, void **result)
 {
 	State *state = palloc0(sizeof(State));
+	int towers = ds_imported_towers(&model->pretrained);
 	uint64_t size;
 	DsStatus status;
 
 	state->guard.context = CurrentMemoryContext;
-	state->reader = reader;
 	ds_server_arena(&state->arena, AllocSetContextCreate(CurrentMemoryContext, "deepsearch blob",
 														 ALLOCSET_DEFAULT_SIZES));
 	compile_tokenizer(model, reader, state);
@@ -186,43 +106,63 @@ sections(DsModel *model, DsReader *reader, DsSection *out, void **result)
 			 &status);
 	strlcpy(out[0].name, TOKENIZER_SECTION, DS_SECTION_NAME);
 	out[0].size = state->tokenizer_size;
-	strlcpy(out[1].name, ENCODER_SECTION, DS_SECTION_NAME);
-	out[1].size = size;
+	for (int t = 0; t < towers; t++)
+	{
+		strlcpy(out[1 + t].name, encoder_section[t], DS_SECTION_NAME);
+		out[1 + t].size = size;
+	}
 	*result = state;
-	return 2;
+	return 1 + towers;
 }
 
 static void
-fill(DsModel *model, DsReader *reader pg_attribute_unused(), DsSharedBuild *build, void *result)
+fill(DsModel *model, DsReader *reader, DsSharedBuild *build, void *result)
 {
 	State *state = result;
-	DsTensorSource source = {state, find, read_values};
 	DsBlobWriter writer = {state, write_bytes};
 	DsStatus status;
 
 	ds_shared_append(build, state->tokenizer, state->tokenizer_size);
 	ds_arena_free(&state->arena);
 	state->build = build;
-	ds_guard_check(&state->guard,
-				   ds_encoder_layout(&model->pretrained.spec, model->pretrained.precision, &source,
-									 &writer, &state->arena, &ds_server_cancel, &status),
-				   &status);
-	ds_arena_free(&state->arena);
+	for (int t = 0; t < ds_imported_towers(&model->pretrained); t++)
+	{
+		DsStoredSource stored;
+		DsTensorSource source =
+			ds_stored_source(&stored, reader, ds_imported_prefix(&model->pretrained, t));
+		DsCode code =
+			ds_encoder_layout(&model->pretrained.spec, model->pretrained.precision, &source,
+							  &writer, &state->arena, &ds_server_cancel, &status);
+
+		/* an error of writing, or of reading, or of its own */
+		if (state->guard.error != NULL)
+			ds_guard_check(&state->guard, code, &status);
+		ds_guard_check(&stored.guard, code, &status);
+		ds_arena_free(&state->arena);
+	}
 }
 
 static void
 attach(DsModel *model)
 {
 	const char *tokenizer = ds_layout_section(model, TOKENIZER_SECTION, 0);
-	const char *encoder = ds_layout_section(model, ENCODER_SECTION, 0);
+	int towers = ds_imported_towers(&model->pretrained);
 	DsStatus status;
 
 	ds_check(ds_subword_open(&model->subword, tokenizer,
 							 ds_shared_section(&model->shared, TOKENIZER_SECTION)->size, &status),
 			 &status);
-	ds_check(ds_encoder_open(encoder, ds_shared_section(&model->shared, ENCODER_SECTION)->size,
-							 &model->arena, &model->network, &status),
-			 &status);
+	for (int t = 0; t < towers; t++)
+	{
+		const char *encoder = ds_layout_section(model, encoder_section[t], 0);
+
+		ds_check(ds_encoder_open(encoder,
+								 ds_shared_section(&model->shared, encoder_section[t])->size,
+								 &model->arena, &model->network[t], &status),
+				 &status);
+	}
+	if (towers == 1)
+		model->network[1] = model->network[0];
 	model->dims = (int) ds_spec_dims(&model->pretrained.spec);
 	ds_server_arena(&model->run_arena, AllocSetContextCreate(model->context, "deepsearch run",
 															 ALLOCSET_DEFAULT_SIZES));

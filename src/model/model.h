@@ -59,7 +59,7 @@ typedef struct DsModel
 	bool imported;
 	DsImportedConfig pretrained;
 	DsSubword subword;
-	DsEncoder *network;
+	DsEncoder *network[2]; /* by DsSide; the same unless pretrained.separate */
 	DsArena run_arena;
 	DsSubwordScratch *subword_scratch; /* NULL until it is needed */
 	DsArena subword_arena;
@@ -131,13 +131,15 @@ extern void ds_encode_parallel(DsModel *model, DsSide side, const DsText *texts,
 
 /*
  * encode_imported.c: texts to embeddings, pairs of a query and documents to
- * scores (out[count, dims]), a text (or a pair) to tokens.
+ * scores (out[count, dims]); a text, or with a second one the pair, to tokens in
+ * the current context.
  */
 extern void ds_imported_encode(DsModel *model, DsSide side, const DsText *texts, size_t count,
 							   float *out);
 extern void ds_imported_score(DsModel *model, DsText query, const DsText *documents, size_t count,
 							  float *out);
-extern size_t ds_imported_ids(DsModel *model, DsSide side, DsText text, const uint32_t **ids);
+extern size_t ds_imported_tokens(DsModel *model, DsSide side, DsText text, const DsText *second,
+								 const uint32_t **ids, const uint8_t **types);
 
 /* store.c: write a version (in a subtransaction or transaction of the caller) */
 typedef struct DsTensorData

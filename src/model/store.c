@@ -298,3 +298,28 @@ ds_reader_bytes(DsReader *reader, const DsStored *stored, uint64 offset, size_t 
 	*size = reader->size - within;
 	return reader->data + within;
 }
+
+uint64
+ds_store_copy(DsModelKey from, const char *name, DsModelKey to)
+{
+	DsTensorWriter *writer;
+	DsReader reader;
+	DsStored stored;
+
+	PushActiveSnapshot(GetTransactionSnapshot());
+	ds_reader_open(&reader, from);
+	ds_reader_need(&reader, name, &stored);
+	writer = ds_store_begin(to, &stored);
+	for (uint64 offset = 0; offset < stored.bytes;)
+	{
+		size_t size;
+		const char *bytes = ds_reader_bytes(&reader, &stored, offset, &size);
+
+		ds_store_put(writer, bytes, size);
+		offset += size;
+	}
+	ds_store_end(writer);
+	ds_reader_close(&reader);
+	PopActiveSnapshot();
+	return stored.bytes;
+}

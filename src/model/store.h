@@ -68,6 +68,9 @@ extern void ds_reader_need(DsReader *reader, const char *name, DsStored *stored)
 extern const char *ds_reader_bytes(DsReader *reader, const DsStored *stored, uint64 offset,
 								   size_t *size);
 
+/* Write a tensor of one version, which is stored in full, into another one.  Returns its bytes. */
+extern uint64 ds_store_copy(DsModelKey from, const char *name, DsModelKey to);
+
 /* "tensor ... of model ... version ... WHAT", XX001 */
 extern void ds_store_damaged(DsModelKey key, const char *name, const char *what);
 

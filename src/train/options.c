@@ -19,6 +19,7 @@ static const Field run_fields[] = {
 	UINT32("workers", DsRunOptions, workers, 0, DS_SHARDS),
 	CHOICE("duplicates", DsRunOptions, duplicates, duplicate_names),
 	BOOL("balance", DsRunOptions, balance),
+	REAL("dropout", DsRunOptions, dropout, 0, 1, false, true),
 	TEXT("evaluate", DsRunOptions, evaluate),
 	UINT32("evaluate_steps", DsRunOptions, evaluate_steps, 0, 1000000000),
 	CHOICE("goal", DsRunOptions, goal, goal_names),
@@ -52,6 +53,7 @@ ds_run_options_read(Jsonb *json, DsRunOptions *options)
 	options->training = training;
 	options->activate = true;
 	options->keep_versions = 2;
+	options->dropout = 0.1;
 	options->checkpoint_seconds = 60;
 	ds_fields_read(json, "options", "option", run_fields, options);
 	ds_training_check(&options->training);

@@ -24,6 +24,7 @@ typedef struct DsRunOptions
 	bool activate; /* the new version becomes the current one */
 	uint32 keep_versions; /* versions that stay, the new one counted */
 	int duplicates; /* DsDuplicates */
+	double dropout; /* of a transformer */
 	bool balance; /* classes of labels count the same, whatever their number of rows */
 
 	char *evaluate; /* SELECT that gives the metric; NULL: none */

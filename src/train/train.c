@@ -264,10 +264,14 @@ read_source(Training *t)
 {
 	int64 rows;
 	int64 skipped;
-	uint32 least = 2;
+	bool single;
+	uint32 least;
 
 	t->pairs = ds_trainee_pairs(&t->trainee, t->source, &rows, &skipped);
 	t->pairs->skipped = skipped;
+	/* a cross-encoder sees every pair by itself */
+	single = t->trainee.net.kind == DS_NET_SINGLE;
+	least = single ? 1 : 2;
 	if (skipped > 0)
 		ereport(NOTICE, (errmsg("skipped " INT64_FORMAT " of " INT64_FORMAT
 								" rows, which have no query or no positive text",
@@ -275,7 +279,9 @@ read_source(Training *t)
 	if (t->pairs->count < least)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("the training source gives too few pairs: %u", t->pairs->count),
-						errdetail("Training compares pairs with each other, so it needs two.")));
+						single ? 0
+							   : errdetail("Training compares pairs with each other, so it needs "
+										   "two.")));
 	check_loss(t);
 	if (t->options.balance)
 		ds_pairs_balance(t->pairs);
@@ -288,7 +294,8 @@ read_source(Training *t)
 	}
 	t->order =
 		ds_order_create(t->pairs, Min(t->options.training.batch_size, t->pairs->count), least,
-						(DsDuplicates) t->options.duplicates, t->options.training.train.seed);
+						single ? DS_DUPLICATES_ALLOW : (DsDuplicates) t->options.duplicates,
+						t->options.training.train.seed);
 }
 
 static void
@@ -370,7 +377,7 @@ gather_team(Training *t)
 								" steps, vocabulary of %u",
 								t->name, t->pairs->count, t->options.training.epochs,
 								(per_epoch + config.accumulate - 1) / config.accumulate,
-								t->trainee.tokenizer[0].vocabulary)));
+								t->trainee.vocabulary)));
 }
 
 /* ---- between steps ---- */
@@ -484,7 +491,7 @@ train_steps(Training *t)
 	bool going_on = true;
 
 	/* what it begins with may be the best there will be */
-	if (t->options.evaluate != NULL && t->trainee.start != NULL)
+	if (t->options.evaluate != NULL && !t->trainee.fresh && !t->resumed)
 		evaluate(t, 0);
 	while (going_on && t->n > 0)
 	{

@@ -14,27 +14,59 @@
 
 #include "model/model.h"
 #include "model/store.h"
+#include "model/version.h"
 #include "nn/training.h"
 #include "train/options.h"
 #include "train/pairs.h"
 
-typedef struct DsTrainee
+typedef struct DsTrainee DsTrainee;
+
+/* What differs between kinds of models; see the functions of the same names below. */
+typedef struct DsTraineeKind
+{
+	void (*find)(DsTrainee *trainee, DsTrainOptions *training); /* with the defaults of options */
+	void (*split)(DsTrainee *trainee); /* one tower for both sides becomes two, if it is one */
+	void (*open)(DsTrainee *trainee);
+	DsPairs *(*pairs)(DsTrainee *trainee, DsSpool *source, const char *sql); /* plans the net too */
+	void (*load)(DsTrainee *trainee, DsTrainer *trainer); /* unless it is fresh */
+	void (*describe)(const DsTrainee *trainee, DsVersionRow *row);
+	/* a parameter's name in a version; NULL: it is not part of one */
+	const char *(*stored_name)(const DsTrainee *trainee, const char *name);
+	void (*write_tokenizers)(const DsTrainee *trainee, DsModelKey key);
+	void (*save)(const DsTrainee *trainee, DsModelKey key);
+	void (*restore)(DsTrainee *trainee, DsReader *reader);
+} DsTraineeKind;
+
+extern const DsTraineeKind ds_trainee_bag; /* trainee_bag.c */
+extern const DsTraineeKind ds_trainee_encoder; /* trainee_encoder.c */
+
+struct DsTrainee
 {
 	const char *name;
+	const DsTraineeKind *kind;
 	bool exists;
 	DsModelRow row;
-	DsModel *start; /* the version that the training continues, pinned; or NULL */
-	DsModelConfig config; /* of the new version */
+	DsModel *start; /* the version that the training begins from, pinned; or NULL */
+	bool fresh; /* with random weights, not those of start */
 	bool split; /* start has one tower for both sides, the new version two */
+	double dropout; /* of transformers */
+	DsLoss loss;
+	uint32 vocabulary; /* of queries */
 
 	MemoryContext context;
 	DsArena arena;
+	DsNet net;
+
+	/* embedding bags */
+	DsModelConfig config; /* of the new version */
 	DsTokenizer tokenizer[2]; /* by DsSide */
 	const void *tokenizer_blob[2];
 	size_t tokenizer_size[2];
 	DsTokenScratch scratch[2];
-	DsNet net;
-} DsTrainee;
+
+	/* encoders */
+	DsImportedConfig pretrained; /* of the new version */
+};
 
 /*
  * The model of this name, or a new one, and the options for it.  The caller has
@@ -46,6 +78,7 @@ extern void ds_trainee_find(DsTrainee *trainee, const char *name, Jsonb *options
 
 /* Its version, unless the training begins from nothing or from a checkpoint */
 extern void ds_trainee_open(DsTrainee *trainee, const DsRunOptions *run);
+extern void ds_trainee_open_start(DsTrainee *trainee);
 extern void ds_trainee_close(DsTrainee *trainee);
 
 /* The source's rows as tokens; what has no tokenizer yet learns one from them. */

@@ -178,7 +178,6 @@ sql("SELECT ds_import_model('bert', '$models/bert', '{\"replace\": true}')");
 is($encode->('bert'), $answer, 'and back');
 sql("CREATE TABLE t (id int PRIMARY KEY, a text, e embedding(16)); SELECT ds_create_model('trained')");
 refused("SELECT ds_import_model('trained', '$models/static', '{\"replace\": true}')", qr/model "trained" was not imported/, 'a model that is trained here');
-refused("CALL ds_train('bert', 'SELECT a, a FROM t')", qr/model "bert" was imported and cannot be trained/, 'training an imported one');
 $session->query_safe("SET client_min_messages = warning; BEGIN; SELECT ds_import_model('back', '$models/static')");
 like($session->query_safe("SELECT ds_encode('red', 'back')::text;"), qr/^\[/, 'usable before the commit');
 $session->query_safe('ROLLBACK');

@@ -1,0 +1,273 @@
+/*
+ * trainee_bag.c
+ *		Training of dual encoders of embedding bags: their tokenizers are learned
+ *		from the first source.
+ */
+#include "train/trainee.h"
+
+#include "common/hashfn.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+
+#include "model/version.h"
+
+static void
+find(DsTrainee *trainee, DsTrainOptions *training)
+{
+	Jsonb *config = trainee->exists
+						? trainee->row.config
+						: DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum("{}")));
+
+	ds_config_read(config, &trainee->config);
+	*training = trainee->config.training;
+}
+
+static void
+split(DsTrainee *trainee)
+{
+	if (!trainee->config.shared)
+		return;
+	trainee->split = true;
+	trainee->config.shared = false;
+	trainee->config.tower[1] = trainee->config.tower[0];
+	trainee->config.tokenizer[1] = trainee->config.tokenizer[0];
+}
+
+static void
+open_bag(DsTrainee *trainee)
+{
+	if (!trainee->fresh)
+		ds_trainee_open_start(trainee);
+}
+
+/* ---- from texts to tokens ---- */
+
+typedef struct Learners
+{
+	DsTokenizerLearner *learner[2];
+} Learners;
+
+static void
+learn(void *context, const DsSpoolRow *row)
+{
+	Learners *learners = context;
+
+	for (uint32 i = 0; i <= row->documents; i++)
+	{
+		DsStatus status;
+
+		ds_check(ds_tokenizer_learn_add(learners->learner[i > 0], row->text[i].data,
+										row->text[i].length, &status),
+				 &status);
+	}
+}
+
+static void
+read_text(void *context, const DsSpoolRow *row, uint32 i, DsTokens *tokens)
+{
+	DsTrainee *trainee = context;
+	int side = i > 0;
+	DsTokenScratch *scratch = &trainee->scratch[side];
+
+	tokens->count = ds_tokenizer_encode(&trainee->tokenizer[side], scratch, row->text[i].data,
+										row->text[i].length);
+	tokens->ids = scratch->ids;
+	tokens->key =
+		hash_bytes_extended((unsigned char *) scratch->clean, (int) scratch->clean_length, 0);
+}
+
+static void
+open_tokenizers(DsTrainee *trainee)
+{
+	int towers = ds_config_towers(&trainee->config);
+	DsStatus status;
+
+	for (int i = 0; i < towers; i++)
+	{
+		ds_check(ds_tokenizer_open(&trainee->tokenizer[i], trainee->tokenizer_blob[i],
+								   trainee->tokenizer_size[i], &status),
+				 &status);
+		ds_check(ds_tokenizer_scratch(&trainee->tokenizer[i], &trainee->arena, &trainee->scratch[i],
+									  &status),
+				 &status);
+		trainee->scratch[i].cancel = &ds_server_cancel;
+	}
+	if (towers == 1)
+	{
+		trainee->tokenizer[1] = trainee->tokenizer[0];
+		trainee->scratch[1] = trainee->scratch[0];
+	}
+}
+
+static void
+plan_net(DsTrainee *trainee)
+{
+	uint32_t vocabulary[2] = {trainee->tokenizer[0].vocabulary, trainee->tokenizer[1].vocabulary};
+	DsDualEncoderConfig encoder = ds_config_encoder(&trainee->config, vocabulary);
+
+	memset(&trainee->net, 0, sizeof(trainee->net));
+	trainee->net.kind = DS_NET_DUAL;
+	trainee->net.shared = encoder.shared;
+	trainee->net.score = encoder.score;
+	for (int i = 0; i < 2; i++)
+	{
+		trainee->net.tower[i].body = DS_BODY_BAG;
+		trainee->net.tower[i].bag = encoder.tower[i];
+	}
+}
+
+static DsPairs *
+read_pairs(DsTrainee *trainee, DsSpool *source, const char *sql)
+{
+	int towers = ds_config_towers(&trainee->config);
+	bool learns = trainee->start == NULL && trainee->tokenizer_blob[0] == NULL;
+	MemoryContext learning_context =
+		AllocSetContextCreate(trainee->context, "deepsearch vocabulary", ALLOCSET_DEFAULT_SIZES);
+	DsTextReader reader = {trainee, read_text, false};
+	Learners learners = {{NULL, NULL}};
+	DsStatus status;
+	DsArena learning;
+
+	ds_server_arena(&learning, learning_context);
+	for (int i = 0; i < towers && learns; i++)
+	{
+		DsTokenizerConfig config = trainee->config.tokenizer[i];
+
+		config.learn_memory = (size_t) maintenance_work_mem * 1024 / (size_t) towers;
+		ds_check(ds_tokenizer_learn_begin(&config, &learning, &learners.learner[i], &status),
+				 &status);
+	}
+	if (towers == 1)
+		learners.learner[1] = learners.learner[0];
+	ds_spool_read(source, sql, learns ? learn : NULL, &learners);
+
+	for (int i = 0; i < towers; i++)
+	{
+		if (learns)
+		{
+			void *blob;
+
+			ds_check(ds_tokenizer_learn_finish(learners.learner[i], &trainee->arena, &blob,
+											   &trainee->tokenizer_size[i], &status),
+					 &status);
+			trainee->tokenizer_blob[i] = blob;
+		}
+		else if (trainee->start != NULL)
+		{
+			trainee->tokenizer_blob[i] = trainee->start->tokenizer_blob[i];
+			trainee->tokenizer_size[i] = trainee->start->tokenizer_size[i];
+		}
+	}
+	MemoryContextDelete(learning_context);
+	open_tokenizers(trainee);
+	plan_net(trainee);
+	trainee->vocabulary = trainee->tokenizer[0].vocabulary;
+	return ds_pairs_create(source, &reader);
+}
+
+/* ---- weights ---- */
+
+/* The value of a parameter in the version that is continued, or NULL */
+static const float *
+start_value(DsTrainee *trainee, const char *name)
+{
+	DsParameter *parameter;
+
+	if (trainee->split)
+	{
+		const char *dot = strchr(name, '.');
+
+		if (dot != NULL)
+			name = psprintf("shared%s", dot);
+	}
+	parameter = ds_dual_encoder_parameter(&trainee->start->encoder, name);
+	return parameter == NULL ? NULL : parameter->value;
+}
+
+static void
+load(DsTrainee *trainee, DsTrainer *trainer)
+{
+	for (size_t i = 0; i < ds_trainer_parameters(trainer); i++)
+	{
+		DsTrained to = ds_trainer_parameter(trainer, i);
+		const float *from;
+
+		/* the temperature is an option of each training */
+		if (strcmp(to.name, "log_scale") == 0)
+			continue;
+		from = start_value(trainee, to.name);
+		if (from == NULL)
+			elog(ERROR, "model \"%s\" has no parameter \"%s\"", trainee->name, to.name);
+		memcpy(to.value, from, sizeof(float) * to.count);
+	}
+}
+
+/* ---- versions ---- */
+
+static DsTensorData
+tokenizer_tensor(const DsTrainee *trainee, int tower)
+{
+	DsTensorData tensor = {0};
+
+	tensor.name = psprintf("%s.tokenizer", ds_config_tower_name(&trainee->config, tower));
+	tensor.dtype = DS_DTYPE_U8;
+	tensor.shape_count = 1;
+	tensor.shape[0] = (int64) trainee->tokenizer_size[tower];
+	tensor.data = trainee->tokenizer_blob[tower];
+	tensor.bytes = trainee->tokenizer_size[tower];
+	return tensor;
+}
+
+static void
+describe(const DsTrainee *trainee, DsVersionRow *row)
+{
+	row->config = ds_config_write(&trainee->config);
+	for (int i = 0; i < ds_config_towers(&trainee->config); i++)
+		row->bytes += (int64) trainee->tokenizer_size[i];
+}
+
+static const char *
+stored_name(const DsTrainee *trainee pg_attribute_unused(), const char *name)
+{
+	return name;
+}
+
+static void
+write_tokenizers(const DsTrainee *trainee, DsModelKey key)
+{
+	for (int i = 0; i < ds_config_towers(&trainee->config); i++)
+	{
+		DsTensorData tensor = tokenizer_tensor(trainee, i);
+
+		ds_store_write(key, &tensor, 1);
+	}
+}
+
+static void
+restore(DsTrainee *trainee, DsReader *reader)
+{
+	for (int i = 0; i < ds_config_towers(&trainee->config); i++)
+	{
+		DsStored stored;
+		char *blob;
+
+		ds_reader_need(reader, tokenizer_tensor(trainee, i).name, &stored);
+		blob = MemoryContextAllocHuge(trainee->context, stored.bytes);
+		for (uint64 offset = 0; offset < stored.bytes;)
+		{
+			size_t size;
+			const char *bytes = ds_reader_bytes(reader, &stored, offset, &size);
+
+			memcpy(blob + offset, bytes, size);
+			offset += size;
+		}
+		trainee->tokenizer_blob[i] = blob;
+		trainee->tokenizer_size[i] = stored.bytes;
+	}
+}
+
+const DsTraineeKind ds_trainee_bag = {find, split, open_bag, read_pairs, load, describe,
+									  stored_name, write_tokenizers,
+									  /* a checkpoint needs them: there may be no version yet */
+									  write_tokenizers, restore};
