@@ -15,8 +15,7 @@
  * query text that half of the log shares this can empty a row; its loss is
  * then 0.)
  *
- * Limits.  What is right for a query but stands in no pair of the batch with
- * it still counts as wrong.  On average over batches that costs little.
+ * What is right for a query by a pair of another batch is for the caller to tell.
  */
 #include "nn/loss.h"
 
@@ -55,6 +54,18 @@ mask_row(ds_real *row, size_t i, size_t columns, size_t own, const DsLossMask *m
 
 		for (size_t j = 0; j < paired; j++)
 			row[j] = mask->column_query[j] == key ? value : row[j];
+	}
+	if (mask->known_offsets != NULL && !mask->transposed)
+	{
+		for (size_t k = mask->known_offsets[mask->first + i];
+			 k < mask->known_offsets[mask->first + i + 1]; k++)
+			row[mask->known[k]] = value;
+	}
+	else if (mask->known_offsets != NULL)
+	{
+		for (size_t j = 0; j < columns; j++)
+			for (size_t k = mask->known_offsets[j]; k < mask->known_offsets[j + 1]; k++)
+				row[j] = mask->known[k] == mask->first + i ? value : row[j];
 	}
 	row[own] = kept;
 }

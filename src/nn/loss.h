@@ -5,7 +5,8 @@
  * Row i of a score matrix is query i, column j is document j; query i's own
  * document is column target + i.  The other columns are its negatives, unless
  * they are masked: a document that equals query i's own one, or that belongs
- * to an equal query, is no negative (equal: the same 64-bit key).
+ * to an equal query, is no negative (equal: the same 64-bit key).  Nor is one that
+ * the caller knows to be right, though no pair of the batch says so.
  *
  * Both losses overwrite the scores by the gradient of the loss by them.
  */
@@ -58,6 +59,9 @@ typedef enum DsLoss
  * column_query[columns], column_document[columns]: keys of column j's query
  * and document.  column_query is compared for the first paired columns only:
  * the ones behind them are explicit negatives, which belong to no query.
+ * known: query i of the batch has the columns known[known_offsets[i]] to
+ * known[known_offsets[i + 1] - 1] for right answers; row 0 is query first.
+ * transposed: rows are documents and columns queries, column j is query j.
  */
 typedef struct DsLossMask
 {
@@ -66,6 +70,10 @@ typedef struct DsLossMask
 	const uint64_t *column_query;
 	const uint64_t *column_document;
 	size_t paired;
+	const size_t *known_offsets;
+	const uint32_t *known;
+	size_t first;
+	bool transposed;
 } DsLossMask;
 
 /*

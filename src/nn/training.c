@@ -187,6 +187,11 @@ check_batch(const DsTrainer *trainer, const DsTrainBatch *batch, DsStatus *statu
 									batch->others[batch->pairs] != batch->documents - batch->pairs
 							  : batch->documents > batch->pairs && !in_batch(loss))
 		return ds_fail(status, DS_INVALID, "the batch's lists do not hold all of its documents");
+	for (size_t i = 0; batch->known_offsets != NULL && i < batch->pairs; i++)
+		for (size_t k = batch->known_offsets[i]; k < batch->known_offsets[i + 1]; k++)
+			if (batch->known[k] >= batch->documents)
+				return ds_fail(status, DS_INVALID, "document %u is not in the batch",
+							   batch->known[k]);
 	if (dual && net->tower[0].body != DS_BODY_FEATURES)
 		code = ds_training_check_texts(trainer, 0, &batch->query, 0, batch->pairs, "query", status);
 	if (code == DS_OK && net->tower[t].body != DS_BODY_FEATURES)

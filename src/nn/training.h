@@ -235,6 +235,12 @@ typedef struct DsTrainBatch
 	 */
 	const float *labels;
 	const float *weights; /* [pairs] of the loss; NULL: 1 */
+	/*
+	 * What keys do not tell (SOFTMAX, CONTRASTIVE), or NULL: documents known[known_offsets[i]] to
+	 * known[known_offsets[i + 1] - 1] of the batch answer query i, too, and are no negatives of it
+	 */
+	const size_t *known_offsets; /* [pairs + 1] */
+	const uint32_t *known;
 } DsTrainBatch;
 
 typedef struct DsStepResult

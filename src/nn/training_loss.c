@@ -85,7 +85,7 @@ panel_rows(size_t columns, size_t dims)
 
 /* What rows first to ... of the batch leave out of the loss */
 static DsLossMask
-loss_mask(const DsTrainBatch *batch, size_t first)
+loss_mask(const DsTrainBatch *batch, size_t first, bool transposed)
 {
 	const uint64_t *query = batch->query.keys;
 	const uint64_t *document = batch->document.keys;
@@ -96,6 +96,10 @@ loss_mask(const DsTrainBatch *batch, size_t first)
 		.column_query = query,
 		.column_document = document,
 		.paired = batch->pairs,
+		.known_offsets = batch->known_offsets,
+		.known = batch->known,
+		.first = first,
+		.transposed = transposed,
 	};
 }
 
@@ -118,7 +122,7 @@ softmax_rows(const DsTrainer *trainer, Shard *shard, const View *view, const ds_
 	{
 		size_t first = shard->pair_begin + at;
 		const ds_real *x = from + first * dims;
-		DsLossMask mask = loss_mask(batch, first);
+		DsLossMask mask = loss_mask(batch, first, from == view->document);
 		double d_scale;
 		size_t right;
 
@@ -163,7 +167,7 @@ contrastive_panel(const DsTrainer *trainer, Shard *shard, const View *view, size
 	const ds_real *query = view->query + first * dims;
 	const ds_real *norms = shard->norms;
 	ds_real *sums = shard->norms + columns;
-	DsLossMask mask = loss_mask(batch, first);
+	DsLossMask mask = loss_mask(batch, first, false);
 	size_t right;
 
 	matrix_product(0, 1, n, columns, dims, query, dims, view->document, dims, 0, shard->scores,

@@ -23,6 +23,8 @@ struct DsBatch
 	uint64 others;
 	uint64 weights;
 	uint64 label;
+	uint64 known_offsets;
+	uint64 known;
 	Side side[2]; /* queries, documents */
 };
 
@@ -38,7 +40,8 @@ place(uint64 *end, size_t count, size_t size)
 }
 
 static uint64
-place_all(DsBatch *batch, uint64 pairs, uint64 documents, uint64 query_ids, uint64 document_ids)
+place_all(DsBatch *batch, uint64 pairs, uint64 documents, uint64 query_ids, uint64 document_ids,
+		  uint64 known)
 {
 	uint64 end = sizeof(DsBatch);
 	uint64 counts[2] = {pairs, documents};
@@ -48,6 +51,7 @@ place_all(DsBatch *batch, uint64 pairs, uint64 documents, uint64 query_ids, uint
 	batch->others = place(&end, pairs + 1, sizeof(size_t));
 	batch->weights = place(&end, pairs, sizeof(float));
 	batch->label = place(&end, documents, sizeof(float));
+	batch->known_offsets = place(&end, pairs + 1, sizeof(size_t));
 	for (int s = 0; s < 2; s++)
 	{
 		Side *side = &batch->side[s];
@@ -59,6 +63,7 @@ place_all(DsBatch *batch, uint64 pairs, uint64 documents, uint64 query_ids, uint
 		side->ids = place(&end, ids[s], sizeof(uint32));
 		side->types = place(&end, ids[s], 1);
 	}
+	batch->known = place(&end, known, sizeof(uint32));
 	return end;
 }
 
@@ -70,7 +75,8 @@ ds_batch_size(size_t pairs, const DsPairsBounds *bounds)
 	DsBatch batch;
 
 	/* both sides together have at most so many tokens, but a bound of each is not known */
-	return place_all(&batch, pairs, bounds->documents, bounds->tokens, bounds->tokens);
+	return place_all(&batch, pairs, bounds->documents, bounds->tokens, bounds->tokens,
+					 bounds->known);
 }
 
 typedef struct Cursor
@@ -119,7 +125,8 @@ add(Cursor *to, const uint32 *ids, uint32 count, uint64 key, bool features)
 }
 
 void
-ds_batch_fill(DsBatch *batch, DsPairs *pairs, const uint32 *numbers, uint32 n)
+ds_batch_fill(DsBatch *batch, DsPairs *pairs, DsOrder *order, const DsPairsBounds *bounds,
+			  const uint32 *numbers, uint32 n)
 {
 	uint64 documents = 0;
 	uint64 ids[2] = {0, 0};
@@ -139,7 +146,7 @@ ds_batch_fill(DsBatch *batch, DsPairs *pairs, const uint32 *numbers, uint32 n)
 		for (uint32 d = 1; d <= pair.documents; d++)
 			ids[1] += pair.counts[d];
 	}
-	place_all(batch, n, documents, ids[0], ids[1]);
+	place_all(batch, n, documents, ids[0], ids[1], bounds->known);
 	batch->labels = pairs->labels;
 	batch->weighted = pairs->weights || pairs->balanced;
 	query = cursor(batch, 0);
@@ -177,6 +184,8 @@ ds_batch_fill(DsBatch *batch, DsPairs *pairs, const uint32 *numbers, uint32 n)
 		}
 		others[i + 1] = others[i] + pair.documents - 1;
 	}
+	ds_order_known(order, numbers, n, AT(batch, batch->known_offsets, size_t),
+				   AT(batch, batch->known, uint32), bounds->known);
 }
 
 static void
@@ -206,6 +215,11 @@ ds_batch_view(const DsBatch *batch, bool features, DsTrainBatch *view)
 	view_side(batch, 1, features, &view->document);
 	if (view->documents > view->pairs)
 		view->others = AT(batch, batch->others, size_t);
+	if (AT(batch, batch->known_offsets, size_t)[batch->pairs] > 0)
+	{
+		view->known_offsets = AT(batch, batch->known_offsets, size_t);
+		view->known = AT(batch, batch->known, uint32);
+	}
 	if (batch->labels)
 		view->labels = AT(batch, batch->label, float);
 	if (batch->weighted)

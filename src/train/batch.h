@@ -6,6 +6,7 @@
 #define DS_TRAIN_BATCH_H
 
 #include "nn/training.h"
+#include "train/order.h"
 #include "train/pairs.h"
 
 typedef struct DsBatch DsBatch;
@@ -13,8 +14,12 @@ typedef struct DsBatch DsBatch;
 /* Bytes for a batch within the bounds */
 extern Size ds_batch_size(size_t pairs, const DsPairsBounds *bounds);
 
-/* pairs[numbers[0 .. n - 1]]; the block is aligned to 64 bytes, and large enough. */
-extern void ds_batch_fill(DsBatch *batch, DsPairs *pairs, const uint32 *numbers, uint32 n);
+/*
+ * pairs[numbers[0 .. n - 1]], a batch of this order; the block is aligned to 64
+ * bytes, and large enough: bounds are those that its size was computed from.
+ */
+extern void ds_batch_fill(DsBatch *batch, DsPairs *pairs, DsOrder *order,
+						  const DsPairsBounds *bounds, const uint32 *numbers, uint32 n);
 
 /* Pointers into the block; features are given as such. */
 extern void ds_batch_view(const DsBatch *batch, bool features, DsTrainBatch *view);

@@ -42,6 +42,11 @@ struct DsOrder
 	uint32 *query_seen; /* [queries_distinct] */
 	uint32 *document_seen; /* [documents_distinct] */
 	uint32 *positive_seen; /* [documents_distinct] as positive of a query in the batch */
+	bool forced; /* the batch has pairs that do not fit */
+	/* for ds_order_known(): columns that hold a document, counted from 1, in lists */
+	uint32 *column_first; /* [documents_distinct] all 0 in between */
+	uint32 *column_next;
+	size_t column_room;
 };
 
 static void *
@@ -85,6 +90,8 @@ ds_order_create(const DsPairs *pairs, uint32 batch_size, uint32 least, DsDuplica
 	order->order = allocate(pairs->count, sizeof(uint32));
 	order->batch = allocate(batch_size, sizeof(uint32));
 	order->position = pairs->count;
+	order->column_first = allocate(pairs->documents_distinct, sizeof(uint32));
+	list_positives(order);
 	if (duplicates == DS_DUPLICATES_ALLOW)
 		return order;
 	order->waiting_room = Max(batch_size / WAITING_PART, 1);
@@ -92,7 +99,6 @@ ds_order_create(const DsPairs *pairs, uint32 batch_size, uint32 least, DsDuplica
 	order->query_seen = allocate(pairs->queries_distinct, sizeof(uint32));
 	order->document_seen = allocate(pairs->documents_distinct, sizeof(uint32));
 	order->positive_seen = allocate(pairs->documents_distinct, sizeof(uint32));
-	list_positives(order);
 	return order;
 }
 
@@ -166,6 +172,7 @@ take_waiting(DsOrder *order, uint32 *n)
 static void
 take_oldest(DsOrder *order, uint32 *n)
 {
+	order->forced = true;
 	take(order, order->waiting[0], n);
 	order->waiting_count--;
 	memmove(order->waiting, order->waiting + 1, sizeof(uint32) * order->waiting_count);
@@ -178,6 +185,7 @@ fill(DsOrder *order)
 	uint32 n = 0;
 
 	order->number++;
+	order->forced = order->duplicates == DS_DUPLICATES_ALLOW;
 	if (order->waiting_count > 0)
 		take_waiting(order, &n);
 	while (n < order->batch_size && order->position < count)
@@ -217,6 +225,94 @@ ds_order_next(DsOrder *order, const uint32 **numbers)
 		if (n == 0 || n >= order->least)
 			return n;
 	}
+}
+
+/* Lists of the columns that hold each document of the batch; returns their number. */
+static uint32
+list_columns(DsOrder *order, const uint32 *numbers, uint32 n)
+{
+	const DsPairs *pairs = order->pairs;
+	size_t columns = 0;
+	uint32 column = 0;
+
+	for (uint32 i = 0; i < n; i++)
+		columns += pairs->documents[numbers[i] + 1] - pairs->documents[numbers[i]];
+	if (order->column_room < columns)
+	{
+		order->column_next =
+			order->column_next == NULL
+				? MemoryContextAllocHuge(GetMemoryChunkContext(order), sizeof(uint32) * columns)
+				: repalloc_huge(order->column_next, sizeof(uint32) * columns);
+		order->column_room = columns;
+	}
+	for (int part = 0; part < 2; part++)
+		for (uint32 i = 0; i < n; i++)
+		{
+			uint64 begin = pairs->documents[numbers[i]];
+			uint64 end = pairs->documents[numbers[i] + 1];
+
+			for (uint64 d = part == 0 ? begin : begin + 1; d < (part == 0 ? begin + 1 : end); d++)
+			{
+				uint32 *first = &order->column_first[pairs->document[d]];
+
+				order->column_next[column] = *first;
+				*first = ++column;
+			}
+		}
+	return column;
+}
+
+static void
+clear_columns(DsOrder *order, const uint32 *numbers, uint32 n)
+{
+	const DsPairs *pairs = order->pairs;
+
+	for (uint32 i = 0; i < n; i++)
+		for (uint64 d = pairs->documents[numbers[i]]; d < pairs->documents[numbers[i] + 1]; d++)
+			order->column_first[pairs->document[d]] = 0;
+}
+
+void
+ds_order_known(DsOrder *order, const uint32 *numbers, uint32 n, size_t *offsets, uint32 *known,
+			   size_t room)
+{
+	const DsPairs *pairs = order->pairs;
+	size_t used = 0;
+	uint32 others = n; /* the first of the pair's own */
+
+	memset(offsets, 0, sizeof(size_t) * ((size_t) n + 1));
+	if (!order->forced)
+		return;
+	(void) list_columns(order, numbers, n);
+	for (uint32 i = 0; i < n; i++)
+	{
+		uint32 query = pairs->query[numbers[i]];
+		uint64 begin = pairs->documents[numbers[i]];
+		uint32 count = (uint32) (pairs->documents[numbers[i] + 1] - begin) - 1;
+
+		for (uint64 p = order->first[query]; p < order->first[query + 1]; p++)
+		{
+			uint32 document = order->positive[p];
+
+			/* what equals the pair's own document, and what stands with the same query, is known by its key */
+			if (document == pairs->document[begin])
+				continue;
+			for (uint32 at = order->column_first[document]; at != 0;
+				 at = order->column_next[at - 1])
+			{
+				uint32 column = at - 1;
+
+				if (column < n ? pairs->query[numbers[column]] == query
+							   : column >= others && column < others + count)
+					continue;
+				if (used < room)
+					known[used++] = column;
+			}
+		}
+		others += count;
+		offsets[i + 1] = used;
+	}
+	clear_columns(order, numbers, n);
 }
 
 uint64

@@ -10,9 +10,12 @@
  *
  * That cannot always be done: when one query has a tenth of all pairs, or when
  * queries share most documents.  "avoid" lets a bounded number of pairs wait,
- * and then takes the oldest as it is (the losses leave out equal queries and
- * equal documents by themselves); "never" ends the batch instead, so that
- * there may be small ones.
+ * and then takes the oldest as it is; "never" ends the batch instead, so that
+ * there may be small ones.  Where such pairs do meet, the losses leave out equal
+ * queries and equal documents by themselves, and ds_order_known() tells them what
+ * else is right for a query, by pairs that stand in other batches: no document
+ * that the source calls right for a query is ever a negative of it, unless the
+ * pair itself names it as one.
  */
 #ifndef DS_TRAIN_ORDER_H
 #define DS_TRAIN_ORDER_H
@@ -31,6 +34,15 @@ extern void ds_order_begin(DsOrder *order, uint32 epoch);
 
 /* The numbers of the next batch's pairs, which stand until the next call; 0 at the end of the epoch */
 extern uint32 ds_order_next(DsOrder *order, const uint32 **numbers);
+
+/*
+ * Which documents of a batch (by their columns: those of pairs first, then the
+ * others in order) are right for which of its queries, beside those that their
+ * texts tell: known[offsets[i]] ... for pair i.  known has room for so many
+ * (ds_pairs_bounds()).
+ */
+extern void ds_order_known(DsOrder *order, const uint32 *numbers, uint32 n, size_t *offsets,
+						   uint32 *known, size_t room);
 
 /* How many batches this epoch has */
 extern uint64 ds_order_count(DsOrder *order, uint32 epoch);

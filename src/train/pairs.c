@@ -336,10 +336,50 @@ ds_pairs_balance(DsPairs *pairs)
 	pairs->balanced = true;
 }
 
+/* Entries of a batch's lists of known answers, 256 MB: no batch of 8,192 pairs needs more */
+#define KNOWN_MAX ((size_t) 1 << 26)
+
+static int
+descending(const void *a, const void *b)
+{
+	uint32 x = *(const uint32 *) a;
+	uint32 y = *(const uint32 *) b;
+
+	return (x < y) - (x > y);
+}
+
+/*
+ * The sum over the n pairs whose queries have the most other pairs: each of these
+ * may be right for a document of the batch.  More than KNOWN_MAX are not told.
+ */
+static size_t
+bound_known(const DsPairs *pairs, size_t n, size_t documents)
+{
+	uint32 *rows = palloc_extended(sizeof(uint32) * Max(pairs->queries_distinct, 1),
+								   MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
+	size_t known = 0;
+
+	for (uint32 i = 0; i < pairs->count; i++)
+		rows[pairs->query[i]]++;
+	qsort(rows, pairs->queries_distinct, sizeof(uint32), descending);
+	for (uint32 q = 0; q < pairs->queries_distinct && n > 0 && rows[q] > 1; q++)
+	{
+		size_t taken = Min(n, rows[q]);
+
+		/* a document may stand in the batch several times, and once in the list of a query's pairs */
+		known += taken * documents;
+		n -= taken;
+		if (known > KNOWN_MAX)
+			break;
+	}
+	pfree(rows);
+	return Min(known, KNOWN_MAX);
+}
+
 DsPairsBounds
 ds_pairs_bounds(const DsPairs *pairs, size_t n)
 {
-	DsPairsBounds bounds = {0, 0, 0};
+	DsPairsBounds bounds = {0, 0, 0, 0};
 	/* how many pairs have so many documents; how many records are so long, in steps of 16 numbers */
 	uint32 *documents = palloc0(sizeof(uint32) * ((size_t) pairs->documents_max + 1));
 	uint64 longest = 0;
@@ -372,6 +412,7 @@ ds_pairs_bounds(const DsPairs *pairs, size_t n)
 		left -= taken;
 	}
 	bounds.longest = (size_t) pairs->tokens_max;
+	bounds.known = bound_known(pairs, n, bounds.documents);
 	pfree(documents);
 	pfree(lengths);
 	return bounds;

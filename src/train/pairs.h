@@ -108,6 +108,7 @@ typedef struct DsPairsBounds
 	size_t documents;
 	size_t tokens;
 	size_t longest;
+	size_t known; /* documents that are right for a query by other pairs: entries of all lists */
 } DsPairsBounds;
 
 extern DsPairsBounds ds_pairs_bounds(const DsPairs *pairs, size_t n);

@@ -48,6 +48,8 @@ typedef struct Step
 	DsRunOptions options;
 	DsPairs *pairs;
 	int64 skipped;
+	DsPairsBounds bounds;
+	DsOrder *order;
 	DsTeam *team;
 
 	/* the version that it begins from */
@@ -159,12 +161,11 @@ static void
 fill_batch(void *context, DsBatch *batch)
 {
 	Step *step = context;
-	uint32 *numbers = palloc_extended(sizeof(uint32) * step->pairs->count, MCXT_ALLOC_HUGE);
+	const uint32 *numbers;
 
-	for (uint32 i = 0; i < step->pairs->count; i++)
-		numbers[i] = i;
-	ds_batch_fill(batch, step->pairs, numbers, step->pairs->count);
-	pfree(numbers);
+	ds_order_begin(step->order, 1);
+	(void) ds_order_next(step->order, &numbers);
+	ds_batch_fill(batch, step->pairs, step->order, &step->bounds, numbers, step->pairs->count);
 }
 
 static bool
@@ -506,7 +507,6 @@ static void
 make_step(Step *step, const char *source)
 {
 	DsTrainConfig config = step_config(&step->options);
-	DsPairsBounds bounds;
 	DsTrainLimits limits;
 	int64 rows;
 	uint32 n;
@@ -523,9 +523,12 @@ make_step(Step *step, const char *source)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("loss \"%s\" compares documents of a query, and every query has one",
 							   ds_loss_names[config.loss])));
-	bounds = ds_pairs_bounds(step->pairs, n);
-	limits = (DsTrainLimits){n, bounds.documents, bounds.tokens, bounds.longest};
-	step->team = ds_team_create(&step->trainee.net, &config, &limits, ds_batch_size(n, &bounds), 1);
+	step->bounds = ds_pairs_bounds(step->pairs, n);
+	limits = (DsTrainLimits){n, step->bounds.documents, step->bounds.tokens, step->bounds.longest};
+	/* all of them in one batch */
+	step->order = ds_order_create(step->pairs, n, 1, DS_DUPLICATES_ALLOW, config.seed);
+	step->team =
+		ds_team_create(&step->trainee.net, &config, &limits, ds_batch_size(n, &step->bounds), 1);
 	ds_trainee_load(&step->trainee, ds_team_trainer(step->team));
 	load_states(step);
 	step->base = choose_base(step);

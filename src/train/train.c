@@ -58,6 +58,7 @@ typedef struct Training
 	DsRun run;
 	DsPairs *pairs;
 	DsOrder *order;
+	DsPairsBounds bounds; /* of a batch */
 	DsTeam *team;
 	DsIdentity identity;
 
@@ -178,7 +179,7 @@ fill_batch(void *context, DsBatch *batch)
 		ds_order_begin(t->order, t->options.training.epochs + 1);
 		t->n = ds_order_next(t->order, &t->numbers);
 	}
-	ds_batch_fill(batch, t->pairs, t->numbers, t->n);
+	ds_batch_fill(batch, t->pairs, t->order, &t->bounds, t->numbers, t->n);
 	t->progress.batch++;
 	advance(t);
 }
@@ -341,6 +342,7 @@ gather_team(Training *t)
 	uint64 steps =
 		(per_epoch * t->options.training.epochs + config.accumulate - 1) / config.accumulate;
 
+	t->bounds = bounds;
 	if (per_epoch == 0)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("the training source gives no batch without duplicates"),

@@ -115,6 +115,17 @@ CALL ds_train('small', 'SELECT query, title FROM clicks', '{"balance": true}');
 CALL ds_train('small', 'SELECT query, title FROM clicks', '{"matryoshka": [1000]}');
 CALL ds_train('small', 'SELECT query, title FROM clicks', '{"workers": 5}');
 
+-- what the source calls right is no negative, whatever batch it stands in: here nothing is left to compare
+CALL ds_train('small', $$SELECT 'query ' || q, 'document ' || d FROM generate_series(1, 3) q, generate_series(1, 4) d ORDER BY q, d$$,
+	'{"duplicates": "allow", "batch_size": 3, "loss": "cross_entropy", "symmetric": true, "epochs": 5, "from_scratch": true}');
+SELECT count(*) AS steps, max(loss) = 0 AS nothing_wrong FROM ds_training_steps WHERE run = (SELECT max(run) FROM ds_training_runs);
+CALL ds_train('small', $$SELECT 'query ' || q, 'document ' || d, 'document ' || 5 - d FROM generate_series(1, 3) q, generate_series(1, 4) d ORDER BY q, d$$,
+	'{"duplicates": "avoid", "batch_size": 6, "loss": "cross_entropy", "epochs": 5}');
+SELECT count(*) > 0 AS steps, min(loss) > 0 AS named_ones_count FROM ds_training_steps WHERE run = (SELECT max(run) FROM ds_training_runs);
+CALL ds_train('small', $$SELECT 'query ' || q, 'document ' || d FROM generate_series(1, 3) q, generate_series(1, 4) d WHERE (q, d) <> (2, 3) ORDER BY q, d$$,
+	'{"duplicates": "allow", "batch_size": 11, "epochs": 2}');
+SELECT count(*) AS steps, min(loss) > 0 AS one_is_wrong FROM ds_training_steps WHERE run = (SELECT max(run) FROM ds_training_runs);
+
 -- the drawing
 CALL ds_train('a<b', 'SELECT query, title FROM clicks', '{"epochs": 3, "evaluate": "SELECT 0.5 AS \"p&q\", 2 AS two"}');
 CREATE TABLE drawing AS SELECT ds_plot_run(max(run)) AS svg FROM ds_training_runs;

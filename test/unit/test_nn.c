@@ -164,7 +164,17 @@ test_by_hand(void)
 	float masked[] = {1, 5, 0, 3};
 	float distances[] = {1, 4, 0.25f, 1};
 	static const uint64_t keys[] = {7, 7};
-	const DsLossMask mask = {keys, keys, keys, keys, 2};
+	const DsLossMask mask = {.row_query = keys,
+							 .row_document = keys,
+							 .column_query = keys,
+							 .column_document = keys,
+							 .paired = 2};
+	/* document 1 is right for query 0, too: of its own row nothing else is left */
+	float known[] = {1, 5, 0, 3};
+	float transposed[] = {1, 5, 0, 3};
+	static const size_t known_offsets[] = {0, 1, 1};
+	static const uint32_t known_columns[] = {1};
+	DsLossMask told = {.known_offsets = known_offsets, .known = known_columns};
 	size_t correct;
 	double loss;
 
@@ -191,6 +201,13 @@ test_by_hand(void)
 		  "its gradient");
 	loss = ds_softmax_loss(masked, 2, 2, 0, &mask, 1, 1, NULL, NULL, &correct);
 	CHECK(loss == 0 && correct == 2 && masked[1] == 0, "all else masked: no loss");
+	loss = ds_softmax_loss(known, 2, 2, 0, &told, 1, 1, NULL, NULL, &correct);
+	CHECK(fabs(loss - log(1 + exp(-3))) < 1e-6 && correct == 2 && known[1] == 0 && known[2] > 0,
+		  "a document that is known to be right is no negative");
+	told.transposed = true;
+	loss = ds_softmax_loss(transposed, 2, 2, 0, &told, 1, 1, NULL, NULL, &correct);
+	CHECK(fabs(loss - log(1 + exp(4))) < 1e-6 && transposed[1] > 0 && transposed[2] == 0,
+		  "nor is its query, the other way round");
 	/* own 1/2 d^2 = 0.5 and 0.5; negatives 1/2 (1.5 - 2)^2 -> 0 and 1/2 (1.5 - 0.5)^2 = 0.5 */
 	loss = ds_contrastive_loss(distances, 2, 2, 0, NULL, 1.5, 1, NULL, &correct);
 	CHECK(fabs(loss - 1.5) < 1e-6 && correct == 1 && distances[1] == 0 && distances[0] == 0.5f &&

@@ -271,8 +271,11 @@ test_losses(void)
 	/* row 0 and 2 have the same document, row 1 and 3 the same query */
 	static const uint64_t query_keys[] = {9, 1, 2, 3, 2};
 	static const uint64_t document_keys[] = {8, 5, 6, 5, 7, 6, 5};
-	const DsLossMask mask = {query_keys + TARGET, document_keys + TARGET, query_keys, document_keys,
-							 TARGET + PAIRS};
+	const DsLossMask mask = {.row_query = query_keys + TARGET,
+							 .row_document = document_keys + TARGET,
+							 .column_query = query_keys,
+							 .column_document = document_keys,
+							 .paired = TARGET + PAIRS};
 	Losses l = {.scale = 2.5};
 
 	for (int masked = 0; masked < 2; masked++)
