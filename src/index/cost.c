@@ -202,6 +202,8 @@ ds_index_cost(PlannerInfo *root, IndexPath *path, double loop_count, Cost *start
 			  Selectivity *selectivity, double *correlation, double *pages)
 {
 	IndexOptInfo *info = path->indexinfo;
+	List *conditions = ds_plan_conditions(root, path);
+	IndexPath whole = *path;
 	GenericCosts costs;
 	double random_page_cost_here;
 	double rows = Max(info->tuples, 1);
@@ -213,13 +215,17 @@ ds_index_cost(PlannerInfo *root, IndexPath *path, double loop_count, Cost *start
 	double open_pages;
 	double start;
 	double share;
+	double passing;
+	double refined;
 	DsMeta meta;
 	DsLayout layout;
 	Relation index;
 
 	memset(&costs, 0, sizeof(costs));
 	costs.numIndexTuples = rows;
-	genericcostestimate(root, path, loop_count, &costs);
+	if (conditions != NIL)
+		whole.indexclauses = conditions;
+	genericcostestimate(root, &whole, loop_count, &costs);
 	get_tablespace_page_costs(info->reltablespace, &random_page_cost_here, NULL);
 
 	memset(&meta, 0, sizeof(meta));
@@ -271,11 +277,16 @@ ds_index_cost(PlannerInfo *root, IndexPath *path, double loop_count, Cost *start
 	share = probes / lists;
 	list_pages = Max(ceil(rows / DS_BLOCK_ROWS / layout.blocks_per_page), lists);
 
-	/* blocks, plus the codes of some fifty rows, which are somewhere in the open lists */
-	code_pages = share * rows * layout.row_bytes / DS_PAGE_SPACE + 1;
-	open_pages = Min(share * list_pages + Min(50, code_pages), info->pages);
+	/*
+	 * Blocks, plus the codes of some fifty rows, which are somewhere in the open
+	 * lists.  Of rows that only the executor leaves out, so many more are refined.
+	 */
+	passing = Max(costs.indexSelectivity * rows, 1);
+	code_pages = share * passing * layout.row_bytes / DS_PAGE_SPACE + 1;
+	refined = 50 / Min(Max(path->path.rows, 1) / passing, 1);
+	open_pages = Min(share * list_pages + Min(refined, code_pages), info->pages);
 	start = open_pages * random_page_cost_here +
-			(lists * dimension / 2048 + share * rows * dimension / 256) * cpu_operator_cost;
+			(lists * dimension / 2048 + share * passing * dimension / 256) * cpu_operator_cost;
 	*startup = start;
 	*total += start + costs.indexSelectivity * rows * (2 + dimension / 64) * cpu_operator_cost;
 }

@@ -222,6 +222,12 @@ extern void ds_block_get_filter(const DsLayout *layout, DsBlock *block, uint32 r
 /* ---- plan.c: clauses that the planner leaves out ---- */
 extern void ds_init_plan(void);
 
+/*
+ * The index conditions of an ordered scan with those that the planner has left
+ * out and that will be added; NIL if there are none.
+ */
+extern List *ds_plan_conditions(struct PlannerInfo *root, struct IndexPath *path);
+
 /* ---- route.c: which lists are near a query ---- */
 
 /*

@@ -5,8 +5,10 @@
  * PostgreSQL before 17 drops `= ANY` on a column behind the first from a scan
  * that is ordered, because a B-tree's would not be, and before 16 it recognises
  * boolean columns (`WHERE in_stock`) for the operator families of its own only.
- * So a hook looks at the ordered scans of our indexes that it has found and
- * adds the same with these clauses as index conditions.
+ * So the cost of an ordered scan of our indexes counts these clauses as index
+ * conditions from the start (ds_index_cost()), lest it is given up for a scan of
+ * an index without the column, and a hook makes index conditions of them in the
+ * scans that are left.
  *
  * Since 17 there is nothing to do.
  */
@@ -137,10 +139,21 @@ more_conditions(PlannerInfo *root, RelOptInfo *rel, IndexPath *path)
 	return any ? all : NIL;
 }
 
-static void
-add_paths(PlannerInfo *root, RelOptInfo *rel, Index number, RangeTblEntry *entry)
+List *
+ds_plan_conditions(PlannerInfo *root, IndexPath *path)
 {
-	List *found = NIL;
+	return path->indexinfo->nkeycolumns > 1 && path->indexorderbys != NIL
+			   ? more_conditions(root, path->indexinfo->rel, path)
+			   : NIL;
+}
+
+/*
+ * In place: a path beside it would cost the same, and add_path() would keep
+ * the one that was there first.
+ */
+static void
+complete_paths(PlannerInfo *root, RelOptInfo *rel, Index number, RangeTblEntry *entry)
+{
 	ListCell *cell;
 
 	if (previous_hook)
@@ -150,23 +163,24 @@ add_paths(PlannerInfo *root, RelOptInfo *rel, Index number, RangeTblEntry *entry
 	foreach (cell, rel->pathlist)
 	{
 		IndexPath *path = lfirst(cell);
-		IndexPath *with;
 		List *conditions;
 
-		if (!IsA(path, IndexPath) || path->indexinfo->amcostestimate != ds_index_cost ||
-			path->indexinfo->nkeycolumns == 1 || path->indexorderbys == NIL)
+		if (!IsA(path, IndexPath) || path->indexinfo->amcostestimate != ds_index_cost)
 			continue;
-		conditions = more_conditions(root, rel, path);
-		if (conditions == NIL)
-			continue;
-		with = makeNode(IndexPath);
-		memcpy(with, path, sizeof(IndexPath));
-		with->indexclauses = conditions;
-		cost_index(with, root, 1.0, false);
-		found = lappend(found, with);
+		conditions = ds_plan_conditions(root, path);
+		if (conditions != NIL)
+			path->indexclauses = conditions;
 	}
-	foreach (cell, found)
-		add_path(rel, lfirst(cell));
+}
+
+#else
+
+List *
+ds_plan_conditions(PlannerInfo *root, IndexPath *path)
+{
+	(void) root;
+	(void) path;
+	return NIL;
 }
 
 #endif
@@ -176,6 +190,6 @@ ds_init_plan(void)
 {
 #if PG_VERSION_NUM < 170000
 	previous_hook = set_rel_pathlist_hook;
-	set_rel_pathlist_hook = add_paths;
+	set_rel_pathlist_hook = complete_paths;
 #endif
 }

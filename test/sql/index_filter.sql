@@ -151,6 +151,25 @@ SELECT count(*) FROM (SELECT id FROM wide WHERE kind + 1 = 3 AND upper(name) = '
 SELECT count(*) FROM wide WHERE kind + 1 = 3 AND upper(name) = 'NAME 4';
 SELECT count(*) FROM ds_index_check('wide_emb');
 
+-- Two indexes on one embedding: that with the column is taken, whichever is older
+CREATE TABLE twice AS SELECT i AS id, fvec(16, i)::embedding(16) AS emb, i % 20 AS kind, i % 10 = 0 AS rare FROM generate_series(1, 3000) i;
+CREATE INDEX twice_plain ON twice USING deepsearch (emb);
+CREATE INDEX twice_both ON twice USING deepsearch (emb, kind, rare);
+ANALYZE twice;
+SELECT plan_of('SELECT id FROM twice WHERE kind = ANY (''{3,4}'') ORDER BY emb <=> fvec(16, 5) LIMIT 5');
+SELECT plan_of('SELECT id FROM twice WHERE rare ORDER BY emb <=> fvec(16, 5) LIMIT 5');
+DROP INDEX twice_plain;
+CREATE INDEX twice_plain ON twice USING deepsearch (emb);
+SELECT plan_of('SELECT id FROM twice WHERE kind = ANY (''{3,4}'') ORDER BY emb <=> fvec(16, 5) LIMIT 5');
+SELECT plan_of('SELECT id FROM twice WHERE rare ORDER BY emb <=> fvec(16, 5) LIMIT 5');
+DROP INDEX twice_both;
+CREATE INDEX twice_kind ON twice USING deepsearch (emb, kind);
+CREATE INDEX twice_rare ON twice USING deepsearch (emb, rare);
+SELECT plan_of('SELECT id FROM twice WHERE kind = ANY (''{3,4}'') ORDER BY emb <=> fvec(16, 5) LIMIT 5');
+SELECT plan_of('SELECT id FROM twice WHERE NOT rare AND kind < 3 ORDER BY emb <=> fvec(16, 5) LIMIT 5');
+SELECT plan_of('SELECT id FROM twice WHERE rare AND kind < 15 ORDER BY emb <=> fvec(16, 5) LIMIT 5');
+DROP TABLE twice;
+
 -- What cannot be
 CREATE INDEX ON goods USING deepsearch (i4, emb);
 CREATE INDEX ON goods USING deepsearch (emb, emb);
