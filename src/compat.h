@@ -73,6 +73,10 @@
 #define pg_noreturn __attribute__((noreturn))
 #endif
 
+#if PG_VERSION_NUM < 150000
+#define strtou64(text, end, base) ((uint64) strtoull(text, end, base))
+#endif
+
 /* the number of this process's transaction: a field of its own struct since 17 */
 #if PG_VERSION_NUM >= 170000
 #define DS_MYPROC_LXID (MyProc->vxid.lxid)

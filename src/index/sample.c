@@ -174,8 +174,10 @@ ds_build_sample(Build *build, double *rows)
 		BlockNumber block = BlockSampler_Next(&sampler);
 
 		CHECK_FOR_INTERRUPTS();
-		table_index_build_range_scan(build->heap, build->index, build->info, false, true, false,
-									 block, 1, sample_row, build, NULL);
+		/* no wait for the writers of rows that are under way: a snapshot waits for none */
+		table_index_build_range_scan(build->heap, build->index, build->info, false,
+									 !build->info->ii_Concurrent, false, block, 1, sample_row,
+									 build, NULL);
 		pgstat_progress_update_param(PROGRESS_CREATEIDX_TUPLES_DONE, ++read);
 	}
 	if (read > 0)

@@ -178,6 +178,8 @@ count_page(Relation index, const DsView *view, BlockNumber number, Stats *stats,
 	if (count > 0)
 		memcpy(copy, page, BLCKSZ);
 	UnlockReleaseBuffer(buffer);
+	if (count == 0)
+		return;
 
 	opaque = ds_page_opaque(copy);
 	for (uint32 i = 0; i < count && opaque->kind == DS_PAGE_BLOCKS; i++)
@@ -190,7 +192,7 @@ count_page(Relation index, const DsView *view, BlockNumber number, Stats *stats,
 	}
 	for (uint32 i = 0; i < count && opaque->kind == DS_PAGE_TIDS; i++)
 		doubt(doubtful, &ds_page_tids(copy)[i]);
-	if (count > 0 && opaque->kind == DS_PAGE_TIDS)
+	if (opaque->kind == DS_PAGE_TIDS)
 		stats->tids[opaque->list] += count;
 }
 

@@ -122,7 +122,7 @@ CREATE TABLE derived () INHERITS (base);
 INSERT INTO base VALUES ('base');
 INSERT INTO derived VALUES ('derived');
 CALL ds_encode_table('base', 'title', 'emb');
-SELECT tableoid::regclass, emb = ds_encode(title, 'shop', 'document') AS good FROM base;
+SELECT tableoid::regclass, emb = ds_encode(title, 'shop', 'document') AS good FROM base ORDER BY 1;
 
 -- in a transaction block, and by a function's rights
 UPDATE products SET emb = NULL;
