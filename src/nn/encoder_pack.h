@@ -53,49 +53,6 @@ store_bf16(uint16_t *p, vector v)
 #endif
 }
 
-#if VECTOR_BYTES == 64
-
-/* 16 registers of 16 values, turned */
-INLINE void
-turn(__m512i r[16])
-{
-	__m512i t[16];
-
-#pragma GCC unroll 8
-	for (size_t i = 0; i < 16; i += 2)
-	{
-		t[i] = _mm512_unpacklo_epi32(r[i], r[i + 1]);
-		t[i + 1] = _mm512_unpackhi_epi32(r[i], r[i + 1]);
-	}
-#pragma GCC unroll 4
-	for (size_t i = 0; i < 16; i += 4)
-	{
-		r[i] = _mm512_unpacklo_epi64(t[i], t[i + 2]);
-		r[i + 1] = _mm512_unpackhi_epi64(t[i], t[i + 2]);
-		r[i + 2] = _mm512_unpacklo_epi64(t[i + 1], t[i + 3]);
-		r[i + 3] = _mm512_unpackhi_epi64(t[i + 1], t[i + 3]);
-	}
-	/* r[4 g + j]: column 4 q + j of rows 4 g .. 4 g + 3, for each quarter q */
-#pragma GCC unroll 4
-	for (size_t j = 0; j < 4; j++)
-	{
-		__m512i a = _mm512_shuffle_i32x4(r[j], r[4 + j], 0x88);
-		__m512i b = _mm512_shuffle_i32x4(r[j], r[4 + j], 0xdd);
-		__m512i c = _mm512_shuffle_i32x4(r[8 + j], r[12 + j], 0x88);
-		__m512i d = _mm512_shuffle_i32x4(r[8 + j], r[12 + j], 0xdd);
-
-		t[j] = _mm512_shuffle_i32x4(a, c, 0x88);
-		t[8 + j] = _mm512_shuffle_i32x4(a, c, 0xdd);
-		t[4 + j] = _mm512_shuffle_i32x4(b, d, 0x88);
-		t[12 + j] = _mm512_shuffle_i32x4(b, d, 0xdd);
-	}
-#pragma GCC unroll 16
-	for (size_t i = 0; i < 16; i++)
-		r[i] = t[i];
-}
-
-#endif
-
 static void
 transpose(const float *x, size_t n, size_t ld, size_t dims, float *panel)
 {

@@ -94,7 +94,7 @@ step_of(vector x)
 
 INLINE void
 tile(size_t rows, size_t vectors, const DsMatrixProduct *p, const ds_real *a, const ds_real *packed,
-	 size_t depth, ds_real *c, size_t ldc)
+	 size_t depth, const ds_real *other, size_t ldo, ds_real *c, size_t ldc)
 {
 	vector sum[TILE_ROWS][TILE_VECTORS];
 	size_t row = p->a_row;
@@ -122,6 +122,12 @@ tile(size_t rows, size_t vectors, const DsMatrixProduct *p, const ds_real *a, co
 				sum[r][v] += x * w[v];
 		}
 	}
+	if (other != NULL)
+#pragma GCC unroll 16
+		for (size_t r = 0; r < rows; r++)
+#pragma GCC unroll 16
+			for (size_t v = 0; v < vectors; v++)
+				sum[r][v] += load(other + r * ldo + v * LANES);
 #pragma GCC unroll 16
 	for (size_t r = 0; r < rows; r++)
 #pragma GCC unroll 16
@@ -130,14 +136,15 @@ tile(size_t rows, size_t vectors, const DsMatrixProduct *p, const ds_real *a, co
 }
 
 typedef void (*TileFunction)(const DsMatrixProduct *p, const ds_real *a, const ds_real *packed,
-							 size_t depth, ds_real *c, size_t ldc);
+							 size_t depth, const ds_real *other, size_t ldo, ds_real *c,
+							 size_t ldc);
 
-#define TILE(rows, vectors)                                                              \
-	static void tile_##rows##_##vectors(const DsMatrixProduct *p, const ds_real *a,      \
-										const ds_real *packed, size_t depth, ds_real *c, \
-										size_t ldc)                                      \
-	{                                                                                    \
-		tile(rows, vectors, p, a, packed, depth, c, ldc);                                \
+#define TILE(rows, vectors)                                                                        \
+	static void tile_##rows##_##vectors(const DsMatrixProduct *p, const ds_real *a,                \
+										const ds_real *packed, size_t depth, const ds_real *other, \
+										size_t ldo, ds_real *c, size_t ldc)                        \
+	{                                                                                              \
+		tile(rows, vectors, p, a, packed, depth, other, ldo, c, ldc);                              \
 	}
 #if TILE_ROWS == 8
 #define HEIGHTS(vectors) \
@@ -195,6 +202,33 @@ pack(const DsMatrixProduct *p, size_t k, size_t depth, size_t first, size_t colu
 				memcpy(packed + i * WIDTH, b + i * p->b_row, columns * sizeof(ds_real));
 		return;
 	}
+#if VECTOR_BYTES == 64 && !defined(DS_NN_DOUBLE)
+	if (p->b_row == 1 && columns == WIDTH)
+	{
+		size_t i = 0;
+
+		for (; i + LANES <= depth; i += LANES)
+#pragma GCC unroll 3
+			for (size_t v = 0; v < TILE_VECTORS; v++)
+			{
+				__m512i r[16];
+				const ds_real *from = b + v * LANES * p->b_column + i;
+				ds_real *to = packed + i * WIDTH + v * LANES;
+
+#pragma GCC unroll 16
+				for (size_t q = 0; q < 16; q++)
+					r[q] = _mm512_loadu_si512(from + q * p->b_column);
+				turn(r);
+#pragma GCC unroll 16
+				for (size_t q = 0; q < 16; q++)
+					_mm512_storeu_si512(to + q * WIDTH, r[q]);
+			}
+		for (; i < depth; i++)
+			for (size_t j = 0; j < WIDTH; j++)
+				packed[i * WIDTH + j] = b[j * p->b_column + i];
+		return;
+	}
+#endif
 	/* in pieces that stay in the first level of cache */
 	for (size_t i = 0; i < depth; i += 16)
 	{
@@ -288,12 +322,14 @@ product(const DsMatrixProduct *p)
 				for (size_t r = 0; add && r < rows; r++)
 					for (size_t j = 0; j < columns; j += 64 / sizeof(ds_real))
 						__builtin_prefetch(c + r * p->ldc + j, 1, 3);
-				if (columns == WIDTH && !add && bias == NULL)
+				if (columns == WIDTH)
 				{
-					heights[rows - 1](p, a, p->scratch, depth, c, p->ldc);
+					/* what is added last, bias or what was there */
+					heights[rows - 1](p, a, p->scratch, depth, add ? c : bias, add ? p->ldc : 0, c,
+									  p->ldc);
 					continue;
 				}
-				heights[rows - 1](p, a, p->scratch, depth, sums, WIDTH);
+				heights[rows - 1](p, a, p->scratch, depth, NULL, 0, sums, WIDTH);
 				finish_tile(p, sums, c, rows, columns, bias, add);
 			}
 		}

@@ -38,8 +38,8 @@
 			return code_;      \
 	} while (0)
 
-/* multiplications between two looks at cancel: some milliseconds */
-#define PRODUCT_WORK ((size_t) 1 << 28)
+/* multiplications between two looks at cancel, at most: ten milliseconds */
+#define PRODUCT_WORK ((size_t) 1 << 29)
 
 /*
  * The plan: which parameter is what
@@ -280,10 +280,11 @@ DsCode
 ds_product_run(const DsTrainer *trainer, const DsMatrixProduct *product)
 {
 	const DsTowerKernels *kernels = ds_tower_kernels();
-	size_t step = PRODUCT_WORK / (product->n * product->k + 1) / 8 * 8;
+	size_t most = PRODUCT_WORK / (product->n * product->k + 1) + 1;
+	size_t pieces = (product->m + most - 1) / most;
+	/* equal pieces: each packs b anew */
+	size_t step = pieces > 1 ? (product->m / pieces + 8) / 8 * 8 : product->m + 1;
 
-	if (step == 0)
-		step = 8;
 	for (size_t row = 0; row < product->m; row += step)
 	{
 		DsMatrixProduct some = *product;
