@@ -66,17 +66,22 @@ ds_bag_forward(const ds_real *table, size_t dims, const uint32_t *ids, const siz
 }
 
 void
-ds_bag_backward(const ds_real *d_out, size_t dims, const size_t *offsets, size_t texts,
-				DsBagPooling pooling, const uint32_t *row_texts, const uint32_t *row_offsets,
-				size_t row_count, ds_real *scaled, ds_real *d_rows)
+ds_bag_scale(ds_real *d_out, size_t dims, const size_t *offsets, size_t texts,
+			 DsBagPooling pooling)
 {
 	const DsNnKernels *kernels = ds_nn_kernels();
 
-	if (texts > 0)
-		memmove(scaled, d_out, texts * dims * sizeof(ds_real));
 	for (size_t t = 0; t < texts; t++)
-		kernels->scale(scaled + t * dims, dims,
+		kernels->scale(d_out + t * dims, dims,
 					   ds_pooling_scale(pooling, offsets[t + 1] - offsets[t]));
+}
+
+void
+ds_bag_backward(const ds_real *scaled, size_t dims, const uint32_t *row_texts,
+				const uint32_t *row_offsets, size_t row_count, ds_real *d_rows)
+{
+	const DsNnKernels *kernels = ds_nn_kernels();
+
 	for (size_t r = 0; r < row_count; r++)
 		kernels->bag(scaled, dims, row_texts + row_offsets[r], row_offsets[r + 1] - row_offsets[r],
 					 1, d_rows + r * dims);

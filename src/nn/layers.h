@@ -44,12 +44,13 @@ extern void ds_bag_forward(const ds_real *table, size_t dims, const uint32_t *id
  *
  *     d_rows[r, :] = sum over these t of scale(n_t) * d_out[t, :]
  *
- * scaled [texts, dims] is scratch and receives scale(n_t) * d_out[t, :].
+ * in two steps: ds_bag_scale() multiplies d_out [texts, dims] by the scales,
+ * ds_bag_backward() adds up.
  */
-extern void ds_bag_backward(const ds_real *d_out, size_t dims, const size_t *offsets, size_t texts,
-							DsBagPooling pooling, const uint32_t *row_texts,
-							const uint32_t *row_offsets, size_t row_count, ds_real *scaled,
-							ds_real *d_rows);
+extern void ds_bag_scale(ds_real *d_out, size_t dims, const size_t *offsets, size_t texts,
+						 DsBagPooling pooling);
+extern void ds_bag_backward(const ds_real *scaled, size_t dims, const uint32_t *row_texts,
+							const uint32_t *row_offsets, size_t row_count, ds_real *d_rows);
 
 /*
  * Dense: out[rows, outs] = in[rows, ins] * weight[ins, outs] + bias[outs].

@@ -106,8 +106,8 @@ ds_optimizer_update(const DsUpdate *update, size_t n, const ds_real *gradient, d
 
 void
 ds_optimizer_update_rows(const DsUpdate *update, const uint32_t *rows, size_t row_count,
-						 size_t dims, const ds_real *gradient, ds_real *value, ds_real *first,
-						 ds_real *second)
+						 size_t dims, const ds_real *const *gradient, ds_real *value,
+						 ds_real *first, ds_real *second)
 {
 	const DsNnKernels *kernels = ds_nn_kernels();
 	bool adam = update->optimizer->kind != DS_OPTIMIZER_SGD;
@@ -120,8 +120,8 @@ ds_optimizer_update_rows(const DsUpdate *update, const uint32_t *rows, size_t ro
 		size_t at = (size_t) rows[r] * dims;
 
 		if (adam)
-			kernels->adam(&factors, dims, gradient + at, value + at, first + at, second + at);
+			kernels->adam(&factors, dims, gradient[r], value + at, first + at, second + at);
 		else
-			descend(update, dims, gradient + at, value + at, first != NULL ? first + at : NULL);
+			descend(update, dims, gradient[r], value + at, first != NULL ? first + at : NULL);
 	}
 }

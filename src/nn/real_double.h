@@ -8,6 +8,7 @@
 #define ds_pooling_scale ds_pooling_scale_f64
 #define ds_bag_forward ds_bag_forward_f64
 #define ds_bag_backward ds_bag_backward_f64
+#define ds_bag_scale ds_bag_scale_f64
 #define ds_dense_forward ds_dense_forward_f64
 #define ds_dense_backward ds_dense_backward_f64
 #define ds_dense_infer ds_dense_infer_f64
@@ -74,6 +75,10 @@
 #define ds_training_loss ds_training_loss_f64
 #define ds_training_reserve ds_training_reserve_f64
 #define ds_training_rows ds_training_rows_f64
+#define ds_training_in_table ds_training_in_table_f64
+#define ds_training_reduce_rows ds_training_reduce_rows_f64
+#define ds_training_update_rows ds_training_update_rows_f64
+#define ds_training_gather_rows ds_training_gather_rows_f64
 #define ds_training_scale ds_training_scale_f64
 #define ds_training_sum ds_training_sum_f64
 #define ds_drop ds_drop_f64

@@ -15,10 +15,9 @@
  *   6. result: the norm; refuse numbers that are not finite
  *   7. update (parameters dealt out to workers): the optimizer
  *
- * The gradient of a table of embeddings has as many rows in a shard as that has
- * distinct ids (some thousands), in rising order; reduce merges the four lists
- * onto an array of the table's shape that is 0 everywhere else, and marks the rows.
- * An optimizer that is lazy then touches the marked rows only.
+ * The gradient of a table of embeddings has as many rows as the batch has distinct ids
+ * (some thousands); training_rows.c finds and adds them up.  An optimizer that is lazy
+ * touches these only.
  *
  * Reduce and update go through units (training_private.h), unit u by worker
  * u % workers; unit by unit the squares are added up, so the norm is the same for
@@ -278,20 +277,6 @@ ds_trainer_begin(DsTrainer *trainer, const DsTrainBatch *batch, uint32_t number,
  * Reduce
  */
 
-/* Unit by unit: those of parameter p that are this worker's */
-typedef struct Share
-{
-	uint64_t unit; /* of the parameter's first */
-	int worker;
-	int workers;
-} Share;
-
-static bool
-is_mine(const Share *share, uint64_t unit)
-{
-	return (share->unit + unit) % (uint64_t) share->workers == (uint64_t) share->worker;
-}
-
 static void
 reduce_dense(DsTrainer *trainer, const BlockParameter *p, const Share *share)
 {
@@ -328,75 +313,6 @@ reduce_dense(DsTrainer *trainer, const BlockParameter *p, const Share *share)
 	}
 }
 
-/* Rows of a table: all shards' rows of a unit, merged */
-static void
-reduce_rows(DsTrainer *trainer, const BlockParameter *p, const Share *share)
-{
-	const DsNnKernels *kernels = ds_nn_kernels();
-	const BlockHeader *head = trainer->head;
-	double *squares = (double *) (void *) (trainer->block + head->squares);
-	uint8_t *touched = (uint8_t *) trainer->block + p->touched;
-	ds_real *gradient = block_reals(trainer, p->gradient);
-	size_t dims = p->shape[1];
-	size_t t = p->tower;
-	const uint32_t *rows[DS_SHARDS];
-	size_t next[DS_SHARDS] = {0};
-	ds_real sum[256];
-
-	for (size_t s = 0; s < DS_SHARDS; s++)
-		rows[s] = (const uint32_t *) (const void *) (trainer->block + head->rows[s][t]);
-	for (uint64_t u = 0; u < p->units; u++)
-	{
-		size_t begin = u * UNIT_ROWS;
-		size_t end = begin + UNIT_ROWS < p->shape[0] ? begin + UNIT_ROWS : p->shape[0];
-		double square = 0;
-
-		if (!is_mine(share, u))
-		{
-			for (size_t s = 0; s < DS_SHARDS; s++)
-				while (next[s] < head->row_count[s][t] && rows[s][next[s]] < end)
-					next[s]++;
-			continue;
-		}
-		for (size_t row = begin; row < end; row++)
-		{
-			ds_real *out = gradient + row * dims;
-			const ds_real *part[DS_SHARDS] = {NULL};
-			bool any = false;
-
-			/* left over from a step that went wrong */
-			if (trainer->number == 0 && (touched[row] & TOUCHED_NOW))
-			{
-				memset(out, 0, dims * sizeof(ds_real));
-				touched[row] &= (uint8_t) ~TOUCHED_NOW;
-			}
-			for (size_t s = 0; s < DS_SHARDS; s++)
-				if (next[s] < head->row_count[s][t] && rows[s][next[s]] == row)
-				{
-					part[s] = block_reals(trainer, head->d_rows[s][t]) + next[s]++ * dims;
-					any = true;
-				}
-			if (any && !(touched[row] & TOUCHED_NOW))
-				/* it is 0 */
-				ds_training_sum(part, dims, out);
-			for (size_t at = 0; any && (touched[row] & TOUCHED_NOW) && at < dims; at += 256)
-			{
-				size_t n = dims - at < 256 ? dims - at : 256;
-
-				ds_training_sum(part, n, sum);
-				kernels->add(out + at, sum, n);
-				for (size_t s = 0; s < DS_SHARDS; s++)
-					part[s] = part[s] != NULL ? part[s] + 256 : NULL;
-			}
-			if (any)
-				touched[row] |= TOUCHED_NOW;
-			if (touched[row] & TOUCHED_NOW)
-				square += (double) kernels->dot(out, out, dims);
-		}
-		squares[share->unit + u] = square;
-	}
-}
-
 void
 ds_trainer_reduce(DsTrainer *trainer, int worker, int workers)
 {
@@ -410,7 +326,7 @@ ds_trainer_reduce(DsTrainer *trainer, int worker, int workers)
 		if (p->frozen)
 			continue;
 		if (p->sparse)
-			reduce_rows(trainer, p, &share);
+			ds_training_reduce_rows(trainer, p, &share);
 		else
 			reduce_dense(trainer, p, &share);
 		share.unit += p->units;
@@ -487,40 +403,6 @@ update_dense(DsTrainer *trainer, size_t number, const DsUpdate *update, const Sh
 	}
 }
 
-static void
-update_rows(DsTrainer *trainer, size_t number, const DsUpdate *update, const Share *share)
-{
-	const BlockHeader *head = trainer->head;
-	const BlockParameter *p = &trainer->parameter[number];
-	uint8_t *touched = (uint8_t *) trainer->block + p->touched;
-	ds_real *gradient = block_reals(trainer, p->gradient);
-	ds_real *first = head->states > 0 ? block_reals(trainer, p->state[0]) : NULL;
-	ds_real *second = head->states > 1 ? block_reals(trainer, p->state[1]) : NULL;
-	size_t dims = p->shape[1];
-
-	for (uint64_t u = 0; u < p->units; u++)
-	{
-		size_t begin = u * UNIT_ROWS;
-		size_t end = begin + UNIT_ROWS < p->shape[0] ? begin + UNIT_ROWS : p->shape[0];
-		uint32_t rows[UNIT_ROWS];
-		size_t count = 0;
-
-		if (!is_mine(share, u))
-			continue;
-		for (size_t row = begin; row < end; row++)
-			if (head->config.exact_rows || (touched[row] & TOUCHED_NOW))
-				rows[count++] = (uint32_t) row;
-		ds_optimizer_update_rows(update, rows, count, dims, gradient,
-								 parameter_value(trainer, number), first, second);
-		for (size_t i = 0; i < count; i++)
-		{
-			if (touched[rows[i]] & TOUCHED_NOW)
-				memset(gradient + rows[i] * dims, 0, dims * sizeof(ds_real));
-			touched[rows[i]] = TOUCHED_SINCE;
-		}
-	}
-}
-
 void
 ds_trainer_update(DsTrainer *trainer, int worker, int workers)
 {
@@ -539,7 +421,7 @@ ds_trainer_update(DsTrainer *trainer, int worker, int workers)
 		if (p->frozen)
 			continue;
 		if (p->sparse)
-			update_rows(trainer, i, &update, &share);
+			ds_training_update_rows(trainer, i, &update, &share);
 		else
 			update_dense(trainer, i, &update, &share);
 		share.unit += p->units;
@@ -625,8 +507,10 @@ void
 ds_trainer_gradient(const DsTrainer *trainer, size_t parameter, ds_real *out)
 {
 	const BlockParameter *p = &trainer->parameter[parameter];
-	const ds_real *gradient = p->sparse ? block_reals(trainer, p->gradient)
-										: block_reals(trainer, trainer->head->sum) + p->gradient;
 
-	memcpy(out, gradient, p->count * sizeof(ds_real));
+	if (p->sparse)
+		ds_training_gather_rows(trainer, p, out);
+	else
+		memcpy(out, block_reals(trainer, trainer->head->sum) + p->gradient,
+			   p->count * sizeof(ds_real));
 }

@@ -10,8 +10,7 @@
 #include "nn/training_private.h"
 
 static bool
-reserve_dense(DsTrainer *trainer, DensePass *pass, const DsTowerConfig *bag, size_t texts,
-			  size_t tokens)
+reserve_dense(DsTrainer *trainer, DensePass *pass, const DsTowerConfig *bag, size_t texts)
 {
 	DsArena *arena = trainer->arena;
 	size_t widest = bag->embedding_dims;
@@ -28,9 +27,7 @@ reserve_dense(DsTrainer *trainer, DensePass *pass, const DsTowerConfig *bag, siz
 							 &pass->pooled) ||
 		!ds_training_reserve(arena, room++, texts, layers, sizeof(ds_real), &layer) ||
 		!ds_training_reserve(arena, room++, texts, widest, sizeof(ds_real), &pass->d_one) ||
-		!ds_training_reserve(arena, room++, texts, widest, sizeof(ds_real), &pass->d_two) ||
-		!ds_training_reserve(arena, room++, tokens + 1, 1, sizeof(uint32_t), &pass->row_offsets) ||
-		!ds_training_reserve(arena, room++, tokens, 1, sizeof(uint32_t), &pass->row_texts))
+		!ds_training_reserve(arena, room++, texts, widest, sizeof(ds_real), &pass->d_two))
 		return false;
 	for (uint32_t i = 0; i < bag->dense_count; i++)
 	{
@@ -55,12 +52,11 @@ ds_dense_pass_forward(DsTrainer *trainer, TowerPass *pass, size_t t, DsStatus *s
 	const TowerInput *input = &pass->input;
 	DensePass *dense = &pass->dense;
 	size_t texts = input->texts;
-	size_t tokens = tower->body == DS_BODY_BAG ? input->offsets[texts] : 0;
 	size_t parameter = first_dense(trainer, t);
 	size_t ins = bag->embedding_dims;
 	const ds_real *x = input->features;
 
-	if (!reserve_dense(trainer, dense, bag, texts, tokens))
+	if (!reserve_dense(trainer, dense, bag, texts))
 		return ds_fail(status, DS_OUT_OF_MEMORY, "out of memory for %zu texts", texts);
 	if (tower->body == DS_BODY_BAG)
 	{
@@ -83,35 +79,6 @@ ds_dense_pass_forward(DsTrainer *trainer, TowerPass *pass, size_t t, DsStatus *s
 	return DS_OK;
 }
 
-/* Which texts each row of the table's gradient occurs in: row_offsets, row_texts */
-static void
-transpose(const DsTrainer *trainer, TowerPass *pass, size_t t, int number)
-{
-	const TowerInput *input = &pass->input;
-	const uint32_t *places = trainer->places[t];
-	uint32_t *offsets = pass->dense.row_offsets;
-	size_t tokens = input->offsets[input->texts];
-	size_t count = trainer->head->row_count[number][t];
-	uint32_t sum = 0;
-
-	memset(offsets, 0, (count + 1) * sizeof(uint32_t));
-	for (size_t i = 0; i < tokens; i++)
-		offsets[places[input->ids[i]]]++;
-	for (size_t r = 0; r <= count; r++)
-	{
-		uint32_t n = offsets[r];
-
-		offsets[r] = sum;
-		sum += n;
-	}
-	/* each row's begin walks to its end, which is the next one's begin: shift them back after */
-	for (size_t text = 0; text < input->texts; text++)
-		for (size_t i = input->offsets[text]; i < input->offsets[text + 1]; i++)
-			pass->dense.row_texts[offsets[places[input->ids[i]]]++] = (uint32_t) text;
-	memmove(offsets + 1, offsets, count * sizeof(uint32_t));
-	offsets[0] = 0;
-}
-
 /* Does anything below dense layer i learn? */
 static bool
 learns_below(const DsTrainer *trainer, size_t t, uint32_t i)
@@ -122,11 +89,10 @@ learns_below(const DsTrainer *trainer, size_t t, uint32_t i)
 	return false;
 }
 
-void
+const ds_real *
 ds_dense_pass_backward(DsTrainer *trainer, TowerPass *pass, size_t t, int number, ds_real *d)
 {
-	const BlockHeader *head = trainer->head;
-	const DsTower *tower = &head->net.tower[t];
+	const DsTower *tower = &trainer->head->net.tower[t];
 	const DsTowerConfig *bag = &tower->bag;
 	const TowerInput *input = &pass->input;
 	DensePass *dense = &pass->dense;
@@ -149,14 +115,12 @@ ds_dense_pass_backward(DsTrainer *trainer, TowerPass *pass, size_t t, int number
 						  below ? d_in : NULL, shard_gradient(trainer, number, weight),
 						  shard_gradient(trainer, number, weight + 1));
 		if (!below)
-			return;
+			return NULL;
 		d = d_in;
 		d_in = d == dense->d_one ? dense->d_two : dense->d_one;
 	}
 	if (tower->body != DS_BODY_BAG || trainer->places[t] == NULL)
-		return;
-	transpose(trainer, pass, t, number);
-	ds_bag_backward(d, bag->embedding_dims, input->offsets, texts, bag->pooling, dense->row_texts,
-					dense->row_offsets, head->row_count[number][t], d,
-					block_reals(trainer, head->d_rows[number][t]));
+		return NULL;
+	ds_bag_scale(d, bag->embedding_dims, input->offsets, texts, bag->pooling);
+	return d;
 }

@@ -207,7 +207,8 @@ place_gradients(BlockHeader *head, BlockParameter *parameter, Place *place)
 		if (p->sparse)
 		{
 			p->units = (p->shape[0] + UNIT_ROWS - 1) / UNIT_ROWS;
-			p->gradient = take(place, p->count, 1, sizeof(ds_real));
+			if (ds_training_in_table(head, p))
+				p->gradient = take(place, p->count, 1, sizeof(ds_real));
 			p->touched = take(place, p->shape[0], 1, 1);
 		}
 		else
@@ -239,6 +240,15 @@ place_rows(BlockHeader *head, const BlockParameter *parameter, Place *place)
 
 		if (!p->sparse || p->frozen)
 			continue;
+		if (head->net.tower[t].body == DS_BODY_BAG)
+		{
+			uint64_t texts = head->limits.pairs + head->limits.documents;
+
+			head->bag_ids[t] = take(place, head->limits.tokens, 1, sizeof(uint32_t));
+			head->bag_texts[t] = take(place, texts, 1, sizeof(BagText));
+			head->bag_d[t] = take(place, texts, p->shape[1], sizeof(ds_real));
+			continue;
+		}
 		head->row_room[t] = smaller(smaller(tokens, head->limits.tokens), p->shape[0]);
 		for (size_t s = 0; s < DS_SHARDS; s++)
 		{
@@ -374,11 +384,28 @@ ds_trainer_format(void *block, size_t size, const DsNet *net, const DsTrainConfi
 	return code;
 }
 
+/* For the largest batch; what none needs stays untouched, and costs nothing */
+static bool
+reserve_rows(DsTrainer *trainer, const BlockParameter *p, BagRows *bag)
+{
+	size_t tokens = trainer->head->limits.tokens;
+	size_t most = smaller(tokens, p->shape[0]);
+
+	bag->rows = ds_arena_alloc(trainer->arena, most, sizeof(uint32_t));
+	bag->offsets = ds_arena_alloc(trainer->arena, most + 1, sizeof(uint32_t));
+	bag->texts = ds_arena_alloc(trainer->arena, tokens, sizeof(uint32_t));
+	bag->gradient = ds_arena_alloc(trainer->arena, most, p->shape[1] * sizeof(ds_real));
+	bag->mine = ds_arena_alloc(trainer->arena, p->units, sizeof(bool));
+	return bag->rows != NULL && bag->offsets != NULL && bag->texts != NULL &&
+		   bag->gradient != NULL && bag->mine != NULL;
+}
+
 DsCode
 ds_trainer_attach(void *block, size_t size, DsArena *arena, DsTrainer **result, DsStatus *status)
 {
 	BlockHeader *head = block;
 	DsTrainer *trainer;
+	uint64_t widest = 0;
 
 	if (size < sizeof(*head) || strcmp(head->identity, IDENTITY) != 0 || head->size > size)
 		return ds_fail(status, DS_BAD_DATA, "the block is not a trainer's");
@@ -404,9 +431,16 @@ ds_trainer_attach(void *block, size_t size, DsArena *arena, DsTrainer **result, 
 		trainer->trains[p->tower] = trainer->trains[p->tower] || !p->frozen;
 		if (!p->sparse || p->frozen)
 			continue;
-		trainer->places[p->tower] = ds_arena_alloc(arena, p->shape[0], sizeof(uint32_t));
+		trainer->places[p->tower] = ds_arena_zero(arena, p->shape[0], sizeof(uint32_t));
 		trainer->bits[p->tower] = ds_arena_zero(arena, p->shape[0] / 64 + 1, sizeof(uint64_t));
-		if (trainer->places[p->tower] == NULL || trainer->bits[p->tower] == NULL)
+		trainer->zeros = trainer->zeros != NULL && p->shape[1] <= widest
+							 ? trainer->zeros
+							 : ds_arena_zero(arena, p->shape[1], sizeof(ds_real));
+		widest = p->shape[1] > widest ? p->shape[1] : widest;
+		if (trainer->places[p->tower] == NULL || trainer->bits[p->tower] == NULL ||
+			trainer->zeros == NULL ||
+			(head->net.tower[p->tower].body == DS_BODY_BAG &&
+			 !reserve_rows(trainer, p, &trainer->bag[p->tower])))
 			return ds_fail(status, DS_OUT_OF_MEMORY, "out of memory");
 	}
 	trainer->steps = head->steps;

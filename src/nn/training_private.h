@@ -34,7 +34,10 @@ typedef struct BlockParameter
 	double factor; /* of the learning rate */
 	uint64_t value;
 	uint64_t state[2];
-	/* dense: where it begins in a shard's gradients; table: its reduced gradient, 0 but for touched rows */
+	/*
+	 * dense: where it begins in a shard's gradients; table: its reduced gradient, 0 but for
+	 * touched rows, if ds_training_in_table()
+	 */
 	uint64_t gradient;
 	uint64_t touched; /* table: a byte a row, of TOUCHED_... */
 	uint64_t units;
@@ -64,11 +67,16 @@ typedef struct BlockHeader
 	uint64_t dense; /* values of a shard's gradients */
 	uint64_t slot[DS_SHARDS]; /* the shards' gradients of dense parameters */
 	uint64_t sum; /* reduced and accumulated; slot[0] where nothing accumulates */
-	/* the shards' gradients of the two towers' tables: rising row numbers, and rows */
+	/* transformers: the shards' gradients of the towers' tables: rising row numbers, and rows */
 	uint64_t rows[DS_SHARDS][2];
 	uint64_t d_rows[DS_SHARDS][2];
 	uint64_t row_count[DS_SHARDS][2];
 	uint64_t row_room[2];
+	/* bags: ids of the batch after dropout, BagText[texts], [texts, embedding_dims] gradients by
+	 * what is pooled, scaled for the rows */
+	uint64_t bag_ids[2];
+	uint64_t bag_texts[2];
+	uint64_t bag_d[2];
 	uint64_t query; /* [pairs, dims] vectors of the batch */
 	uint64_t document; /* [documents, dims] */
 	uint64_t d_query[DS_SHARDS]; /* [pairs, dims] parts of the gradient by all queries; symmetric */
@@ -80,6 +88,13 @@ typedef struct BlockHeader
 	DsTrainConfig config;
 	DsTrainLimits limits;
 } BlockHeader;
+
+/* A text's ids among bag_ids */
+typedef struct BagText
+{
+	uint32_t begin;
+	uint32_t end;
+} BagText;
 
 /* An array that grows; what it held is lost when it does */
 typedef struct Room
@@ -107,10 +122,19 @@ typedef struct DensePass
 	ds_real *layer[DS_DENSE_MAX]; /* [texts, dense[i]], after ReLU */
 	ds_real *d_one; /* [texts, widest] gradients on their way back */
 	ds_real *d_two;
-	uint32_t *row_offsets; /* transposed incidence, see layers.h */
-	uint32_t *row_texts;
-	Room room[6];
+	Room room[4];
 } DensePass;
+
+/* This worker's rows of a table over bags, from reduce to update (training_rows.c) */
+typedef struct BagRows
+{
+	size_t count;
+	uint32_t *rows; /* [count] rising */
+	uint32_t *offsets; /* [count + 1] of each row's texts */
+	uint32_t *texts;
+	ds_real *gradient; /* [count, embedding_dims] */
+	bool *mine; /* [units] */
+} BagRows;
 
 typedef struct TransformerPass TransformerPass;
 
@@ -170,9 +194,14 @@ struct DsTrainer
 	size_t first[2]; /* parameter of each tower */
 	size_t scale; /* log_scale, or DS_NO_PARAMETER */
 	bool trains[2]; /* the tower has parameters that are not frozen */
-	/* by id: where it stands among a shard's rows; and one bit each, all 0 between uses */
+	/*
+	 * by id: where it stands among a shard's rows (transformers) or a count (bags); and one bit
+	 * each; counts and bits are 0 between uses
+	 */
 	uint32_t *places[2];
 	uint64_t *bits[2];
+	BagRows bag[2];
+	ds_real *zeros; /* a row of the widest table */
 	Shard shard[DS_SHARDS];
 	TowerPass encode[2];
 	TowerSource source[2];
@@ -244,15 +273,41 @@ extern void ds_training_sum(const ds_real *const part[DS_SHARDS], size_t n, ds_r
  */
 extern DsCode ds_dense_pass_forward(DsTrainer *trainer, TowerPass *pass, size_t tower,
 									DsStatus *status);
-extern void ds_dense_pass_backward(DsTrainer *trainer, TowerPass *pass, size_t tower, int shard,
-								   ds_real *d);
+/* Returns the gradient by what the bags gave, scaled for the rows; NULL when the table is frozen */
+extern const ds_real *ds_dense_pass_backward(DsTrainer *trainer, TowerPass *pass, size_t tower,
+											 int shard, ds_real *d);
 
 /* Texts begin to end - 1: offsets rise, ids are in the table of the tower */
 extern DsCode ds_training_check_texts(const DsTrainer *trainer, size_t tower,
 									  const DsTrainTexts *texts, size_t begin, size_t end,
 									  const char *what, DsStatus *status);
 
-/* The distinct ids of a shard in one tower become the rows of its table's gradient */
+/* Unit by unit: those of a parameter that are a worker's */
+typedef struct Share
+{
+	uint64_t unit; /* of the parameter's first */
+	int worker;
+	int workers;
+} Share;
+
+static inline bool
+is_mine(const Share *share, uint64_t unit)
+{
+	return (share->unit + unit) % (uint64_t) share->workers == (uint64_t) share->worker;
+}
+
+/* Does the reduced gradient of a table lie in an array of the table's shape? */
+extern bool ds_training_in_table(const BlockHeader *head, const BlockParameter *p);
+
+/* A table's part of ds_trainer_reduce(), _update() and _gradient() */
+extern void ds_training_reduce_rows(DsTrainer *trainer, const BlockParameter *p,
+									const Share *share);
+extern void ds_training_update_rows(DsTrainer *trainer, size_t number, const DsUpdate *update,
+									const Share *share);
+extern void ds_training_gather_rows(const DsTrainer *trainer, const BlockParameter *p,
+									ds_real *out);
+
+/* The distinct ids of a shard in a transformer become the rows of its table's gradient */
 extern void ds_training_rows(DsTrainer *trainer, size_t tower, int shard);
 
 /* In the loss: every shard's rows, see training_loss.c */

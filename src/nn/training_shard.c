@@ -26,6 +26,9 @@ typedef struct Run
 	size_t begin;
 	size_t end;
 	ds_real *vectors; /* of the batch's side, [.., dims] */
+	/* of all texts of the tower, queries first: what is before text 0 */
+	size_t texts_before;
+	size_t tokens_before;
 } Run;
 
 typedef struct Runs
@@ -42,17 +45,27 @@ shard_runs(const DsTrainer *trainer, const Shard *shard, size_t tower)
 	const DsNet *net = &head->net;
 	Runs runs = {.count = 0};
 
+	size_t texts = 0;
+	size_t tokens = 0;
+
 	if (net->kind == DS_NET_DUAL && side_tower(net, DS_SIDE_QUERY) == tower)
-		runs.run[runs.count++] = (Run){&trainer->batch.query, shard->pair_begin, shard->pair_end,
-									   block_reals(trainer, head->query)};
+	{
+		const DsTrainTexts *query = &trainer->batch.query;
+
+		runs.run[runs.count++] = (Run){query, shard->pair_begin, shard->pair_end,
+									   block_reals(trainer, head->query), 0, 0};
+		texts = trainer->batch.pairs;
+		tokens = query->offsets != NULL ? query->offsets[texts] - query->offsets[0] : 0;
+	}
 	if (side_tower(net, DS_SIDE_DOCUMENT) == tower)
 	{
+		const DsTrainTexts *document = &trainer->batch.document;
 		ds_real *vectors = block_reals(trainer, head->document);
 
 		runs.run[runs.count++] =
-			(Run){&trainer->batch.document, shard->pair_begin, shard->pair_end, vectors};
+			(Run){document, shard->pair_begin, shard->pair_end, vectors, texts, tokens};
 		runs.run[runs.count++] =
-			(Run){&trainer->batch.document, shard->other_begin, shard->other_end, vectors};
+			(Run){document, shard->other_begin, shard->other_end, vectors, texts, tokens};
 	}
 	for (size_t r = 0; r < runs.count; r++)
 		runs.texts += runs.run[r].end - runs.run[r].begin;
@@ -155,6 +168,51 @@ gather(DsTrainer *trainer, TowerPass *pass, const DsTower *tower, const Runs *ru
 	return DS_OK;
 }
 
+/* A bag's ids to the block, where the rows of its table are looked for */
+static void
+leave_ids(const DsTrainer *trainer, const TowerPass *pass, size_t t, const Runs *runs)
+{
+	const BlockHeader *head = trainer->head;
+	const TowerInput *input = &pass->input;
+	uint32_t *ids = (uint32_t *) (void *) (trainer->block + head->bag_ids[t]);
+	BagText *texts = (BagText *) (void *) (trainer->block + head->bag_texts[t]);
+	size_t at = 0;
+
+	for (size_t r = 0; r < runs->count; r++)
+	{
+		const Run *run = &runs->run[r];
+		const size_t *offsets = run->texts->offsets;
+
+		for (size_t i = run->begin; i < run->end; i++, at++)
+		{
+			size_t n = input->offsets[at + 1] - input->offsets[at];
+			size_t begin = run->tokens_before + (offsets[i] - offsets[0]);
+
+			memcpy(ids + begin, input->ids + input->offsets[at], n * sizeof(uint32_t));
+			texts[run->texts_before + i] = (BagText){(uint32_t) begin, (uint32_t) (begin + n)};
+		}
+	}
+}
+
+/* ... and the gradients d by what is pooled of them */
+static void
+leave_gradients(const DsTrainer *trainer, size_t t, const Runs *runs, const ds_real *d)
+{
+	const BlockHeader *head = trainer->head;
+	size_t dims = head->net.tower[t].bag.embedding_dims;
+	ds_real *out = block_reals(trainer, head->bag_d[t]);
+
+	for (size_t r = 0; r < runs->count; r++)
+	{
+		const Run *run = &runs->run[r];
+		size_t n = (run->end - run->begin) * dims;
+
+		if (n > 0)
+			memcpy(out + (run->texts_before + run->begin) * dims, d, n * sizeof(ds_real));
+		d += n;
+	}
+}
+
 /*
  * pass->input to pass->out; key is that of the random numbers of dropout, trains
  * whether it is a pass of training
@@ -198,6 +256,8 @@ piece_forward(DsTrainer *trainer, TowerPass *pass, size_t t, int number, const R
 				  tower->body == DS_BODY_BAG ? head->config.feature_dropout : 0, &random, status);
 	if (code != DS_OK)
 		return code;
+	if (tower->body == DS_BODY_BAG && trainer->places[t] != NULL)
+		leave_ids(trainer, pass, t, runs);
 	return tower_forward(trainer, pass, t, ds_random_next(&random), true, status);
 }
 
@@ -377,15 +437,13 @@ tower_backward(DsTrainer *trainer, int number, size_t t, DsStatus *status)
 							 sizeof(ds_real), &pass->d_out))
 		return ds_fail(status, DS_OUT_OF_MEMORY, "out of memory for %zu texts", pass->count);
 	collect_gradient(trainer, shard, t, pass->d_out);
-	if (trainer->places[t] != NULL)
+	if (trainer->places[t] != NULL && head->net.tower[t].body == DS_BODY_TRANSFORMER)
 	{
 		const BlockParameter *table = &trainer->parameter[trainer->first[t]];
 
 		ds_training_rows(trainer, t, number);
-		/* a bag's rows are written once, those of a transformer added to */
-		if (head->net.tower[t].body == DS_BODY_TRANSFORMER)
-			memset(block_reals(trainer, head->d_rows[number][t]), 0,
-				   head->row_count[number][t] * table->shape[1] * sizeof(ds_real));
+		memset(block_reals(trainer, head->d_rows[number][t]), 0,
+			   head->row_count[number][t] * table->shape[1] * sizeof(ds_real));
 	}
 	for (size_t first = 0; first < pass->count; first = last)
 	{
@@ -404,7 +462,12 @@ tower_backward(DsTrainer *trainer, int number, size_t t, DsStatus *status)
 		if (head->net.tower[t].body == DS_BODY_TRANSFORMER)
 			code = ds_transformer_backward(trainer, pass, t, number, d, status);
 		else
-			ds_dense_pass_backward(trainer, pass, t, number, d);
+		{
+			const ds_real *pooled = ds_dense_pass_backward(trainer, pass, t, number, d);
+
+			if (pooled != NULL)
+				leave_gradients(trainer, t, &runs, pooled);
+		}
 		if (code != DS_OK)
 			return code;
 	}

@@ -240,9 +240,12 @@ test_one_optimizer(const DsOptimizer *optimizer, const char *name)
 	double m[N] = {0};
 	double v[N] = {0};
 	float before[N];
+	const float *row_gradients[3];
 	int untouched = 1;
 
 	fill(value, N);
+	for (int i = 0; i < 3; i++)
+		row_gradients[i] = gradient + rows[i] * DIMS;
 	for (int i = 0; i < N; i++)
 		w[i] = (double) value[i];
 	for (uint64_t t = 1; t <= 51; t++)
@@ -254,7 +257,7 @@ test_one_optimizer(const DsOptimizer *optimizer, const char *name)
 		if (t <= 50)
 			ds_optimizer_update(&update, N, gradient, value, first, second);
 		else
-			ds_optimizer_update_rows(&update, rows, 3, DIMS, gradient, value, first, second);
+			ds_optimizer_update_rows(&update, rows, 3, DIMS, row_gradients, value, first, second);
 		for (int i = 0; i < N; i++)
 		{
 			double g = 0.5 * (double) gradient[i];

@@ -20,6 +20,7 @@
 #include "nn/training_dense.c"
 #include "nn/training_layout.c"
 #include "nn/training_loss.c"
+#include "nn/training_rows.c"
 #include "nn/training_shard.c"
 #include "nn/training.c"
 #include "nn/tower_kernels.c"
@@ -217,8 +218,9 @@ test_bag(void)
 		double e;
 
 		b.pooling = (DsBagPooling) p;
-		ds_bag_backward(b.c, DIMS, bag_offsets, TEXTS, b.pooling, bag_row_texts, bag_row_offsets, 6,
-						scaled, d_rows);
+		memcpy(scaled, b.c, sizeof(scaled));
+		ds_bag_scale(scaled, DIMS, bag_offsets, TEXTS, b.pooling);
+		ds_bag_backward(scaled, DIMS, bag_row_texts, bag_row_offsets, 6, d_rows);
 		for (size_t r = 0; r < 6; r++)
 			memcpy(d_table + bag_rows[r] * DIMS, d_rows + r * DIMS, DIMS * sizeof(double));
 		e = error_of(bag_loss, &b, b.table, d_table, VOCABULARY * DIMS);
