@@ -66,8 +66,7 @@ ds_bag_forward(const ds_real *table, size_t dims, const uint32_t *ids, const siz
 }
 
 void
-ds_bag_scale(ds_real *d_out, size_t dims, const size_t *offsets, size_t texts,
-			 DsBagPooling pooling)
+ds_bag_scale(ds_real *d_out, size_t dims, const size_t *offsets, size_t texts, DsBagPooling pooling)
 {
 	const DsNnKernels *kernels = ds_nn_kernels();
 

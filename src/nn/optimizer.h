@@ -73,7 +73,7 @@ extern void ds_optimizer_update(const DsUpdate *update, size_t n, const ds_real 
 
 /* The same for some rows of a table of this width; gradient[i] is that of rows[i] */
 extern void ds_optimizer_update_rows(const DsUpdate *update, const uint32_t *rows, size_t row_count,
-									 size_t dims, const ds_real *const *gradient,
-									 ds_real *value, ds_real *first, ds_real *second);
+									 size_t dims, const ds_real *const *gradient, ds_real *value,
+									 ds_real *first, ds_real *second);
 
 #endif /* DS_NN_OPTIMIZER_H */

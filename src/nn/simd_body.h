@@ -157,67 +157,72 @@ max(const ds_real *x, size_t n)
 }
 
 #ifdef DS_NN_DOUBLE
-#define exponential exp
+static inline vector
+exponential_of(vector x)
+{
+	for (size_t k = 0; k < LANES; k++)
+		x[k] = exp(x[k]);
+	return x;
+}
+
+typedef int64_t integers __attribute__((vector_size(VECTOR_BYTES)));
 #else
+typedef int32_t integers __attribute__((vector_size(VECTOR_BYTES)));
+
 /*
  * e^x for x <= 0, to about 1 part in 10^7: 2^k * 2^f with |f| <= 1/2, the second
  * by a polynomial (Taylor's, of ln 2 f), the first through the exponent's
- * bits.  Below -87 it is 0, NaN included only if x is.
+ * bits.  Below -87 it is 0, NaN included only if x is.  A mask of -1 keeps a number,
+ * 0 makes it 0.
  */
-static inline float
-exponential(float x)
+static inline vector
+exponential_of(vector x)
 {
-	float y = x < -87.0f ? -87.0f : x;
-	float k = (y * 1.44269504f + 12582912.0f) - 12582912.0f; /* rounds to the nearest whole */
-	float r = (y - k * 0.693359375f) + k * 2.12194440e-4f; /* ln 2 in two parts */
-	float p = 1.0f / 5040;
-	union
-	{
-		int32_t bits;
-		float value;
-	} power;
+	integers low = x < -87.0f;
+	vector y = (vector) (((integers) x & ~low) | ((integers) ((vector){0} - 87.0f) & low));
+	vector k = (y * 1.44269504f + 12582912.0f) - 12582912.0f; /* rounds to the nearest whole */
+	vector r = (y - k * 0.693359375f) + k * 2.12194440e-4f; /* ln 2 in two parts */
+	vector p = r * (1.0f / 5040) + 1.0f / 720;
+	/* NaN must not meet the conversion to an integer */
+	integers whole = __builtin_convertvector((vector) ((integers) k & (k == k)), integers);
 
-	p = p * r + 1.0f / 720;
 	p = p * r + 1.0f / 120;
 	p = p * r + 1.0f / 24;
 	p = p * r + 1.0f / 6;
 	p = p * r + 0.5f;
 	p = p * r + 1.0f;
 	p = p * r + 1.0f;
-	/* NaN must not meet the conversion to an integer */
-	power.bits = ((k == k ? (int32_t) k : 0) + 127) * (1 << 23);
-	return x < -87.0f ? 0.0f : p * power.value;
+	return (vector) ((integers) (p * (vector) ((whole + 127) * (1 << 23))) & ~low);
 }
 #endif
 
 static void
 exponentials(ds_real *x, size_t n, ds_real scale, ds_real top, double *sum, double *weighted)
 {
-	ds_real sums[LANES] = {0};
-	ds_real products[LANES] = {0};
+	vector sums = {0};
+	vector products = {0};
 	double total = 0;
 	double product = 0;
-	size_t i = 0;
 
-	for (; i + LANES <= n; i += LANES)
-		for (size_t k = 0; k < LANES; k++)
-		{
-			ds_real old = x[i + k];
-			ds_real e = exponential(scale * (old - top));
-
-			x[i + k] = e;
-			sums[k] += e;
-			/* a masked score is -infinity, and counts as 0 */
-			products[k] += e > 0 ? e * old : 0;
-		}
-	for (; i < n; i++)
+	for (size_t i = 0; i < n; i += LANES)
 	{
-		ds_real old = x[i];
-		ds_real e = exponential(scale * (old - top));
+		size_t m = n - i < LANES ? n - i : LANES;
+		/* what is behind the end counts as masked */
+		vector old = (vector){0} - (ds_real) INFINITY;
+		vector e;
 
-		x[i] = e;
-		total += (double) e;
-		product += e > 0 ? (double) e * (double) old : 0;
+		if (m == LANES)
+			old = load(x + i);
+		else
+			memcpy(&old, x + i, m * sizeof(ds_real));
+		e = exponential_of(scale * (old - top));
+		if (m == LANES)
+			store(x + i, e);
+		else
+			memcpy(x + i, &e, m * sizeof(ds_real));
+		sums += e;
+		/* a masked score is -infinity, and counts as 0 */
+		products += (vector) ((integers) (e * old) & (e > 0));
 	}
 	for (size_t k = 0; k < LANES; k++)
 	{

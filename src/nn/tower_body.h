@@ -190,7 +190,7 @@ pack(const DsMatrixProduct *p, size_t k, size_t depth, size_t first, size_t colu
 {
 	const ds_real *b = p->b + k * p->b_row + first * p->b_column;
 
-	if (columns < WIDTH)
+	if (columns % LANES != 0)
 		memset(packed, 0, depth * WIDTH * sizeof(ds_real));
 	if (p->b_column == 1)
 	{
@@ -203,17 +203,16 @@ pack(const DsMatrixProduct *p, size_t k, size_t depth, size_t first, size_t colu
 		return;
 	}
 #if VECTOR_BYTES == 64 && !defined(DS_NN_DOUBLE)
-	if (p->b_row == 1 && columns == WIDTH)
+	if (p->b_row == 1 && columns % LANES == 0)
 	{
 		size_t i = 0;
 
 		for (; i + LANES <= depth; i += LANES)
-#pragma GCC unroll 3
-			for (size_t v = 0; v < TILE_VECTORS; v++)
+			for (size_t j = 0; j < columns; j += LANES)
 			{
 				__m512i r[16];
-				const ds_real *from = b + v * LANES * p->b_column + i;
-				ds_real *to = packed + i * WIDTH + v * LANES;
+				const ds_real *from = b + j * p->b_column + i;
+				ds_real *to = packed + i * WIDTH + j;
 
 #pragma GCC unroll 16
 				for (size_t q = 0; q < 16; q++)
@@ -224,7 +223,7 @@ pack(const DsMatrixProduct *p, size_t k, size_t depth, size_t first, size_t colu
 					_mm512_storeu_si512(to + q * WIDTH, r[q]);
 			}
 		for (; i < depth; i++)
-			for (size_t j = 0; j < WIDTH; j++)
+			for (size_t j = 0; j < columns; j++)
 				packed[i * WIDTH + j] = b[j * p->b_column + i];
 		return;
 	}
@@ -275,13 +274,13 @@ fetch_ahead(const DsMatrixProduct *p, size_t k, size_t first, size_t from, size_
 
 /* What the sums of a tile become in c */
 INLINE void
-finish_tile(const DsMatrixProduct *p, const ds_real *sums, ds_real *c, size_t rows, size_t columns,
+finish_tile(const ds_real *sums, ds_real *c, size_t ldc, size_t rows, size_t columns,
 			const ds_real *bias, bool add)
 {
 	for (size_t r = 0; r < rows; r++)
 	{
 		const ds_real *from = sums + r * WIDTH;
-		ds_real *to = c + r * p->ldc;
+		ds_real *to = c + r * ldc;
 
 		if (add)
 			for (size_t j = 0; j < columns; j++)
@@ -294,45 +293,68 @@ finish_tile(const DsMatrixProduct *p, const ds_real *sums, ds_real *c, size_t ro
 	}
 }
 
+/* Some columns of c, by depth values of k; c is where the first of them is */
+static void
+product_columns(const DsMatrixProduct *p, size_t k, size_t depth, size_t column, ds_real *c,
+				size_t ldc, bool add)
+{
+	size_t columns = p->n - column < WIDTH ? p->n - column : WIDTH;
+	const TileFunction *heights = tiles[(columns + LANES - 1) / LANES - 1];
+	const ds_real *bias = p->bias != NULL && !add ? p->bias + column : NULL;
+
+	pack(p, k, depth, column, columns, p->scratch);
+	for (size_t row = 0; row < p->m; row += TILE_ROWS, c += TILE_ROWS * ldc)
+	{
+		size_t after = row + TILE_ROWS < p->m ? row + TILE_ROWS : p->m;
+		size_t rows = after - row;
+		const ds_real *a = p->a + row * p->a_row + k * p->a_column;
+		ds_real sums[TILE_ROWS * WIDTH];
+
+		if (column + WIDTH < p->n && p->m >= FETCH_ROWS)
+			fetch_ahead(p, k, column + WIDTH, row * depth / p->m, after * depth / p->m);
+		for (size_t r = 0; add && r < rows; r++)
+			for (size_t j = 0; j < columns; j += 64 / sizeof(ds_real))
+				__builtin_prefetch(c + r * ldc + j, 1, 3);
+		if (columns % LANES == 0)
+		{
+			/* what is added last, the bias or what was there */
+			heights[rows - 1](p, a, p->scratch, depth, add ? c : bias, add ? ldc : 0, c, ldc);
+			continue;
+		}
+		heights[rows - 1](p, a, p->scratch, depth, NULL, 0, sums, WIDTH);
+		finish_tile(sums, c, ldc, rows, columns, bias, add);
+	}
+}
+
+static size_t
+depth_at(const DsMatrixProduct *p, size_t k)
+{
+	return p->k - k < DS_PRODUCT_DEPTH ? p->k - k : DS_PRODUCT_DEPTH;
+}
+
 static void
 product(const DsMatrixProduct *p)
 {
-	for (size_t k = 0; k < p->k; k += DS_PRODUCT_DEPTH)
+	for (size_t row = 0; p->k == 0 && !p->add && row < p->m; row++)
+		for (size_t j = 0; j < p->n; j++)
+			p->c[row * p->ldc + j] = p->bias != NULL ? p->bias[j] : 0;
+	if (p->panel == NULL || !p->add || p->k <= DS_PRODUCT_DEPTH)
 	{
-		size_t depth = p->k - k < DS_PRODUCT_DEPTH ? p->k - k : DS_PRODUCT_DEPTH;
-		bool add = p->add || k > 0;
+		for (size_t k = 0; k < p->k; k += DS_PRODUCT_DEPTH)
+			for (size_t column = 0; column < p->n; column += WIDTH)
+				product_columns(p, k, depth_at(p, k), column, p->c + column, p->ldc,
+								p->add || k > 0);
+		return;
+	}
+	for (size_t column = 0; column < p->n; column += WIDTH)
+	{
+		size_t columns = p->n - column < WIDTH ? p->n - column : WIDTH;
 
-		for (size_t column = 0; column < p->n; column += WIDTH)
-		{
-			size_t columns = p->n - column < WIDTH ? p->n - column : WIDTH;
-			const TileFunction *heights = tiles[(columns + LANES - 1) / LANES - 1];
-			const ds_real *bias = p->bias != NULL ? p->bias + column : NULL;
-
-			pack(p, k, depth, column, columns, p->scratch);
-			for (size_t row = 0; row < p->m; row += TILE_ROWS)
-			{
-				size_t after = row + TILE_ROWS < p->m ? row + TILE_ROWS : p->m;
-				size_t rows = p->m - row < TILE_ROWS ? p->m - row : TILE_ROWS;
-				const ds_real *a = p->a + row * p->a_row + k * p->a_column;
-				ds_real *c = p->c + row * p->ldc + column;
-				ds_real sums[TILE_ROWS * WIDTH];
-
-				if (column + WIDTH < p->n && p->m >= FETCH_ROWS)
-					fetch_ahead(p, k, column + WIDTH, row * depth / p->m, after * depth / p->m);
-				for (size_t r = 0; add && r < rows; r++)
-					for (size_t j = 0; j < columns; j += 64 / sizeof(ds_real))
-						__builtin_prefetch(c + r * p->ldc + j, 1, 3);
-				if (columns == WIDTH)
-				{
-					/* what is added last, bias or what was there */
-					heights[rows - 1](p, a, p->scratch, depth, add ? c : bias, add ? p->ldc : 0, c,
-									  p->ldc);
-					continue;
-				}
-				heights[rows - 1](p, a, p->scratch, depth, NULL, 0, sums, WIDTH);
-				finish_tile(p, sums, c, rows, columns, bias, add);
-			}
-		}
+		for (size_t k = 0; k < p->k; k += DS_PRODUCT_DEPTH)
+			product_columns(p, k, depth_at(p, k), column, p->panel, WIDTH, k > 0);
+		for (size_t row = 0; row < p->m; row++)
+			for (size_t j = 0; j < columns; j++)
+				p->c[row * p->ldc + column + j] += p->panel[row * WIDTH + j];
 	}
 }
 
@@ -535,12 +557,20 @@ act_backward(const ds_real *x, size_t n, uint32_t activation, ds_real *d, ds_rea
 static void
 softmax(ds_real *x, size_t n, ds_real scale)
 {
+	ds_real tops[LANES];
 	ds_real top = x[0];
 	vector sums = {0};
 	ds_real sum = 0;
 	size_t whole = n / LANES * LANES;
 
-	for (size_t i = 1; i < n; i++)
+	for (size_t k = 0; k < LANES; k++)
+		tops[k] = top;
+	for (size_t i = 0; i < whole; i += LANES)
+		for (size_t k = 0; k < LANES; k++)
+			tops[k] = x[i + k] > tops[k] ? x[i + k] : tops[k];
+	for (size_t k = 0; k < LANES; k++)
+		top = tops[k] > top ? tops[k] : top;
+	for (size_t i = whole; i < n; i++)
 		top = x[i] > top ? x[i] : top;
 	for (size_t i = 0; i < whole; i += LANES)
 	{
@@ -558,8 +588,9 @@ softmax(ds_real *x, size_t n, ds_real scale)
 		for (size_t i = 0; i < n - whole; i++)
 			sum += e[i];
 	}
+	sum = 1 / sum;
 	for (size_t i = 0; i < n; i++)
-		x[i] *= 1 / sum;
+		x[i] *= sum;
 }
 
 static void

@@ -37,6 +37,11 @@ typedef struct DsMatrixProduct
 	const ds_real *bias; /* or NULL */
 	bool add;
 	ds_real *scratch;
+	/*
+	 * NULL, or [m, DS_PRODUCT_WIDTH]: then a b is summed up whole before it is added, so
+	 * that c += a b gives the same bits as another c = a b, added later
+	 */
+	ds_real *panel;
 } DsMatrixProduct;
 
 /* values of k that go through the registers at once; more are added up in memory */

@@ -32,6 +32,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/pages.h"
 #include "nn/simd.h"
 #include "nn/training_private.h"
 
@@ -56,47 +57,30 @@ ds_training_reserve(DsArena *arena, Room *room, size_t count, size_t width, size
 		room->bytes = room->at != NULL ? more : 0;
 		if (room->at == NULL)
 			return false;
+		ds_prefer_large_pages(room->at, more);
 	}
 	memcpy(array, &room->at, sizeof(void *));
 	return true;
 }
 
-/* out[n] = a + b, where one of them may be absent, or both: 0 */
-static void
-sum_two(const DsNnKernels *kernels, const ds_real *a, const ds_real *b, size_t n, ds_real *out)
-{
-	const ds_real *first = a != NULL ? a : b;
-
-	if (first == NULL)
-		memset(out, 0, n * sizeof(ds_real));
-	else if (first != out)
-		memcpy(out, first, n * sizeof(ds_real));
-	if (a != NULL && b != NULL)
-		kernels->add(out, b, n);
-}
-
-/* In blocks, so that the sum of the second two needs little room */
 void
 ds_training_sum(const ds_real *const part[DS_SHARDS], size_t n, ds_real *out)
 {
 	const DsNnKernels *kernels = ds_nn_kernels();
-	ds_real second[256];
-	const size_t block = sizeof(second) / sizeof(second[0]);
-	bool right = part[2] != NULL || part[3] != NULL;
+	bool any = false;
 
-	for (size_t at = 0; at < n; at += block)
+	for (size_t s = 0; s < DS_SHARDS; s++)
 	{
-		size_t m = n - at < block ? n - at : block;
-		const ds_real *p[DS_SHARDS];
-
-		for (size_t s = 0; s < DS_SHARDS; s++)
-			p[s] = part[s] != NULL ? part[s] + at : NULL;
-		if (right)
-			sum_two(kernels, p[2], p[3], m, second);
-		sum_two(kernels, p[0], p[1], m, out + at);
-		if (right)
-			kernels->add(out + at, second, m);
+		if (part[s] == NULL)
+			continue;
+		if (any)
+			kernels->add(out, part[s], n);
+		else if (part[s] != out && n > 0)
+			memcpy(out, part[s], n * sizeof(ds_real));
+		any = true;
 	}
+	if (!any && n > 0)
+		memset(out, 0, n * sizeof(ds_real));
 }
 
 /*
@@ -269,6 +253,7 @@ ds_trainer_begin(DsTrainer *trainer, const DsTrainBatch *batch, uint32_t number,
 	trainer->batch = *batch;
 	trainer->pairs = batch->pairs + (number > 0 ? trainer->pairs : 0);
 	trainer->number = number;
+	trainer->behind = 0;
 	trainer->steps = trainer->head->steps;
 	return DS_OK;
 }
@@ -290,7 +275,7 @@ reduce_dense(DsTrainer *trainer, const BlockParameter *p, const Share *share)
 		size_t begin = u * UNIT_VALUES;
 		size_t end = begin + UNIT_VALUES < p->count ? begin + UNIT_VALUES : p->count;
 		ds_real *out = block_reals(trainer, head->sum) + p->gradient;
-		size_t block = head->sum == head->slot[0] || trainer->number == 0 ? end - begin : 256;
+		size_t block = 256; /* so that sums stay in the first level of cache */
 
 		if (!is_mine(share, u))
 			continue;
@@ -300,7 +285,9 @@ reduce_dense(DsTrainer *trainer, const BlockParameter *p, const Share *share)
 			const ds_real *part[DS_SHARDS];
 
 			for (size_t s = 0; s < DS_SHARDS; s++)
-				part[s] = block_reals(trainer, head->slot[s]) + p->gradient + at;
+				part[s] = p->product && head->merged[s][p->tower]
+							  ? NULL
+							  : block_reals(trainer, head->slot[s]) + p->gradient + at;
 			if (trainer->number == 0)
 			{
 				ds_training_sum(part, n, out + at);

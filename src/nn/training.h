@@ -26,7 +26,7 @@
  * Shards.  A batch is always cut into DS_SHARDS shards of whole pairs, by the
  * number of their tokens, whoever computes them.  A shard's arithmetic depends on
  * the batch, the parameters and the shard's number; its random numbers come from
- * (seed, step, shard).  Sums over shards are taken as (0 + 1) + (2 + 3).  So
+ * (seed, step, shard).  Sums over shards are taken as ((0 + 1) + 2) + 3.  So
  * any number of workers gives the same weights, to the bit, on one kind of
  * processor.
  *

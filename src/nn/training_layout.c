@@ -11,6 +11,7 @@
  * One function places everything, for counting and for writing, so no offset can
  * be wrong in one of the two.
  */
+#include "base/pages.h"
 #include "nn/training_private.h"
 
 #include <math.h>
@@ -135,6 +136,9 @@ append_parameter(List *list, size_t tower, uint64_t rows, uint64_t columns, bool
 	p->count = p->shape[0] * p->shape[1];
 	p->sparse = sparse;
 	p->decays = p->shape_count == 2;
+	p->product = p->shape_count == 2 && !sparse &&
+				 list->net->tower[tower].body == DS_BODY_TRANSFORMER &&
+				 strncmp(p->name + n, "position.", 9) != 0 && strncmp(p->name + n, "type.", 5) != 0;
 	p->factor = rate_factor(list->net, list->config, tower < 2 ? tower : 0, p->name);
 	p->frozen = p->factor == 0;
 }
@@ -374,6 +378,7 @@ ds_trainer_format(void *block, size_t size, const DsNet *net, const DsTrainConfi
 	code = make_header(net, config, limits, head, status);
 	if (code != DS_OK)
 		return code;
+	ds_prefer_large_pages(block, size);
 	/* where place_all() will put it */
 	parameter = (BlockParameter *) (void *) ((char *) block + (sizeof(*head) + 63) / 64 * 64);
 	list_parameters(&head->net, config, parameter);

@@ -31,6 +31,8 @@ typedef struct BlockParameter
 	bool sparse;
 	bool frozen;
 	bool decays;
+	bool
+		product; /* a linear layer's weight in a transformer: its gradient is one product a shard */
 	double factor; /* of the learning rate */
 	uint64_t value;
 	uint64_t state[2];
@@ -66,6 +68,8 @@ typedef struct BlockHeader
 	uint64_t squares; /* double[units] */
 	uint64_t dense; /* values of a shard's gradients */
 	uint64_t slot[DS_SHARDS]; /* the shards' gradients of dense parameters */
+	/* a shard's gradients of a tower's products were added to slot[0] already */
+	bool merged[DS_SHARDS][2];
 	uint64_t sum; /* reduced and accumulated; slot[0] where nothing accumulates */
 	/* transformers: the shards' gradients of the towers' tables: rising row numbers, and rows */
 	uint64_t rows[DS_SHARDS][2];
@@ -187,6 +191,7 @@ struct DsTrainer
 	const DsCancel *cancel;
 	uint64_t steps; /* made, when the step began */
 	uint32_t number; /* of the batch in its step */
+	int behind; /* shards, from the first on, that this process took backward in the batch */
 	size_t pairs; /* of the step's batches so far */
 	DsTrainBatch batch;
 	DsStepResult result;
@@ -232,15 +237,18 @@ parameter_value(const DsTrainer *trainer, size_t number)
 	return block_reals(trainer, trainer->parameter[number].value);
 }
 
-/* A shard's gradient of a dense parameter; NULL when that is frozen */
+/* A shard's gradient of a dense parameter, or where it is added to; NULL when that is frozen */
 static inline ds_real *
 shard_gradient(const DsTrainer *trainer, int shard, size_t number)
 {
 	const BlockParameter *p = &trainer->parameter[number];
+	const BlockHeader *head = trainer->head;
 
 	if (p->frozen || p->sparse)
 		return NULL;
-	return block_reals(trainer, trainer->head->slot[shard]) + p->gradient;
+	if (p->product && head->merged[shard][p->tower])
+		shard = 0;
+	return block_reals(trainer, head->slot[shard]) + p->gradient;
 }
 
 /* losses over the scores of all queries with all documents */
@@ -264,7 +272,7 @@ extern double ds_training_scale(const DsTrainer *trainer);
 extern bool ds_training_reserve(DsArena *arena, Room *room, size_t count, size_t width, size_t size,
 								void *array);
 
-/* out[n] = (part 0 + part 1) + (part 2 + part 3), a NULL part counting as 0; out may be part 0 */
+/* out[n] = ((part 0 + part 1) + part 2) + part 3, a NULL part counting as 0; out may be part 0 */
 extern void ds_training_sum(const ds_real *const part[DS_SHARDS], size_t n, ds_real *out);
 
 /*

@@ -139,12 +139,14 @@ reduce_bag(DsTrainer *trainer, const BlockParameter *p, const Share *share)
 
 		if (!bag->mine[u])
 			continue;
-		while (!in_table && next < bag->count && bag->rows[next] < end)
+		if (!in_table)
 		{
-			ds_real *out = bag->gradient + next * dims;
+			const ds_real *first = bag->gradient + next * dims;
+			size_t before = next;
 
-			take_row(bag, &next, bag->rows[next], d, dims, out);
-			square += (double) kernels->dot(out, out, dims);
+			while (next < bag->count && bag->rows[next] < end)
+				take_row(bag, &next, bag->rows[next], d, dims, bag->gradient + next * dims);
+			square = (double) kernels->dot(first, first, (next - before) * dims);
 		}
 		for (size_t row = begin; in_table && row < end; row++)
 		{

@@ -52,8 +52,8 @@ shard_runs(const DsTrainer *trainer, const Shard *shard, size_t tower)
 	{
 		const DsTrainTexts *query = &trainer->batch.query;
 
-		runs.run[runs.count++] = (Run){query, shard->pair_begin, shard->pair_end,
-									   block_reals(trainer, head->query), 0, 0};
+		runs.run[runs.count++] = (Run){
+			query, shard->pair_begin, shard->pair_end, block_reals(trainer, head->query), 0, 0};
 		texts = trainer->batch.pairs;
 		tokens = query->offsets != NULL ? query->offsets[texts] - query->offsets[0] : 0;
 	}
@@ -460,7 +460,8 @@ tower_backward(DsTrainer *trainer, int number, size_t t, DsStatus *status)
 		if (head->net.kind == DS_NET_DUAL && head->net.score == DS_SCORE_COSINE)
 			ds_normalize_backward(pass->out, pass->inverse, d, last - first, dims, d);
 		if (head->net.tower[t].body == DS_BODY_TRANSFORMER)
-			code = ds_transformer_backward(trainer, pass, t, number, d, status);
+			code = ds_transformer_backward(trainer, pass, t, number,
+										   first > 0 || head->merged[number][t], d, status);
 		else
 		{
 			const ds_real *pooled = ds_dense_pass_backward(trainer, pass, t, number, d);
@@ -474,6 +475,40 @@ tower_backward(DsTrainer *trainer, int number, size_t t, DsStatus *status)
 	return DS_OK;
 }
 
+/*
+ * Who takes shards 0, 1, 2 .. backward alone, adds gradients of weights to those of the
+ * shards before, to the bit as a sum of separate ones, and leaves most of the others'
+ * memory untouched.  A gradient in pieces is a sum of its own and cannot be added so.
+ */
+static bool
+merges(const DsTrainer *trainer, int number, size_t t)
+{
+	const BlockHeader *head = trainer->head;
+	const TowerPass *pass = &trainer->shard[number].pass[t];
+
+	return head->net.tower[t].body == DS_BODY_TRANSFORMER && number > 0 &&
+		   trainer->behind == number && (number == 1 || head->merged[number - 1][t]) &&
+		   pass->chunk >= pass->count;
+}
+
+/* Zeros for what is added to; weights are written by the first product */
+static void
+clear_gradients(DsTrainer *trainer, int number)
+{
+	const BlockHeader *head = trainer->head;
+
+	for (uint64_t i = 0; i < head->parameters; i++)
+	{
+		const BlockParameter *p = &trainer->parameter[i];
+		ds_real *gradient = shard_gradient(trainer, number, i);
+
+		if (gradient == NULL || (p->product && (head->merged[number][p->tower] ||
+												trainer->shard[number].pass[p->tower].count > 0)))
+			continue;
+		memset(gradient, 0, p->count * sizeof(ds_real));
+	}
+}
+
 DsCode
 ds_trainer_backward_shard(DsTrainer *trainer, int number, DsStatus *status)
 {
@@ -481,8 +516,9 @@ ds_trainer_backward_shard(DsTrainer *trainer, int number, DsStatus *status)
 	Shard *shard = &trainer->shard[number];
 	ShardResult *result = &head->result[number];
 
-	if (head->dense > 0)
-		memset(block_reals(trainer, head->slot[number]), 0, head->dense * sizeof(ds_real));
+	for (size_t t = 0; t < net_towers(&head->net); t++)
+		head->merged[number][t] = merges(trainer, number, t);
+	clear_gradients(trainer, number);
 	for (size_t t = 0; t < net_towers(&head->net); t++)
 		if (trainer->trains[t])
 		{
@@ -495,6 +531,8 @@ ds_trainer_backward_shard(DsTrainer *trainer, int number, DsStatus *status)
 		/* d loss / d log scale = scale * d loss / d scale */
 		shard_gradient(trainer, number, trainer->scale)[0] =
 			(ds_real) (ds_training_scale(trainer) * shard->d_scale);
+	if (trainer->behind == number)
+		trainer->behind++;
 	result->loss = shard->loss + (trainer->number > 0 ? result->loss : 0);
 	result->correct = shard->correct + (trainer->number > 0 ? result->correct : 0);
 	return DS_OK;
@@ -515,7 +553,7 @@ ds_trainer_encode(DsTrainer *trainer, DsSide side, const DsTrainTexts *texts, si
 
 	for (size_t first = 0; first < count; first = last)
 	{
-		Runs runs = {.run = {{texts, 0, count, out}}, .count = 1, .texts = count};
+		Runs runs = {.run = {{texts, 0, count, out, 0, 0}}, .count = 1, .texts = count};
 		DsCode code;
 
 		last = first + ENCODE_TEXTS < count ? first + ENCODE_TEXTS : count;

@@ -195,6 +195,7 @@ reserve_transformer(DsTrainer *trainer, TransformerPass *tp, size_t t, const Tow
 	size_t others = 3 * rounded(rows * h) + 2 * rounded(rows * 2);
 	bool keeps = trainer->trains[t] && tp->trains;
 	size_t longest = 1;
+	size_t widest = wide > h ? wide : h;
 	ds_real *at;
 	ds_real *modules;
 	ds_real *scratch;
@@ -233,11 +234,15 @@ reserve_transformer(DsTrainer *trainer, TransformerPass *tp, size_t t, const Tow
 	tp->embedded_moments = next_part(&at, rows * 2);
 	tp->last_moments = next_part(&at, rows * 2);
 	place_modules(tp, spec, input->texts, modules);
+	for (uint32_t m = 0; m < spec->module_count; m++)
+		widest = spec->modules[m].out > widest ? spec->modules[m].out : widest;
 	if (!ds_training_reserve(arena, &tp->room[3],
-							 DS_PRODUCT_SCRATCH + 3 * rounded(longest * longest), 1,
-							 sizeof(ds_real), &at))
+							 DS_PRODUCT_SCRATCH + widest * DS_PRODUCT_WIDTH +
+								 3 * rounded(longest * longest),
+							 1, sizeof(ds_real), &at))
 		return false;
 	tp->product = next_part(&at, DS_PRODUCT_SCRATCH);
+	tp->panel = next_part(&at, widest * DS_PRODUCT_WIDTH);
 	tp->weights = next_part(&at, longest * longest);
 	tp->dropped = next_part(&at, longest * longest);
 	tp->d_weights = next_part(&at, longest * longest);

@@ -70,6 +70,7 @@ struct TransformerPass
 	ds_real *d_module[DS_SPEC_MODULES]; /* gradients by what goes into each */
 	/* scratch */
 	ds_real *product; /* DS_PRODUCT_SCRATCH */
+	ds_real *panel; /* [widest, DS_PRODUCT_WIDTH] */
 	ds_real *weights; /* [longest, longest] of attention */
 	ds_real *dropped;
 	ds_real *d_weights;
@@ -130,7 +131,8 @@ extern DsCode ds_product_run(const DsTrainer *trainer, const DsMatrixProduct *pr
 
 extern DsCode ds_transformer_forward(DsTrainer *trainer, TowerPass *pass, size_t tower,
 									 uint64_t key, bool trains, DsStatus *status);
+/* add: gradients of weights are added to what is there */
 extern DsCode ds_transformer_backward(DsTrainer *trainer, TowerPass *pass, size_t tower, int shard,
-									  ds_real *d, DsStatus *status);
+									  bool add, ds_real *d, DsStatus *status);
 
 #endif /* DS_NN_TRANSFORMER_H */

@@ -34,6 +34,7 @@ typedef struct Back
 	const TowerInput *input;
 	size_t t;
 	int shard;
+	bool add; /* gradients of weights to what is there */
 } Back;
 
 static ds_real *
@@ -66,8 +67,9 @@ linear_backward(const Back *back, LinearPlan plan, size_t rows, size_t ins, size
 								   .b_column = 1,
 								   .c = d_weight,
 								   .ldc = ins,
-								   .add = true,
-								   .scratch = back->tp->product};
+								   .add = back->add,
+								   .scratch = back->tp->product,
+								   .panel = back->tp->panel};
 
 		TRY(ds_product_run(back->trainer, &product));
 	}
@@ -406,10 +408,16 @@ run_backward(const Back *back, ds_real *d)
 }
 
 DsCode
-ds_transformer_backward(DsTrainer *trainer, TowerPass *pass, size_t t, int shard, ds_real *d,
-						DsStatus *status)
+ds_transformer_backward(DsTrainer *trainer, TowerPass *pass, size_t t, int shard, bool add,
+						ds_real *d, DsStatus *status)
 {
-	Back back = {trainer, pass->transformer, &trainer->head->net.tower[t], &pass->input, t, shard};
+	Back back = {.trainer = trainer,
+				 .tp = pass->transformer,
+				 .tower = &trainer->head->net.tower[t],
+				 .input = &pass->input,
+				 .t = t,
+				 .shard = shard,
+				 .add = add};
 
 	if (run_backward(&back, d) != DS_OK)
 		return ds_fail(status, DS_CANCELLED, "cancelled");

@@ -221,11 +221,11 @@ test_learning(void)
 	ds_arena_free(&arena);
 }
 
-/* 1, 2, 3 and 4 workers, explicit negatives of their own, two batches a step */
+/* 1, 2, 3 and 4 workers, explicit negatives of their own */
 static void
-test_workers(void)
+test_workers(bool shared, uint32_t accumulate)
 {
-	DsNet net = small_net(false);
+	DsNet net = small_net(shared);
 	DsTrainConfig t = ds_train_defaults;
 	DsArena arena[4];
 	DsArena blocks;
@@ -247,7 +247,7 @@ test_workers(void)
 	t.schedule.initial = 0.01;
 	t.feature_dropout = 0.1;
 	t.symmetric = true;
-	t.accumulate = 2;
+	t.accumulate = accumulate;
 	ds_arena_init(&blocks, NULL);
 	for (int n = 1; n <= 4; n++)
 	{
@@ -272,7 +272,8 @@ test_workers(void)
 		}
 		CHECK(good && result.loss == one.loss && result.gradient_norm == one.gradient_norm &&
 				  same_values(reference, worker[0]),
-			  "%d workers: the same weights, to the bit (loss %.4f)", n, result.loss);
+			  "%d workers, %u batches a step: the same weights, to the bit (loss %.4f)", n,
+			  accumulate, result.loss);
 		for (int w = 1; w < n; w++)
 			ds_arena_free(&arena[w]);
 	}
@@ -793,7 +794,8 @@ main(void)
 {
 	ds_random_init(&dice, 21, 0);
 	test_learning();
-	test_workers();
+	test_workers(false, 2);
+	test_workers(true, 1);
 	test_resuming();
 	test_rules();
 	test_accumulating();
