@@ -4,7 +4,7 @@
  *		each file that compiles it for a kind of processor.
  *
  * VECTOR_BYTES is the width of a register, TILE_ROWS and TILE_PANELS the tile of
- * a product, HAVE_VNNI and HAVE_BF16 say which instructions there are,
+ * a product, HAVE_VNNI, HAVE_BF16 and HAVE_AMX say which instructions there are,
  * KERNELS_NAME and KERNELS_TITLE name the table.
  */
 #include "nn/encoder_kernels.h"
@@ -13,6 +13,9 @@
 
 #include "nn/encoder_pack.h"
 #include "nn/encoder_product.h"
+#if HAVE_AMX
+#include "nn/encoder_amx.h"
+#endif
 
 static void
 quantize(const float *x, size_t n, uint32_t top, uint8_t *out, float *scale, int32_t *zero)
@@ -271,8 +274,15 @@ const DsEncoderKernels KERNELS_NAME = {
 	.bf16_rows = HAVE_BF16,
 	.quantize_top = HAVE_VNNI ? 255 : 127,
 	.product_f32 = product_f32,
+#if HAVE_AMX
+	.bf16_ins = AMX_BYTES / sizeof(uint16_t),
+	.product_bf16 = product_bf16_amx,
+	.product_int8 = product_int8_amx,
+#else
+	.bf16_ins = 2,
 	.product_bf16 = product_bf16,
 	.product_int8 = product_int8,
+#endif
 	.to_bf16 = to_bf16,
 	.quantize = quantize,
 	.norm = norm,

@@ -1,11 +1,12 @@
 /*
  * seeds.c
- *		First inputs for fuzz_weights and fuzz_folder: seeds DIR writes them into
- *		DIR/fuzz_weights.corpus and DIR/fuzz_folder.corpus.
+ *		First inputs for fuzz_weights, fuzz_folder and fuzz_subword: seeds DIR
+ *		writes them into DIR/fuzz_weights.corpus and so on.
  */
 #include <sys/stat.h>
 
 #include "../unit/family_folder.h"
+#include "../unit/subword_samples.h"
 
 static char directory[1024];
 static int written = 0;
@@ -110,6 +111,16 @@ bert(const char *prefix)
 	pair(NAMED("encoder.layer.0.output.LayerNorm"), 2, 0);
 }
 
+/* a tokenizer's file and a text, as fuzz_subword reads them */
+static void
+write_tokenizer(int mode, const char *json)
+{
+	static char out[65536];
+	int n = snprintf(out, sizeof(out), "%c%s%cThe running, \xe5\xa4\x8f\xe5\xad\xa3 <mask>", mode, json, 0);
+
+	write_seed("fuzz_subword", out, (size_t) n);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -186,5 +197,9 @@ main(int argc, char **argv)
 	write_weights(3, 0, find("bert_model.ckpt.index")->bytes, find("bert_model.ckpt.index")->size);
 	clear();
 	write_weights(4, 12, entries, sizeof(entries) - 1);
+
+	for (size_t i = 0; i < SUBWORD_SAMPLES; i++)
+		write_tokenizer(1, subword_samples[i].json);
+	write_tokenizer(2, "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nthe\nrun\n##ning\n,\n\xe5\xa4\x8f\n");
 	return 0;
 }
