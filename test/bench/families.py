@@ -4,7 +4,7 @@
     families.py make DIR          tiny random models, a folder each, and texts for them
     families.py large DIR         one of MiniLM's shape, and queries of ten words, for test/bench/encode
                                   and test/bench/serving
-    families.py huge DIR          a table of embeddings of 1 GB
+    families.py huge DIR          a table of embeddings of 1 GB, and a small one
     families.py ids RESULTS OUT   the token ids of the results of one model, for families_tokens
     families.py compare FOLDER RESULTS STATES   exit status 1 when something differs
 
@@ -759,7 +759,8 @@ def make_huge(directory, rows=2**18, dims=2**10):
     folder = os.path.join(directory, "huge")
     m = Maker(directory)
     static = {"model_type": "model2vec", "architectures": ["StaticModel"], "hidden_dim": dims, "normalize": True}
-    m.folder("huge", static, {"embeddings": m.normal(VOCABULARY, dims)})
+    for name in ("huge", "small"):
+        m.folder(name, static, {"embeddings": m.normal(VOCABULARY, dims)})
     with open(os.path.join(folder, "model.safetensors"), "wb") as f:
         header = json.dumps({"embeddings": {"dtype": "F32", "shape": [rows, dims], "data_offsets": [0, rows * dims * 4]}}).encode()
         f.write(struct.pack("<Q", len(header)) + header)
