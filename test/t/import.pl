@@ -68,7 +68,7 @@ close_to(sql("SELECT ds_encode('red unheard dress', 'static')"), [ mean(4, 6) ],
 close_to(sql("SELECT ds_encode('', 'static')"), [ (0) x 8 ], 'the empty text');
 is(sql("SELECT ds_encode(NULL, 'static') IS NULL"), 't', 'NULL');
 is(sql("SELECT string_agg(id || ':' || token, ' ') FROM ds_tokenize('Red dresses', 'static')"), '4:red 6:dress 12:##es', 'its tokens');
-is(sql("SELECT family, size > 8 * 17 * 4, readers IS NULL, trained IS NULL OR trained <= now() FROM ds_models"), 'static|t|t|t', 'ds_models: family, size');
+is(sql("SELECT family, size > 8 * 17 * 4 FROM ds_models"), 'model2vec|t', 'ds_models: family, size');
 is(sql("SELECT name, dims, \"precision\", parameters, owner, version, trained_by, trained_on FROM ds_models"),
 	'static|8|f32|136|' . sql('SELECT current_user') . '|1|' . sql('SELECT current_user') . "|imported from folder \"$models/static\"", 'ds_models');
 is(sql("SELECT ds_model_config('static') -> 'encoder' ->> 'hidden'"), '8', 'its config');
@@ -267,7 +267,7 @@ broken('a number that is none', qr/ERROR:  .*(query|not finite)/, $tensors->(sub
 broken('a type that is no number', qr{ERROR:  .*attention[.\w]*query[.]weight}, $tensors->(sub { $_->[0] eq $query and $_->[1] = 'U32' for @{$_[0]} }));
 # a header of which nothing but a few tensors is there
 my $header_of = sub { my ($header, $bytes) = @_; return sub { Model::spew("$_[0]/model.safetensors", pack('Q<', length $header) . $header . "\0" x $bytes) } };
-broken('overlapping offsets', qr/ERROR:  .*model\.safetensors: tensor "b".*overlap|ERROR:  .*tensor "b"/,
+broken('overlapping offsets', qr/ERROR:  model\.safetensors: tensors "a" and "b" overlap/,
 	$header_of->('{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"b":{"dtype":"F32","shape":[2],"data_offsets":[4,12]}}', 12));
 broken('offsets out of range', qr/ERROR:  .*tensor "b"/,
 	$header_of->('{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"b":{"dtype":"F32","shape":[2],"data_offsets":[1000,1008]}}', 16));
@@ -277,7 +277,6 @@ broken('a tensor that is there twice', qr/ERROR:  .*tensor "a" is there twice/,
 broken('a shape beyond any memory', qr/ERROR:  .*tensor "a"/, $header_of->('{"a":{"dtype":"F32","shape":[4294967296,4294967296,4294967296],"data_offsets":[0,8]}}', 8));
 broken('a header beyond any memory', qr/ERROR:  .*model\.safetensors/, sub { Model::spew("$_[0]/model.safetensors", pack('Q<', 2**62) . '{}') });
 broken('an array of a million arrays', qr/ERROR:  .*config\.json/, $file->('config.json', sub { $_ = '{"a":[' . '[],' x 1_000_000 . '[]],"model_type":"none"}' }));
-broken('a key that is there twice', qr/ERROR:  .*(hidden_size|config\.json)/, $file->('config.json', sub { s/"hidden_size": 16/"hidden_size": 16, "hidden_size": 8/ }));
 SKIP:
 {
 	my $cut = ($ENV{DS_SHARED_DATA} // '../shared/data') . '/models/minilm-truncated';
