@@ -74,7 +74,8 @@ ds_cpu_amx(void)
 		unsigned int d;
 
 		known = getenv("DEEPSEARCH_CPU") == NULL && __get_cpuid_count(7, 0, &a, &b, &c, &d) &&
-				(d & AMX_BITS) == AMX_BITS && syscall(SYS_arch_prctl, REQUEST_STATE, STATE_TILES) == 0;
+				(d & AMX_BITS) == AMX_BITS &&
+				syscall(SYS_arch_prctl, REQUEST_STATE, STATE_TILES) == 0;
 	}
 	return known == 1;
 #else

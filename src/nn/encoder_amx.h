@@ -14,7 +14,7 @@
  */
 #include <immintrin.h>
 
-#define AMX_BYTES ((size_t) 64)	   /* of ins that a tile holds */
+#define AMX_BYTES ((size_t) 64) /* of ins that a tile holds */
 #define AMX_WEIGHTS ((size_t) 1024) /* bytes of a tile of weights */
 #define AMX_HEIGHT ((size_t) 16)
 #define AMX_SUMS (EDGE * sizeof(float)) /* from row to row of sums */
@@ -40,21 +40,21 @@ amx_configure(size_t height)
 	for (size_t i = 0; i < 8; i++)
 	{
 		config.row_bytes[i] = AMX_BYTES;
-		config.rows[i] = i < 2 || i == 4		  ? upper
+		config.rows[i] = i < 2 || i == 4			 ? upper
 						 : i < 4 || (tall && i == 5) ? lower
-													  : (uint8_t) AMX_HEIGHT;
+													 : (uint8_t) AMX_HEIGHT;
 	}
 	/* the instruction is not known to read all of it */
 	__asm__ volatile("" : : "r"(&config) : "memory");
 	_tile_loadconfig(&config);
 }
 
-#define AMX_DOT(bytes, sum, a, b)     \
-	do                                \
-	{                                 \
-		if (bytes)                    \
-			_tile_dpbusd(sum, a, b);  \
-		else                          \
+#define AMX_DOT(bytes, sum, a, b)      \
+	do                                 \
+	{                                  \
+		if (bytes)                     \
+			_tile_dpbusd(sum, a, b);   \
+		else                           \
 			_tile_dpbf16ps(sum, a, b); \
 	} while (0)
 

@@ -97,8 +97,7 @@ ds_attention_prepare(DsPass *pass, DsArena *arena, DsStatus *status)
 
 	pass->ldc = ds_stride(n);
 	pass->keys = ds_arena_alloc(arena, panels * DS_PANEL * spec->head_dims, sizeof(float));
-	pass->values =
-		ds_arena_alloc(arena, value_panels * DS_PANEL * value_rows(n), sizeof(float));
+	pass->values = ds_arena_alloc(arena, value_panels * DS_PANEL * value_rows(n), sizeof(float));
 	pass->scores = ds_arena_alloc(arena, DS_SCORE_ROWS * pass->ldc, sizeof(float));
 	pass->sums = ds_arena_alloc(arena, DS_SCORE_ROWS, sizeof(float));
 	pass->narrow = pass->encoder->precision != DS_PRECISION_F32 &&

@@ -116,7 +116,8 @@ static void
 write_tokenizer(int mode, const char *json)
 {
 	static char out[65536];
-	int n = snprintf(out, sizeof(out), "%c%s%cThe running, \xe5\xa4\x8f\xe5\xad\xa3 <mask>", mode, json, 0);
+	int n = snprintf(out, sizeof(out), "%c%s%cThe running, \xe5\xa4\x8f\xe5\xad\xa3 <mask>", mode,
+					 json, 0);
 
 	write_seed("fuzz_subword", out, (size_t) n);
 }

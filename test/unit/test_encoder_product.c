@@ -60,7 +60,8 @@ whole(uint16_t half)
 
 /* a, b and what comes of them, the activation aside */
 static void
-make(DsRandom *random, int kind, const DsEncoderKernels *kernels, size_t rows, size_t ins, size_t outs)
+make(DsRandom *random, int kind, const DsEncoderKernels *kernels, size_t rows, size_t ins,
+	 size_t outs)
 {
 	size_t ld = ins + PAD;
 	size_t step = kind == F32 ? 1 : kind == BF16 ? 2 : 4;
@@ -91,15 +92,17 @@ make(DsRandom *random, int kind, const DsEncoderKernels *kernels, size_t rows, s
 		column_scales[o] = 0.001f * (float) (1 + ds_random_below(random, 20));
 		for (size_t k = 0; k < ins; k++)
 		{
-			size_t at = o / DS_PANEL * DS_PANEL * ins + k / step * step * DS_PANEL + o % DS_PANEL * step + k % step;
+			size_t at = o / DS_PANEL * DS_PANEL * ins + k / step * step * DS_PANEL +
+						o % DS_PANEL * step + k % step;
 
 			b_bf16[at] = upper_half((float) ds_random_normal(random));
 			b_f32[at] = whole(b_bf16[at]);
 			b_int8[at] = (int8_t) ((int) ds_random_below(random, 255) - 127);
 			column_sums[o] += b_int8[at];
 			for (size_t r = 0; r < rows; r++)
-				wanted[r * outs + o] += kind == INT8 ? (double) (a_int8[r * ld + k] - row_zeros[r]) * b_int8[at]
-													 : (double) a_f32[r * ld + k] * b_f32[at];
+				wanted[r * outs + o] +=
+					kind == INT8 ? (double) (a_int8[r * ld + k] - row_zeros[r]) * b_int8[at]
+								 : (double) a_f32[r * ld + k] * b_f32[at];
 		}
 	}
 	for (size_t i = 0; i < rows * outs; i++)
@@ -109,7 +112,8 @@ make(DsRandom *random, int kind, const DsEncoderKernels *kernels, size_t rows, s
 static void
 test_products(const DsEncoderKernels *kernels, int kind)
 {
-	static const size_t heights[] = {1, 2, 7, 8, 9, 15, 16, 17, 24, 31, 32, 33, 48, 63, 64, 65, MOST_ROWS};
+	static const size_t heights[] = {1,	 2,	 7,	 8,	 9,	 15, 16, 17,	   24,
+									 31, 32, 33, 48, 63, 64, 65, MOST_ROWS};
 	static const size_t widths[] = {4, 32, 52, 64, 128, 192, MOST_INS};
 	static const size_t outputs[] = {1, 15, 16, 17, 32, 48, 50, 64, 80, 128, 133, MOST_OUTS};
 	static float c[MOST_ROWS * (MOST_OUTS + 3)];
@@ -131,14 +135,19 @@ test_products(const DsEncoderKernels *kernels, int kind)
 			size_t row = ds_random_below(&random, (uint32_t) rows);
 			/* a bare product, as of attention; with everything; with an activation alone */
 			int how = (int) (cases++ % 3);
-			DsProduct p = {.rows = rows, .ins = ins, .outs = outs, .lda = ins + PAD, .c = c, .ldc = ldc};
+			DsProduct p = {
+				.rows = rows, .ins = ins, .outs = outs, .lda = ins + PAD, .c = c, .ldc = ldc};
 			void (*multiply)(const DsProduct *) = kind == F32	 ? kernels->product_f32
 												  : kind == BF16 ? kernels->product_bf16
 																 : kernels->product_int8;
 
 			make(&random, kind, kernels, rows, ins, outs);
-			p.a = kind == INT8 ? (const void *) a_int8 : kind == BF16 && kernels->bf16_rows ? (const void *) a_bf16 : a_f32;
-			p.b = kind == INT8 ? (const void *) b_int8 : kind == BF16 ? (const void *) b_bf16 : b_f32;
+			p.a = kind == INT8						   ? (const void *) a_int8
+				  : kind == BF16 && kernels->bf16_rows ? (const void *) a_bf16
+													   : a_f32;
+			p.b = kind == INT8	 ? (const void *) b_int8
+				  : kind == BF16 ? (const void *) b_bf16
+								 : b_f32;
 			if (kind == INT8)
 			{
 				p.row_zeros = row_zeros;
@@ -187,7 +196,10 @@ test_products(const DsEncoderKernels *kernels, int kind)
 
 			/* one of the rows alone */
 			p.rows = 1;
-			p.a = (const char *) p.a + row * p.lda * (kind == INT8 ? 1 : kind == BF16 && kernels->bf16_rows ? 2 : 4);
+			p.a = (const char *) p.a + row * p.lda *
+										   (kind == INT8						 ? 1
+											: kind == BF16 && kernels->bf16_rows ? 2
+																				 : 4);
 			p.c = one;
 			p.row_scales = p.row_scales != NULL ? p.row_scales + row : NULL;
 			p.row_zeros = p.row_zeros != NULL ? p.row_zeros + row : NULL;
@@ -196,7 +208,8 @@ test_products(const DsEncoderKernels *kernels, int kind)
 			different += memcmp(one, c + row * ldc, outs * sizeof(float)) != 0;
 		}
 	CHECK(worst < 2e-6, "%s: %s products are off by %.1e", kernels->name, kind_names[kind], worst);
-	CHECK(different == 0, "%s: %s: a row alone gives the same to the bit", kernels->name, kind_names[kind]);
+	CHECK(different == 0, "%s: %s: a row alone gives the same to the bit", kernels->name,
+		  kind_names[kind]);
 	CHECK(outside == 0, "%s: %s: nothing is written beside", kernels->name, kind_names[kind]);
 }
 
