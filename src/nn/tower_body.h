@@ -406,8 +406,7 @@ product(const DsMatrixProduct *p)
 	{
 		for (size_t k = 0; k < p->k; k += DS_PRODUCT_DEPTH)
 			for (size_t column = 0; column < p->n; column += GROUP * WIDTH)
-				product_group(p, k, depth_at(p, k), column, p->c + column, p->ldc,
-							  p->add || k > 0);
+				product_group(p, k, depth_at(p, k), column, p->c + column, p->ldc, p->add || k > 0);
 		return;
 	}
 	for (size_t column = 0; column < p->n; column += GROUP * WIDTH)
