@@ -6,12 +6,16 @@
  * among those not opened yet, reads all their 1-bit codes and keeps a bound for
  * each row.  Then, one row at a time: as long as the least 1-bit bound is below
  * the least true bound, its row is refined, that is, its 8-bit code is read and
- * gives a true bound; otherwise the row with the least true bound goes to the
- * executor, with that bound.  The executor fetches the row, computes the exact
- * distance, and holds it back until a bound says that no nearer one can come
- * (xs_recheckorderby; IndexNextWithReorder() in nodeIndexscan.c).  So a bound
- * that is too low costs the executor a longer queue, and one that is too high
- * is an error; the bounds of quant/query.h are never too high.
+ * gives a true bound; otherwise the row with the least true bound is fetched,
+ * which gives what the operator says of it (heap.c).  A row goes to the
+ * executor, with that value, when no bound is below it any more.
+ *
+ * Where the value cannot be computed here, because the index is on an expression
+ * or the table is not a heap, the row goes to the executor with its bound.  The
+ * executor computes the value, and holds the row back until a bound says that
+ * no nearer one can come (xs_recheckorderby; IndexNextWithReorder() in
+ * nodeIndexscan.c).  A bound that is too low costs a longer queue, and one that
+ * is too high is an error there; the bounds of quant/query.h are never too high.
  *
  * How many lists a round opens comes from the recall curve: enough for the
  * first ten rows at deepsearch.target_recall, more when the executor goes on
@@ -48,8 +52,8 @@ DsScanCounts ds_last_scan;
 
 /*
  * Rows returned when the lists for 10, 100, 1000 rows are no longer enough.
- * The executor takes a few rows more than it returns, because it must see a
- * bound beyond the last one's distance; those should not cost a round.
+ * A few rows more than ten or a hundred should not cost a round: the executor
+ * takes some more where it computes the distances, and conditions leave some out.
  */
 static const uint64 round_rows[DS_CURVE_ROWS] = {24, 130, 1200};
 
