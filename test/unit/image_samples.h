@@ -37,9 +37,11 @@ sample_insert(Sample *sample, size_t at, const void *bytes, size_t size)
 {
 	uint8_t *out = malloc(sample->size + size);
 
-	memcpy(out, sample->bytes, at);
+	if (at > 0)
+		memcpy(out, sample->bytes, at);
 	memcpy(out + at, bytes, size);
-	memcpy(out + at + size, sample->bytes + at, sample->size - at);
+	if (at < sample->size)
+		memcpy(out + at + size, sample->bytes + at, sample->size - at);
 	free(sample->bytes);
 	sample->bytes = out;
 	sample->size += size;
