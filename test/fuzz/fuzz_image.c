@@ -106,10 +106,10 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		DsCode code;
 
 		memcpy(exact, data + 1, size - 1);
-		code = data[0] % 8 == 6 ? ds_image_transform_preprocessor(exact, size - 1, "p.json", NULL,
-																  &transform, &status)
-								: ds_image_transform_open_clip(exact, size - 1, "o.json",
-															   &transform, &status);
+		code = data[0] % 8 == 6
+				   ? ds_image_transform_preprocessor(exact, size - 1, "p.json", NULL, &transform,
+													 &status)
+				   : ds_image_transform_open_clip(exact, size - 1, "o.json", &transform, &status);
 		if (code == DS_OK ? ds_image_transform_check(&transform, &status) != DS_OK
 						  : status.message[0] == 0)
 			abort();

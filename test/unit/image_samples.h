@@ -51,10 +51,12 @@ sample_insert(Sample *sample, size_t at, const void *bytes, size_t size)
 static size_t
 sample_tiff(unsigned orientation, bool little, uint8_t out[64])
 {
-	static const uint8_t big[] = {'M', 'M', 0, '*', 0, 0, 0, 8, 0, 2, 1, 0x0e, 0, 2, 0, 0, 0, 1,
-								  0, 0, 0, 0, 1, 0x12, 0, 3, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0};
-	static const uint8_t small[] = {'I', 'I', '*', 0, 8, 0, 0, 0, 2, 0, 0x0e, 1, 2, 0, 1, 0, 0, 0,
-									0, 0, 0, 0, 0x12, 1, 3, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0};
+	static const uint8_t big[] = {'M', 'M', 0, '*', 0, 0, 0, 8, 0, 2, 1,	0x0e, 0,
+								  2,   0,	0, 0,	1, 0, 0, 0, 0, 1, 0x12, 0,	  3,
+								  0,   0,	0, 1,	0, 0, 0, 0, 0, 0, 0,	0};
+	static const uint8_t small[] = {'I', 'I', '*', 0, 8, 0, 0, 0, 2, 0,	   0x0e, 1, 2,
+									0,	 1,	  0,   0, 0, 0, 0, 0, 0, 0x12, 1,	 3, 0,
+									1,	 0,	  0,   0, 0, 0, 0, 0, 0, 0,	   0,	 0};
 
 	memcpy(out, little ? small : big, sizeof(big));
 	out[little ? 30 : 31] = (uint8_t) orientation;
@@ -119,9 +121,9 @@ sample_jpeg(uint32_t width, uint32_t height, const JpegForm *form)
 	{
 		uint8_t block[80] = "Exif\0";
 
-		jpeg_write_marker(&library, JPEG_APP0 + 1, block,
-						  (unsigned) (6 + sample_tiff(form->orientation, form->orientation % 2 == 0,
-													  block + 6)));
+		jpeg_write_marker(
+			&library, JPEG_APP0 + 1, block,
+			(unsigned) (6 + sample_tiff(form->orientation, form->orientation % 2 == 0, block + 6)));
 	}
 	for (uint32_t y = 0; y < height; y++)
 	{
@@ -350,11 +352,14 @@ png_form(size_t i, PngForm *form)
 		int type;
 		int depth;
 	} kinds[] = {
-		{PNG_COLOR_TYPE_GRAY, 1},		 {PNG_COLOR_TYPE_GRAY, 2},	  {PNG_COLOR_TYPE_GRAY, 4},
-		{PNG_COLOR_TYPE_GRAY, 8},		 {PNG_COLOR_TYPE_GRAY, 16},	  {PNG_COLOR_TYPE_RGB, 8},
-		{PNG_COLOR_TYPE_RGB, 16},		 {PNG_COLOR_TYPE_PALETTE, 1}, {PNG_COLOR_TYPE_PALETTE, 2},
-		{PNG_COLOR_TYPE_PALETTE, 4},	 {PNG_COLOR_TYPE_PALETTE, 8}, {PNG_COLOR_TYPE_GRAY_ALPHA, 8},
-		{PNG_COLOR_TYPE_GRAY_ALPHA, 16}, {PNG_COLOR_TYPE_RGBA, 8},	  {PNG_COLOR_TYPE_RGBA, 16},
+		{PNG_COLOR_TYPE_GRAY, 1},		 {PNG_COLOR_TYPE_GRAY, 2},
+		{PNG_COLOR_TYPE_GRAY, 4},		 {PNG_COLOR_TYPE_GRAY, 8},
+		{PNG_COLOR_TYPE_GRAY, 16},		 {PNG_COLOR_TYPE_RGB, 8},
+		{PNG_COLOR_TYPE_RGB, 16},		 {PNG_COLOR_TYPE_PALETTE, 1},
+		{PNG_COLOR_TYPE_PALETTE, 2},	 {PNG_COLOR_TYPE_PALETTE, 4},
+		{PNG_COLOR_TYPE_PALETTE, 8},	 {PNG_COLOR_TYPE_GRAY_ALPHA, 8},
+		{PNG_COLOR_TYPE_GRAY_ALPHA, 16}, {PNG_COLOR_TYPE_RGBA, 8},
+		{PNG_COLOR_TYPE_RGBA, 16},
 	};
 	size_t n = sizeof(kinds) / sizeof(kinds[0]);
 	bool alpha;

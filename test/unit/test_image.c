@@ -33,8 +33,8 @@ decode(const uint8_t *bytes, size_t size, const DsImageLimits *with, DsImage *im
 
 /* the pixel of the upright picture that (x, y) of the stored one becomes, per EXIF's table 4.6.4 A */
 static void
-upright(unsigned orientation, uint32_t width, uint32_t height, uint32_t x, uint32_t y, uint32_t *to_x,
-		uint32_t *to_y)
+upright(unsigned orientation, uint32_t width, uint32_t height, uint32_t x, uint32_t y,
+		uint32_t *to_x, uint32_t *to_y)
 {
 	uint32_t right = width - 1 - x, bottom = height - 1 - y;
 
@@ -95,8 +95,7 @@ off(const DsImage *image, uint32_t width, uint32_t height, unsigned orientation,
 			upright(orientation, width, height, x, y, &to_x, &to_y);
 			for (size_t c = 0; c < 3; c++)
 			{
-				int d =
-					abs(image->pixels[((size_t) to_y * image->width + to_x) * 3 + c] - rgb[c]);
+				int d = abs(image->pixels[((size_t) to_y * image->width + to_x) * 3 + c] - rgb[c]);
 
 				most = d > most ? d : most;
 			}
@@ -143,19 +142,20 @@ test_forms(void)
 		{
 			Sample sample = sample_jpeg(sizes[s][0], sizes[s][1], form);
 			DsImage image;
-			int d = decode(sample.bytes, sample.size, s % 2 ? &strict : &limits, &image) == DS_OK
-						? off(&image, sizes[s][0], sizes[s][1], form->orientation, expect_jpeg,
-							  form)
-						: 1000;
+			int d =
+				decode(sample.bytes, sample.size, s % 2 ? &strict : &limits, &image) == DS_OK
+					? off(&image, sizes[s][0], sizes[s][1], form->orientation, expect_jpeg, form)
+					: 1000;
 
 			most = d > most ? d : most;
 			free(sample.bytes);
 		}
 		/* colours at half of the points lose a little at the borders, at a quarter everywhere */
-		CHECK(most <= (form->sampling == 4 ? 20 : 8), "JPEG %s%s%s%s, sampling %d, restart %d: off by %d %s",
-			  spaces[form->space], form->progressive ? ", progressive" : "",
-			  form->separate ? ", scans apart" : "", form->arithmetic ? ", arithmetic" : "",
-			  form->sampling, form->restart, most, most >= 999 ? status.message : "");
+		CHECK(most <= (form->sampling == 4 ? 20 : 8),
+			  "JPEG %s%s%s%s, sampling %d, restart %d: off by %d %s", spaces[form->space],
+			  form->progressive ? ", progressive" : "", form->separate ? ", scans apart" : "",
+			  form->arithmetic ? ", arithmetic" : "", form->sampling, form->restart, most,
+			  most >= 999 ? status.message : "");
 	}
 	for (size_t i = 0; png_form(i, &png); i++)
 	{
@@ -260,8 +260,12 @@ test_refused(void)
 	refused("RIFF\0\0\0\0WEBPVP8 ", 16, DS_UNSUPPORTED, "a WebP");
 	refused("BM\0\0\0\0", 6, DS_UNSUPPORTED, "a BMP");
 	refused("II*\0\10\0\0\0", 8, DS_UNSUPPORTED, "a TIFF");
-	refused("\0\0\0\x1c" "ftypavif", 12, DS_UNSUPPORTED, "an AVIF");
-	refused("\0\0\0\x18" "ftypheic", 12, DS_UNSUPPORTED, "a HEIF");
+	refused("\0\0\0\x1c"
+			"ftypavif",
+			12, DS_UNSUPPORTED, "an AVIF");
+	refused("\0\0\0\x18"
+			"ftypheic",
+			12, DS_UNSUPPORTED, "a HEIF");
 	refused("<svg xmlns", 10, DS_UNSUPPORTED, "an SVG");
 	refused("<!DOCTYPE html>", 15, DS_UNSUPPORTED, "HTML");
 
@@ -394,8 +398,7 @@ test_memory(void)
 {
 	DsAllocator poor = {allocate, release, NULL};
 	JpegForm jpeg = {.space = JCS_CMYK, .orientation = 6};
-	PngForm png = {
-		.type = PNG_COLOR_TYPE_RGBA, .depth = 16, .interlaced = true, .orientation = 5};
+	PngForm png = {.type = PNG_COLOR_TYPE_RGBA, .depth = 16, .interlaced = true, .orientation = 5};
 	Sample samples[2] = {sample_jpeg(600, 400, &jpeg), sample_png(600, 400, &png)};
 
 	for (size_t i = 0; i < 2; i++)
@@ -560,6 +563,12 @@ test_damaged(void)
 		free(originals[i].bytes);
 }
 
+static int
+digit(char c)
+{
+	return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
 /* the column-th field of each row is a JPEG as COPY writes bytea */
 static void
 test_real(const char *path, int column, uint32_t width, uint32_t height)
@@ -589,8 +598,8 @@ test_real(const char *path, int column, uint32_t width, uint32_t height)
 			field = strchr(field, '\t') != NULL ? strchr(field, '\t') + 1 : NULL;
 		if (field == NULL || strncmp(field, "\\\\x", 3) != 0)
 			continue;
-		for (unsigned byte; sscanf(field + 3 + size * 2, "%2x", &byte) == 1; size++)
-			bytes[size] = (uint8_t) byte;
+		for (; digit(field[3 + size * 2]) >= 0 && size < sizeof(bytes); size++)
+			bytes[size] = (uint8_t) (digit(field[3 + size * 2]) * 16 + digit(field[4 + size * 2]));
 		rows++;
 		if (decode(bytes, size, &strict, &image) != DS_OK)
 			bad++;

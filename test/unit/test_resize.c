@@ -283,8 +283,8 @@ test_memory(void)
 
 		ds_arena_init(&own, &poor);
 		allocations_left = left;
-		code = ds_image_transform_apply(&transform, &image, DS_LAYOUT_CHW, out, &own, NULL,
-										&status);
+		code =
+			ds_image_transform_apply(&transform, &image, DS_LAYOUT_CHW, out, &own, NULL, &status);
 		failures += code == DS_OUT_OF_MEMORY;
 		other += code != DS_OUT_OF_MEMORY && code != DS_OK;
 		other += own.allocated != 0;
@@ -318,7 +318,7 @@ test_transform(void)
 
 	ds_image_transform_init(&t);
 	CHECK(becomes(&t, 5, 3, 5, 3) && ds_image_transform_apply(&t, &image, DS_LAYOUT_HWC, floats,
-															   &scratch, NULL, &status) == DS_OK,
+															  &scratch, NULL, &status) == DS_OK,
 		  "no step");
 	for (size_t i = 0; i < 45; i++)
 		wrong += fabsf(floats[i] - (float) image.pixels[i] / 255) > 1e-7f;
