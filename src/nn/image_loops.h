@@ -153,11 +153,14 @@ convolve(const DsConvolution *p)
 					  : left == TILE_PANELS + 1 ? (left + 1) / 2
 												: TILE_PANELS;
 
-		for (size_t row = 0; row < p->rows; row += TILE_ROWS)
+		for (size_t row = 0; row < p->rows;)
 		{
-			size_t rows = p->rows - row < TILE_ROWS ? p->rows - row : TILE_ROWS;
+			/* of equal height, as far as that goes: a last tile of one row waits for its weights */
+			size_t tiles_left = (p->rows - row + TILE_ROWS - 1) / TILE_ROWS;
+			size_t rows = tiles_left > 7 ? TILE_ROWS : (p->rows - row + tiles_left - 1) / tiles_left;
 
 			tiles[wide - 1][rows - 1](p, row, panel * DS_PANEL);
+			row += rows;
 		}
 		panel += wide;
 	}

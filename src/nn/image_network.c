@@ -113,14 +113,14 @@ ds_image_plan(DsImageNetwork *network, DsArena *arena, DsStatus *status)
 	bool taken[DS_IMAGE_LAYERS + 1] = {false};
 	size_t most = 1;
 
-	network->results = ds_arena_zero(arena, spec->layer_count + 1, sizeof(DsImageLayout));
+	network->results = ds_arena_zero(arena, spec->layer_count + 1, sizeof(DsResultLayout));
 	network->slot_values = ds_arena_zero(arena, spec->layer_count + 1, sizeof(size_t));
 	if (network->results == NULL || network->slot_values == NULL)
 		return ds_fail(status, DS_OUT_OF_MEMORY, "out of memory while opening a model");
 	ds_image_shapes(spec, shapes);
 	for (uint32_t l = 0; l < spec->layer_count; l++)
 	{
-		DsImageLayout *input = &network->results[spec->layers[l].input];
+		DsResultLayout *input = &network->results[spec->layers[l].input];
 
 		/* pools look at what is there and no further */
 		if (spec->layers[l].kind == DS_LAYER_CONV && spec->layers[l].padding > input->border)
@@ -129,7 +129,7 @@ ds_image_plan(DsImageNetwork *network, DsArena *arena, DsStatus *status)
 	find_last_uses(spec, last);
 	for (uint32_t r = 0; r <= spec->layer_count; r++)
 	{
-		DsImageLayout *result = &network->results[r];
+		DsResultLayout *result = &network->results[r];
 
 		result->shape = shapes[r];
 		result->stride = r == 0 ? shapes[r].channels : padded_channels(shapes[r].channels);
@@ -196,14 +196,14 @@ table_of(ConvPass *pass, Table wanted)
 
 /* values from row to row */
 static uint32_t
-row_step(const DsImageLayout *layout)
+row_step(const DsResultLayout *layout)
 {
 	return (layout->shape.width + 2 * layout->border) * layout->stride;
 }
 
 /* The positions of a result themselves */
 static const uint32_t *
-own_positions(ConvPass *pass, const DsImageLayout *layout)
+own_positions(ConvPass *pass, const DsResultLayout *layout)
 {
 	uint32_t step = row_step(layout);
 
@@ -215,7 +215,7 @@ own_positions(ConvPass *pass, const DsImageLayout *layout)
 
 /* The upper left corners of the windows of a layer, which begins padding before the first position */
 static const uint32_t *
-windows(ConvPass *pass, const DsImageLayout *in, const DsImageLayout *out, uint32_t stride,
+windows(ConvPass *pass, const DsResultLayout *in, const DsResultLayout *out, uint32_t stride,
 		uint32_t padding)
 {
 	uint32_t step = row_step(in);
@@ -230,7 +230,7 @@ windows(ConvPass *pass, const DsImageLayout *in, const DsImageLayout *out, uint3
 /* ---- layers ---- */
 
 static void
-clear_border(const DsImageLayout *layout, float *x)
+clear_border(const DsResultLayout *layout, float *x)
 {
 	size_t step = row_step(layout);
 	size_t edge = (size_t) layout->border * layout->stride;
@@ -252,8 +252,8 @@ run_convolution(ConvPass *pass, uint32_t number)
 {
 	const DsImageNetwork *network = pass->network;
 	const DsImageLayer *layer = &network->spec.layers[number];
-	const DsImageLayout *in = &network->results[layer->input];
-	const DsImageLayout *out = &network->results[number + 1];
+	const DsResultLayout *in = &network->results[layer->input];
+	const DsResultLayout *out = &network->results[number + 1];
 	size_t rows = (size_t) out->shape.height * out->shape.width * pass->pictures;
 	size_t window = (size_t) layer->kernel_height * layer->kernel_width * in->shape.channels;
 	DsConvolution p = {.in_rows = windows(pass, in, out, layer->stride, layer->padding),
@@ -273,7 +273,7 @@ run_convolution(ConvPass *pass, uint32_t number)
 
 	if (layer->add > 0)
 	{
-		const DsImageLayout *other = &network->results[layer->add];
+		const DsResultLayout *other = &network->results[layer->add];
 
 		p.residual = pass->slots[other->slot];
 		p.residual_rows = own_positions(pass, other);
@@ -315,8 +315,8 @@ run_pool(ConvPass *pass, uint32_t number)
 {
 	const DsImageNetwork *network = pass->network;
 	const DsImageLayer *layer = &network->spec.layers[number];
-	const DsImageLayout *in = &network->results[layer->input];
-	const DsImageLayout *out = &network->results[number + 1];
+	const DsResultLayout *in = &network->results[layer->input];
+	const DsResultLayout *out = &network->results[number + 1];
 	const uint32_t *from = own_positions(pass, in);
 	const uint32_t *to = own_positions(pass, out);
 	size_t positions = (size_t) in->shape.height * in->shape.width;
@@ -357,8 +357,8 @@ static DsCode
 run_global_average(ConvPass *pass, uint32_t number)
 {
 	const DsImageNetwork *network = pass->network;
-	const DsImageLayout *in = &network->results[network->spec.layers[number].input];
-	const DsImageLayout *out = &network->results[number + 1];
+	const DsResultLayout *in = &network->results[network->spec.layers[number].input];
+	const DsResultLayout *out = &network->results[number + 1];
 	const uint32_t *from = own_positions(pass, in);
 	size_t positions = (size_t) in->shape.height * in->shape.width;
 	uint32_t channels = (out->shape.channels + DS_PANEL - 1) / DS_PANEL * DS_PANEL;
@@ -378,8 +378,8 @@ run_shortcut(ConvPass *pass, uint32_t number)
 {
 	const DsImageNetwork *network = pass->network;
 	const DsImageLayer *layer = &network->spec.layers[number];
-	const DsImageLayout *in = &network->results[layer->input];
-	const DsImageLayout *out = &network->results[number + 1];
+	const DsResultLayout *in = &network->results[layer->input];
+	const DsResultLayout *out = &network->results[number + 1];
 	const uint32_t *from = windows(pass, in, out, layer->stride, 0);
 	const uint32_t *to = own_positions(pass, out);
 	size_t rows = (size_t) out->shape.height * out->shape.width * pass->pictures;
@@ -400,7 +400,7 @@ run_shortcut(ConvPass *pass, uint32_t number)
 static DsCode
 run_layer(ConvPass *pass, uint32_t number)
 {
-	const DsImageLayout *out = &pass->network->results[number + 1];
+	const DsResultLayout *out = &pass->network->results[number + 1];
 
 	for (size_t p = 0; p < pass->pictures; p++)
 		clear_border(out, pass->slots[out->slot] + p * out->values);
@@ -421,7 +421,7 @@ run_layer(ConvPass *pass, uint32_t number)
 static void
 load_pictures(ConvPass *pass, const float *pixels)
 {
-	const DsImageLayout *layout = &pass->network->results[0];
+	const DsResultLayout *layout = &pass->network->results[0];
 	size_t row = (size_t) layout->shape.width * layout->stride;
 	size_t step = row_step(layout);
 
@@ -477,7 +477,7 @@ run_conv(const DsImageNetwork *network, size_t pictures, const float *pixels, fl
 		 DsArena *arena, const DsCancel *cancel, DsStatus *status)
 {
 	const DsImageSpec *spec = &network->spec;
-	const DsImageLayout *last = &network->results[spec->layer_count];
+	const DsResultLayout *last = &network->results[spec->layer_count];
 	size_t pooled = ds_image_pooled_dims(spec);
 	size_t dims = ds_image_spec_dims(spec);
 	size_t widest = ds_modules_widest(&network->modules, pooled);

@@ -20,14 +20,14 @@ typedef struct DsConvWeights
  * How a result lies in memory: height + 2 border rows of width + 2 border
  * positions of stride values, of which the first channels count.
  */
-typedef struct DsImageLayout
+typedef struct DsResultLayout
 {
 	DsImageShape shape;
 	uint32_t border;
 	uint32_t stride;
 	size_t values; /* of one picture */
 	uint32_t slot; /* of memory */
-} DsImageLayout;
+} DsResultLayout;
 
 struct DsImageNetwork
 {
@@ -36,7 +36,7 @@ struct DsImageNetwork
 	/* CONV */
 	const DsImageKernels *kernels;
 	DsConvWeights *layers;
-	DsImageLayout *results; /* [layer_count + 1] */
+	DsResultLayout *results; /* [layer_count + 1] */
 	uint32_t slots;
 	size_t *slot_values; /* of one picture */
 	uint32_t at_once; /* pictures that go through together */

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Networks over pictures in PyTorch, to compare ours with: see test/bench/images.
+"""Networks over pictures in PyTorch, to compare ours with: see test/bench/vision.
 
-    images.py make KIND DIR [DATA]   spec.json, weights, pixels (for images_ours), wanted, and
+    vision.py make KIND DIR [DATA]   spec.json, weights, pixels (for vision_ours), wanted, and
                                      of cifar the labels; KIND: cifar, resnet18, resnet50, vit, clip
-    images.py time KIND DIR SECONDS AT_ONCE   PyTorch's pictures a second on one thread
-    images.py compare DIR LIMIT      exit status 1 when out differs from wanted by more than LIMIT
+    vision.py time KIND DIR SECONDS AT_ONCE   PyTorch's pictures a second on one thread
+    vision.py compare DIR LIMIT      exit status 1 when out differs from wanted by more than LIMIT
 
 The architectures are written down here after their published definitions;
 nothing is shared with src/.  Expectations are computed in float64.

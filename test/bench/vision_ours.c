@@ -1,8 +1,8 @@
 /*
- * images_ours.c
- *		Our forward pass over pictures, for test/bench/images.
+ * vision_ours.c
+ *		Our forward pass over pictures, for test/bench/vision.
  *
- *	 images_ours DIR SECONDS PRECISION [AT_ONCE]
+ *	 vision_ours DIR SECONDS PRECISION [AT_ONCE]
  *
  * DIR has spec.json (ds_image_spec_write()), weights (the tensors one after the
  * other, in the order of the description, as floats) and pixels (pictures, as
