@@ -24,7 +24,7 @@
 #include "nn/encoder_spec.h"
 
 /* what a blob depends on besides its model; at most 31 letters */
-#define DS_ENCODER_IDENTITY "deepsearch encoder 1"
+#define DS_ENCODER_IDENTITY "deepsearch encoder 2"
 
 /*
  * F32: as the model is.  BF16: weights and the rows they are multiplied with are
@@ -109,6 +109,11 @@ typedef struct DsEncoderBatch
 	const uint32_t *starts; /* texts + 1 */
 	const uint32_t *ids;
 	const uint8_t *types; /* token types, or NULL: all zero; ignored where the model has none */
+	/*
+	 * A model over patches reads no ids but [tokens][patch_dims] values, where the
+	 * class token that each picture's tokens begin with has none.
+	 */
+	const float *patches;
 } DsEncoderBatch;
 
 /*
