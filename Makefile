@@ -15,7 +15,7 @@ MODULE_big = deepsearch
 PG_CONFIG ?= pg_config
 
 BASE = $(wildcard src/base/*.c)
-PURE = $(BASE) $(wildcard src/vector/kernels*.c src/quant/*.c src/text/*.c src/format/*.c src/nn/*.c src/eval/metrics*.c src/data/minhash*.c)
+PURE = $(BASE) $(wildcard src/vector/kernels*.c src/quant/*.c src/text/*.c src/format/*.c src/image/*.c src/nn/*.c src/eval/metrics*.c src/data/minhash*.c)
 SERVER = $(wildcard src/*.c) $(filter-out $(PURE),$(wildcard src/vector/*.c src/index/*.c \
 	src/model/*.c src/train/*.c src/eval/*.c src/data/*.c))
 # (HEADERS would mean "install these" to PGXS)
@@ -36,7 +36,7 @@ BLAS_CPPFLAGS ?= -isystem /usr/include/$(MULTIARCH)/openblas-serial
 WARNINGS = -Wall -Wextra
 PG_CPPFLAGS = -Isrc $(BLAS_CPPFLAGS)
 PG_CFLAGS = -std=gnu11 -O3 $(WARNINGS) -fno-math-errno -fvisibility=hidden
-SHLIB_LINK = $(BLAS_LIBS) -lutf8proc -lm -Wl,--exclude-libs,ALL -Wl,--gc-sections
+SHLIB_LINK = $(BLAS_LIBS) -lutf8proc -ljpeg -lpng -lm -Wl,--exclude-libs,ALL -Wl,--gc-sections
 
 # No bitcode: nothing here gains from being inlined into JIT expressions, and
 # the kernels are compiled for processors that the JIT may not have.
@@ -70,8 +70,9 @@ ifneq ($(filter x86_64-%,$(shell $(CC) -dumpmachine)),)
 	-mavx512vnni
 %_avx512bf16.o build/%_avx512bf16.o: override CFLAGS += -mavx512bf16
 endif
-# Codes and their estimates are the same to the bit at every level.
-src/quant/%.o: override CFLAGS += -ffp-contract=off
+# Codes and their estimates are the same to the bit at every level; so are pixels,
+# and the weights of filters.
+src/quant/%.o src/image/%.o: override CFLAGS += -ffp-contract=off
 
 $(SCRIPT): $(SCRIPT_PARTS) Makefile
 	@{ printf '\\echo Use "CREATE EXTENSION deepsearch" to load this file. \\quit\n\n'; \
