@@ -24,7 +24,7 @@
 #include "nn/encoder_spec.h"
 
 /* what a blob depends on besides its model; at most 31 letters */
-#define DS_ENCODER_IDENTITY "deepsearch encoder 1"
+#define DS_ENCODER_IDENTITY "deepsearch encoder 2"
 
 /*
  * F32: as the model is.  BF16: weights and the rows they are multiplied with are

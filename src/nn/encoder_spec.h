@@ -31,6 +31,12 @@
  *
  *   v = mean over the text's tokens of token.scale[id] * token.weight[token.row[id]]
  *
+ * A transformer over patches (ViT, kind DS_ENCODER_PATCHES) reads rows of
+ * patch_dims values instead of ids, and begins with
+ *
+ *   x = class.weight (token 0, if class_token), or patch.weight p + patch.bias
+ *   x = x + position.weight[t]
+ *
  * Tensors.  Shapes are row-major as PyTorch prints them; a linear layer's
  * weight is [out, in].  Where a file has it as [in, out] (TensorFlow kernels,
  * OpenCLIP's text_projection), the tensor is stored as it is under the name
@@ -41,6 +47,8 @@
  *   token.weight                  [vocabulary, h]; static: [static_rows, h]
  *   token.row, token.scale        [vocabulary]  static only: row of each id if static_rows !=
  *                                   vocabulary; weight of each id if token_weights
+ *   patch.weight, .bias           [h, patch_dims], [h]  PATCHES, in the place of token.weight
+ *   class.weight                  [h]                  if class_token
  *   position.weight               [positions, h]       if positions
  *   type.weight                   [types, h]           if types
  *   relative.weight               [relative_buckets, heads]  if relative_buckets
@@ -75,6 +83,8 @@
  *                    head_dims * rotary_emb_fraction, rotary_base
  *   CLIP, OpenCLIP positions, norm_first, final_norm, causal, pooling EOT, a dense module
  *                    without bias (text_projection)
+ *   ViT            patches, class_token, positions, norm_first, final_norm, pooling CLS
+ *   CLIP's vision tower  the same with embedding_norm, and a dense module
  *   cross-encoder  pooling CLS, modules dense + tanh, dense (BERT: pooler, classifier);
  *                    scores = 1
  */
@@ -96,6 +106,7 @@
 #define DS_SPEC_MAX_HIDDEN 16000 /* the dimensions of an embedding */
 #define DS_SPEC_MAX_LAYERS 128
 #define DS_SPEC_MAX_HEADS 256
+#define DS_SPEC_MAX_PATCH 65536
 #define DS_SPEC_MAX_HEAD_DIMS 256
 #define DS_SPEC_MAX_INTERMEDIATE 65536
 #define DS_SPEC_MAX_POSITIONS (1 << 20)
@@ -104,7 +115,8 @@
 typedef enum DsEncoderKind
 {
 	DS_ENCODER_TRANSFORMER = 1,
-	DS_ENCODER_STATIC
+	DS_ENCODER_STATIC,
+	DS_ENCODER_PATCHES /* a transformer over the patches of a picture */
 } DsEncoderKind;
 
 typedef enum DsActivation
@@ -161,6 +173,9 @@ typedef struct DsEncoderSpec
 
 	/* embeddings */
 	uint32_t vocabulary; /* token ids are below it */
+	uint32_t patch_dims; /* PATCHES: values of a patch */
+	uint32_t patch_bias;
+	uint32_t class_token; /* PATCHES: a learned token comes before the patches */
 	uint32_t hidden;
 	uint32_t positions; /* rows of the table of absolute positions */
 	uint32_t position_offset; /* row of a text's first token */
@@ -216,6 +231,7 @@ typedef struct DsEncoderSpec
 	/* from tokens to a vector */
 	uint32_t max_tokens; /* longer texts are cut before; special tokens included */
 	uint32_t pooling; /* a set of DsPooling */
+	uint32_t pool_skip; /* MAX and the means leave out so many tokens at the beginning */
 	uint32_t eot_id;
 	uint32_t scores; /* the result are scores of a (pair of) text(s), not an embedding */
 	uint32_t module_count;

@@ -82,7 +82,7 @@ test_check(void)
 	CHECK(ds_spec_dims(&good) == 128 && ds_spec_pooled_dims(&good) == 768, "and with modules");
 
 	REFUSED(spec.version = 9, "version");
-	REFUSED(spec.kind = 3, "kind");
+	REFUSED(spec.kind = 4, "kind");
 	REFUSED(memset(spec.family, 'x', sizeof(spec.family)), "family");
 	REFUSED(strcpy(spec.family, "a\"b"), "family");
 	REFUSED(spec.vocabulary = 0, "vocabulary");
