@@ -51,7 +51,8 @@ above_zero(vector x)
 }
 
 static void
-pack(const ds_real *weight, size_t row, size_t column, size_t depth, size_t outs, ds_real *panels)
+pack_panels(const ds_real *weight, size_t row, size_t column, size_t depth, size_t outs,
+			ds_real *panels)
 {
 	for (size_t first = 0; first < outs; first += WIDTH, panels += depth * WIDTH)
 	{
@@ -470,7 +471,7 @@ halve_backward(const ds_real *d, size_t height, size_t width, size_t channels, d
 const DsConvKernels KERNELS_NAME = {
 	.lanes = LANES,
 	.width = WIDTH,
-	.pack = pack,
+	.pack = pack_panels,
 	.forward = forward,
 	.weight = weight,
 	.sums = sums,

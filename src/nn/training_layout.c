@@ -12,6 +12,7 @@
  * be wrong in one of the two.
  */
 #include "base/pages.h"
+#include "nn/image_tower.h"
 #include "nn/training_private.h"
 
 #include <math.h>
@@ -143,6 +144,43 @@ append_parameter(List *list, size_t tower, uint64_t rows, uint64_t columns, bool
 	p->frozen = p->factor == 0;
 }
 
+static bool
+ends_with(const char *name, const char *end)
+{
+	size_t n = strlen(name);
+	size_t m = strlen(end);
+
+	return n >= m && strcmp(name + n - m, end) == 0;
+}
+
+static void
+list_image(List *list, size_t t)
+{
+	const DsImageSpec *spec = &list->net->tower[t].image;
+	DsImageTensor tensor;
+	uint64_t layer = list->count; /* the first parameter of this one */
+
+	for (size_t i = 0; ds_image_spec_tensor(spec, i, &tensor); i++)
+	{
+		uint64_t rest = (uint64_t) tensor.shape[1] * tensor.shape[2] * tensor.shape[3];
+		BlockParameter *p = list->parameter != NULL ? list->parameter + list->count : NULL;
+		bool learns = false;
+
+		append_parameter(list, t, tensor.shape[0], tensor.rank > 1 ? rest : 0, false, "%s",
+						 tensor.name);
+		if (p == NULL)
+			continue;
+		if (p->shape_count == 2)
+			layer = list->count - 1;
+		p->statistic = ends_with(p->name, ".norm.mean") || ends_with(p->name, ".norm.var");
+		for (uint64_t k = layer; k < list->count; k++)
+			learns = learns || (!list->parameter[k].statistic && !list->parameter[k].frozen);
+		/* averages of one batch norm without the other would be no use */
+		if (p->statistic && (!learns || (ends_with(p->name, ".var") && p[-1].frozen)))
+			p->frozen = true;
+	}
+}
+
 static void
 list_tower(List *list, size_t t)
 {
@@ -156,6 +194,11 @@ list_tower(List *list, size_t t)
 		for (size_t i = 0; ds_spec_tensor(&tower->spec, i, &tensor); i++)
 			append_parameter(list, t, tensor.shape[0], tensor.rank == 2 ? tensor.shape[1] : 0,
 							 strcmp(tensor.name, "token.weight") == 0, "%s", tensor.name);
+		return;
+	}
+	if (tower->body == DS_BODY_IMAGE)
+	{
+		list_image(list, t);
 		return;
 	}
 	if (tower->body == DS_BODY_BAG)
@@ -593,6 +636,8 @@ ds_trainer_initialize(DsTrainer *trainer)
 			dense.value[0] = (ds_real) -log(head->config.temperature);
 		else if (head->net.tower[p->tower].body == DS_BODY_TRANSFORMER)
 			initialize_transformer(trainer, i);
+		else if (head->net.tower[p->tower].body == DS_BODY_IMAGE)
+			ds_image_initialize(trainer, i);
 		else
 			ds_parameter_init(&dense, head->config.seed, i);
 	}

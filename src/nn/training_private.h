@@ -31,6 +31,7 @@ typedef struct BlockParameter
 	bool sparse;
 	bool frozen;
 	bool decays;
+	bool statistic; /* a moving average of a batch norm: moved by steps, not by gradients */
 	bool
 		product; /* a linear layer's weight in a transformer: its gradient is one product a shard */
 	double factor; /* of the learning rate */
@@ -114,10 +115,12 @@ typedef struct TowerInput
 	uint32_t *ids;
 	size_t *offsets; /* [texts + 1] */
 	uint8_t *types; /* or NULL */
-	ds_real *features; /* or NULL */
+	ds_real *features; /* or NULL; IMAGE: [pictures] */
+	size_t pictures; /* those of texts without repetitions */
+	uint32_t *picture; /* [texts] which one is a text's */
 } TowerInput;
 
-#define INPUT_ROOMS 4
+#define INPUT_ROOMS 5
 
 /* Embedding bag or features with dense layers: what forward leaves to backward */
 typedef struct DensePass
@@ -141,6 +144,7 @@ typedef struct BagRows
 } BagRows;
 
 typedef struct TransformerPass TransformerPass;
+typedef struct ImagePass ImagePass;
 
 /* One shard's way through one tower */
 typedef struct TowerPass
@@ -150,10 +154,12 @@ typedef struct TowerPass
 	TowerInput input;
 	DensePass dense;
 	TransformerPass *transformer;
+	ImagePass *image;
 	ds_real *out; /* [chunk, dims] */
 	ds_real *inverse; /* [chunk] of normalisation */
 	ds_real *d_out; /* [count, dims] */
-	Room room[INPUT_ROOMS + 3];
+	ds_real *d_pictures; /* [pictures, dims] */
+	Room room[INPUT_ROOMS + 4];
 } TowerPass;
 
 typedef struct Shard
@@ -249,6 +255,13 @@ shard_gradient(const DsTrainer *trainer, int shard, size_t number)
 	if (p->product && head->merged[shard][p->tower])
 		shard = 0;
 	return block_reals(trainer, head->slot[shard]) + p->gradient;
+}
+
+/* does its input consist of ids? */
+static inline bool
+has_ids(const DsTower *tower)
+{
+	return tower->body == DS_BODY_BAG || tower->body == DS_BODY_TRANSFORMER;
 }
 
 /* losses over the scores of all queries with all documents */

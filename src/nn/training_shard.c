@@ -15,6 +15,7 @@
  */
 #include <string.h>
 
+#include "nn/image_tower.h"
 #include "nn/simd.h"
 #include "nn/training_private.h"
 #include "nn/transformer.h"
@@ -128,6 +129,25 @@ take_features(TowerInput *input, const DsTrainTexts *texts, size_t begin, size_t
 	input->texts += end - begin;
 }
 
+/*
+ * Pictures of texts begin to end - 1, behind those that are there; one that is the same as
+ * that before it is not taken again.  random: see ds_image_take().
+ */
+static void
+take_pictures(const DsTower *tower, TowerInput *input, const DsTrainTexts *texts, size_t begin,
+			  size_t end, DsRandom *random)
+{
+	size_t values = ds_image_values(&tower->image);
+
+	for (size_t i = begin; i < end; i++)
+	{
+		if (i == begin || texts->pixels[i] != texts->pixels[i - 1])
+			ds_image_take(tower, texts->pixels[i], random,
+						  input->features + input->pictures++ * values);
+		input->picture[input->texts++] = (uint32_t) (input->pictures - 1);
+	}
+}
+
 /* Texts first to last - 1 of the runs into pass->input */
 static DsCode
 gather(DsTrainer *trainer, TowerPass *pass, const DsTower *tower, const Runs *runs, size_t first,
@@ -138,9 +158,10 @@ gather(DsTrainer *trainer, TowerPass *pass, const DsTower *tower, const Runs *ru
 	size_t begin;
 	size_t end;
 	bool features = tower->body == DS_BODY_FEATURES;
+	bool image = tower->body == DS_BODY_IMAGE;
 	bool room;
 
-	for (size_t r = 0; r < runs->count && !features; r++)
+	for (size_t r = 0; r < runs->count && has_ids(tower); r++)
 		if (overlap(runs, r, first, last, &begin, &end))
 			tokens += runs->run[r].texts->offsets[end] - runs->run[r].texts->offsets[begin];
 	/* one id more: a dropped one is written before it is dropped */
@@ -151,10 +172,16 @@ gather(DsTrainer *trainer, TowerPass *pass, const DsTower *tower, const Runs *ru
 		   ds_training_reserve(trainer->arena, &pass->room[2], tokens + 1, 1, 1, &input->types) &&
 		   (!features ||
 			ds_training_reserve(trainer->arena, &pass->room[3], last - first,
-								tower->bag.embedding_dims, sizeof(ds_real), &input->features));
+								tower->bag.embedding_dims, sizeof(ds_real), &input->features)) &&
+		   (!image || (ds_training_reserve(trainer->arena, &pass->room[3], last - first,
+										   ds_image_values(&tower->image), sizeof(ds_real),
+										   &input->features) &&
+					   ds_training_reserve(trainer->arena, &pass->room[4], last - first, 1,
+										   sizeof(uint32_t), &input->picture)));
 	if (!room)
 		return ds_fail(status, DS_OUT_OF_MEMORY, "out of memory for %zu texts", last - first);
 	input->texts = 0;
+	input->pictures = 0;
 	input->offsets[0] = 0;
 	for (size_t r = 0; r < runs->count; r++)
 	{
@@ -162,6 +189,8 @@ gather(DsTrainer *trainer, TowerPass *pass, const DsTower *tower, const Runs *ru
 			continue;
 		if (features)
 			take_features(input, runs->run[r].texts, begin, end, tower->bag.embedding_dims);
+		else if (image)
+			take_pictures(tower, input, runs->run[r].texts, begin, end, random);
 		else
 			take_texts(input, runs->run[r].texts, begin, end, dropout, random);
 	}
@@ -213,6 +242,42 @@ leave_gradients(const DsTrainer *trainer, size_t t, const Runs *runs, const ds_r
 	}
 }
 
+/* Vectors of pictures to the texts that they are of, and their gradients back */
+static DsCode
+image_forward(DsTrainer *trainer, TowerPass *pass, size_t t, bool trains, DsStatus *status)
+{
+	size_t dims = ds_image_spec_dims(&trainer->head->net.tower[t].image);
+	const TowerInput *input = &pass->input;
+	const ds_real *vectors;
+	DsCode code = ds_image_pass_forward(trainer, pass, t, trains, &vectors, status);
+
+	for (size_t i = 0; i < input->texts && code == DS_OK; i++)
+		memcpy(pass->out + i * dims, vectors + input->picture[i] * dims, dims * sizeof(ds_real));
+	return code;
+}
+
+static DsCode
+image_backward(DsTrainer *trainer, TowerPass *pass, size_t t, int number, const ds_real *d,
+			   DsStatus *status)
+{
+	const DsNet *net = &trainer->head->net;
+	size_t dims = ds_image_spec_dims(&net->tower[t].image);
+	const TowerInput *input = &pass->input;
+	size_t all =
+		(side_tower(net, DS_SIDE_DOCUMENT) == t ? trainer->batch.documents : 0) +
+		(net->kind == DS_NET_DUAL && side_tower(net, DS_SIDE_QUERY) == t ? trainer->batch.pairs
+																		 : 0);
+
+	if (!ds_training_reserve(trainer->arena, &pass->room[INPUT_ROOMS + 3], input->pictures, dims,
+							 sizeof(ds_real), &pass->d_pictures))
+		return ds_fail(status, DS_OUT_OF_MEMORY, "out of memory for %zu pictures", input->pictures);
+	memset(pass->d_pictures, 0, input->pictures * dims * sizeof(ds_real));
+	for (size_t i = 0; i < input->texts; i++)
+		ds_nn_kernels()->add(pass->d_pictures + input->picture[i] * dims, d + i * dims, dims);
+	return ds_image_pass_backward(trainer, pass, t, number, (double) pass->count / (double) all,
+								  pass->d_pictures, status);
+}
+
 /*
  * pass->input to pass->out; key is that of the random numbers of dropout, trains
  * whether it is a pass of training
@@ -232,6 +297,8 @@ tower_forward(DsTrainer *trainer, TowerPass *pass, size_t t, uint64_t key, bool 
 		return ds_fail(status, DS_OUT_OF_MEMORY, "out of memory for %zu texts", texts);
 	if (head->net.tower[t].body == DS_BODY_TRANSFORMER)
 		code = ds_transformer_forward(trainer, pass, t, key, trains, status);
+	else if (head->net.tower[t].body == DS_BODY_IMAGE)
+		code = image_forward(trainer, pass, t, trains, status);
 	else
 		code = ds_dense_pass_forward(trainer, pass, t, status);
 	if (code == DS_OK && head->net.kind == DS_NET_DUAL && head->net.score == DS_SCORE_COSINE)
@@ -462,6 +529,8 @@ tower_backward(DsTrainer *trainer, int number, size_t t, DsStatus *status)
 		if (head->net.tower[t].body == DS_BODY_TRANSFORMER)
 			code = ds_transformer_backward(trainer, pass, t, number,
 										   first > 0 || head->merged[number][t], d, status);
+		else if (head->net.tower[t].body == DS_BODY_IMAGE)
+			code = image_backward(trainer, pass, t, number, d, status);
 		else
 		{
 			const ds_real *pooled = ds_dense_pass_backward(trainer, pass, t, number, d);
@@ -559,12 +628,9 @@ ds_trainer_encode(DsTrainer *trainer, DsSide side, const DsTrainTexts *texts, si
 		last = first + ENCODE_TEXTS < count ? first + ENCODE_TEXTS : count;
 		if (ds_cancelled(cancel))
 			return ds_fail(status, DS_CANCELLED, "cancelled");
-		if (tower->body != DS_BODY_FEATURES)
-		{
-			code = ds_training_check_texts(trainer, t, texts, first, last, "text", status);
-			if (code != DS_OK)
-				return code;
-		}
+		code = ds_training_check_texts(trainer, t, texts, first, last, "text", status);
+		if (code != DS_OK)
+			return code;
 		code = gather(trainer, pass, tower, &runs, first, last, 0, NULL, status);
 		if (code != DS_OK)
 			return code;
