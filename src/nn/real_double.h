@@ -105,6 +105,8 @@
 #define ds_moments_add ds_moments_add_f64
 #define ds_moments_allocate ds_moments_allocate_f64
 #define ds_moments_clear ds_moments_clear_f64
+#define ds_fusion_backward ds_fusion_backward_f64
+#define ds_fusion_forward ds_fusion_forward_f64
 #define ds_image_initialize ds_image_initialize_f64
 #define ds_image_pass_backward ds_image_pass_backward_f64
 #define ds_image_pass_forward ds_image_pass_forward_f64

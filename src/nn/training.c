@@ -205,7 +205,7 @@ pair_work(const DsTrainer *trainer, const DsTrainBatch *batch, size_t pair)
 	const DsNet *net = &trainer->head->net;
 
 	for (size_t t = 0; t < net_towers(net); t++)
-		if (net->tower[t].body == DS_BODY_IMAGE)
+		if (has_pictures(&net->tower[t]))
 			return 1 + (others_before(batch, pair + 1) - others_before(batch, pair));
 	return pair_tokens(trainer, batch, pair) + 1;
 }

@@ -101,8 +101,24 @@ typedef enum DsBodyKind
 	DS_BODY_BAG, /* an embedding bag, then dense layers */
 	DS_BODY_FEATURES, /* given vectors, then dense layers */
 	DS_BODY_TRANSFORMER, /* of the shape of BERT, then the spec's modules */
-	DS_BODY_IMAGE /* a convolutional network over pictures, then the spec's modules */
+	DS_BODY_IMAGE, /* a convolutional network over pictures, then the spec's modules */
+	DS_BODY_FUSION /* both, BAG for the text and IMAGE for the picture of a document */
 } DsBodyKind;
+
+/*
+ * How a document's vector y comes from that of its text, t, and of its picture, v:
+ *
+ *     CONCATENATE  y = [t v] W + b
+ *     GATED        y = g t + (1 - g) v,  g = 1 / (1 + exp(-([t v] W + b))), component by component;
+ *                  t, v and y are of the same width
+ *
+ * A text without ids and a picture that is missing have a learned vector each instead.
+ */
+typedef enum DsFusion
+{
+	DS_FUSION_CONCATENATE,
+	DS_FUSION_GATED
+} DsFusion;
 
 #define DS_PIXEL_CHANNELS 4 /* of a tower over pictures, at most */
 
@@ -130,6 +146,11 @@ typedef struct DsTower
 	double pixel_deviation[DS_PIXEL_CHANNELS];
 	bool mirrors;
 	uint32_t moves;
+	/* FUSION */
+	DsFusion fusion;
+	uint32_t fusion_dims; /* width of y */
+	/* a document's text or else its picture is left out at random in training; 0 <= x < 1 */
+	double leave_out;
 } DsTower;
 
 typedef struct DsNet
@@ -229,7 +250,8 @@ typedef struct DsTrainTexts
 	const uint8_t *types; /* TRANSFORMER: token types, or NULL: all 0 */
 	const float *features; /* FEATURES: [count, embedding_dims] */
 	/*
-	 * IMAGE: [count] pictures, [height, width, channels] of 8 bits.  One that is the same (the same
+	 * IMAGE, FUSION: [count] pictures, [height, width, channels] of 8 bits; NULL for a FUSION: there
+	 * is none.  One that is the same (the same
 	 * address) as that before it goes through the tower once for both.
 	 */
 	const uint8_t *const *pixels;
@@ -310,7 +332,8 @@ extern const DsTrainConfig *ds_trainer_config(const DsTrainer *trainer);
  * SINGLE: "model"), a dot, and for BAG and FEATURES "embedding", "dense.N.weight"
  * [ins, outs], "dense.N.bias"; for TRANSFORMER and IMAGE the neutral names of
  * encoder_spec.h and image_spec.h with their shapes (beyond two dimensions: the first, and the
- * rest in one).  At last "log_scale" [1] (DUAL): the
+ * rest in one); for FUSION those of BAG, then those of IMAGE, then "fusion.weight" [ins, outs],
+ * "fusion.bias", "fusion.no_text" and "fusion.no_image".  At last "log_scale" [1] (DUAL): the
  * logarithm of 1 / temperature.
  */
 typedef struct DsTrained

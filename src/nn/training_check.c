@@ -203,9 +203,33 @@ tower_width(const DsTower *tower)
 
 	if (tower->body == DS_BODY_IMAGE)
 		return ds_image_spec_dims(&tower->image);
+	if (tower->body == DS_BODY_FUSION)
+		return tower->fusion_dims;
 	if (tower->body == DS_BODY_TRANSFORMER)
 		return ds_spec_dims(&tower->spec);
-	return bag->dense_count > 0 ? bag->dense[bag->dense_count - 1] : bag->embedding_dims;
+	return dense_width(bag);
+}
+
+static DsCode
+check_fusion(const DsTower *tower, DsStatus *status)
+{
+	DsCode code = check_image(tower, status);
+	size_t text = dense_width(&tower->bag);
+	size_t image;
+
+	if (code != DS_OK)
+		return code;
+	image = ds_image_spec_dims(&tower->image);
+	REFUSE_UNLESS((unsigned) tower->fusion <= DS_FUSION_GATED, "unknown kind of fusion");
+	REFUSE_UNLESS(tower->fusion_dims >= 1 && tower->fusion_dims <= DS_SPEC_MAX_HIDDEN,
+				  "a document's vector cannot have %u components", tower->fusion_dims);
+	REFUSE_UNLESS(tower->fusion != DS_FUSION_GATED ||
+					  (text == tower->fusion_dims && image == tower->fusion_dims),
+				  "gated fusion needs vectors of one width, not %zu (text), %zu (image) and %u",
+				  text, image, tower->fusion_dims);
+	REFUSE_UNLESS(tower->leave_out >= 0 && tower->leave_out < 1,
+				  "leave_out must be at least 0 and below 1");
+	return DS_OK;
 }
 
 DsCode
@@ -219,7 +243,7 @@ ds_net_check(const DsNet *net, DsStatus *status)
 		DsDualEncoderConfig dense = {.shared = true, .tower = {tower->bag}};
 		DsCode code;
 
-		REFUSE_UNLESS((unsigned) tower->body <= DS_BODY_IMAGE, "unknown kind of tower");
+		REFUSE_UNLESS((unsigned) tower->body <= DS_BODY_FUSION, "unknown kind of tower");
 		if (tower->body == DS_BODY_FEATURES)
 		{
 			REFUSE_UNLESS(tower->bag.dense_count > 0,
@@ -232,6 +256,8 @@ ds_net_check(const DsNet *net, DsStatus *status)
 			code = check_image(tower, status);
 		else
 			code = ds_dual_encoder_check(&dense, status);
+		if (code == DS_OK && tower->body == DS_BODY_FUSION)
+			code = check_fusion(tower, status);
 		if (code != DS_OK)
 			return code;
 	}

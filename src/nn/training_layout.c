@@ -201,7 +201,7 @@ list_tower(List *list, size_t t)
 		list_image(list, t);
 		return;
 	}
-	if (tower->body == DS_BODY_BAG)
+	if (has_bag(tower))
 		append_parameter(list, t, tower->bag.vocabulary, ins, true, "embedding");
 	for (uint32_t i = 0; i < tower->bag.dense_count; i++)
 	{
@@ -209,6 +209,14 @@ list_tower(List *list, size_t t)
 		append_parameter(list, t, tower->bag.dense[i], 0, false, "dense.%u.bias", i);
 		ins = tower->bag.dense[i];
 	}
+	if (tower->body != DS_BODY_FUSION)
+		return;
+	list_image(list, t);
+	append_parameter(list, t, ins + ds_image_spec_dims(&tower->image), tower->fusion_dims, false,
+					 "fusion.weight");
+	append_parameter(list, t, tower->fusion_dims, 0, false, "fusion.bias");
+	append_parameter(list, t, ins, 0, false, "fusion.no_text");
+	append_parameter(list, t, ds_image_spec_dims(&tower->image), 0, false, "fusion.no_image");
 }
 
 static uint64_t
@@ -287,7 +295,7 @@ place_rows(BlockHeader *head, const BlockParameter *parameter, Place *place)
 
 		if (!p->sparse || p->frozen)
 			continue;
-		if (head->net.tower[t].body == DS_BODY_BAG)
+		if (has_bag(&head->net.tower[t]))
 		{
 			uint64_t texts = head->limits.pairs + head->limits.documents;
 
@@ -487,7 +495,7 @@ ds_trainer_attach(void *block, size_t size, DsArena *arena, DsTrainer **result, 
 		widest = p->shape[1] > widest ? p->shape[1] : widest;
 		if (trainer->places[p->tower] == NULL || trainer->bits[p->tower] == NULL ||
 			trainer->zeros == NULL ||
-			(head->net.tower[p->tower].body == DS_BODY_BAG &&
+			(has_bag(&head->net.tower[p->tower]) &&
 			 !reserve_rows(trainer, p, &trainer->bag[p->tower])))
 			return ds_fail(status, DS_OUT_OF_MEMORY, "out of memory");
 	}
@@ -636,7 +644,8 @@ ds_trainer_initialize(DsTrainer *trainer)
 			dense.value[0] = (ds_real) -log(head->config.temperature);
 		else if (head->net.tower[p->tower].body == DS_BODY_TRANSFORMER)
 			initialize_transformer(trainer, i);
-		else if (head->net.tower[p->tower].body == DS_BODY_IMAGE)
+		else if (has_pictures(&head->net.tower[p->tower]) &&
+				 (strstr(p->name, ".layer.") != NULL || strstr(p->name, ".module.") != NULL))
 			ds_image_initialize(trainer, i);
 		else
 			ds_parameter_init(&dense, head->config.seed, i);

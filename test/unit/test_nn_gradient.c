@@ -30,6 +30,7 @@
 #include "nn/conv.c"
 #include "nn/image_tower.c"
 #include "nn/image_tower_backward.c"
+#include "nn/fusion_tower.c"
 
 #include "training_block.h"
 
@@ -470,7 +471,7 @@ typedef struct Arrays
 } Arrays;
 
 static void
-random_texts(Arrays *a, int side, size_t texts, uint32_t vocabulary, size_t fewest)
+random_texts(Arrays *a, int side, size_t texts, uint32_t vocabulary, size_t fewest, bool fusion)
 {
 	size_t *offsets = a->offsets[side];
 
@@ -495,6 +496,8 @@ random_texts(Arrays *a, int side, size_t texts, uint32_t vocabulary, size_t fewe
 			a->pixels[side][t][i] = (uint8_t) ds_random_below(&dice, 256);
 		/* some are the same as that before */
 		a->picture[side][t] = t % 3 == 2 ? a->picture[side][t - 1] : a->pixels[side][t];
+		if (fusion && t % 4 == 3)
+			a->picture[side][t] = NULL;
 	}
 }
 
@@ -519,8 +522,10 @@ random_batch(Arrays *a, const DsNet *net, const DsTrainConfig *train, size_t pai
 						: 0;
 	size_t outs = net->kind == DS_NET_SINGLE ? ds_net_dims(net) : 1;
 
-	random_texts(a, 0, pairs, vocabulary_of(&net->tower[0]), fewest);
-	random_texts(a, 1, documents, vocabulary_of(&net->tower[own ? 1 : 0]), fewest);
+	random_texts(a, 0, pairs, vocabulary_of(&net->tower[0]), fewest,
+				 net->tower[0].body == DS_BODY_FUSION);
+	random_texts(a, 1, documents, vocabulary_of(&net->tower[own ? 1 : 0]), fewest,
+				 net->tower[own ? 1 : 0].body == DS_BODY_FUSION);
 	for (size_t i = 0; i < documents * outs; i++)
 		a->labels[i] = train->loss == DS_LOSS_CLASSES ? (float) ds_random_below(&dice, outs)
 													  : (float) ds_random_double(&dice);
@@ -567,7 +572,7 @@ test_whole(const char *name, const DsNet *net, const DsTrainConfig *train, size_
 		if (p.shape_count == 1 || strchr(p.name, '.') == NULL)
 			fill(p.value, p.count, 0.5);
 		else if (strstr(p.name, "layer.") != NULL || strstr(p.name, "token") != NULL ||
-				 strstr(p.name, "module") != NULL)
+				 strstr(p.name, "module") != NULL || strstr(p.name, "fusion") != NULL)
 			fill(p.value, p.count, 0.4);
 		for (size_t k = 0; norm && k < p.count; k++)
 			p.value[k] += 1;
@@ -926,6 +931,13 @@ test_images(void)
 	t.rules[2] = (DsRateRule){"document.layer.6", 1};
 	test_whole("the same, a norm and a layer alone", &n, &t, 6, 9);
 	t.rule_count = 0;
+	n.tower[1].body = DS_BODY_FUSION;
+	n.tower[1].bag = bag.bag;
+	n.tower[1].fusion_dims = 6;
+	test_whole("texts and documents of both, joined", &n, &t, 8, 13);
+	n.tower[1].fusion = DS_FUSION_GATED;
+	n.tower[1].leave_out = 0.3;
+	test_whole("the same by a gate, some left out", &n, &t, 8, 13);
 	n.shared = true;
 	n.tower[0] = image;
 	test_whole("pictures and pictures, one tower", &n, &t, 6, 9);
