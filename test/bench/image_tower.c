@@ -15,6 +15,8 @@
  *                         stride 2
  *     grouped=0|1         all pairs of a product behind each other
  *     workers=n           processes
+ *     documents=image|text|both|gated
+ *                         what a document is: its picture, its title, or both, joined or by a gate
  */
 #include <math.h>
 #include <pthread.h>
@@ -60,17 +62,19 @@ typedef struct Settings
 	size_t epochs;
 	size_t workers;
 	bool grouped;
+	char documents[10];
+	double leave_out;
 	bool norm;
 	bool mirrors;
 	uint32_t moves;
 	uint32_t stem; /* kernel of the first layer */
-	const char *vectors; /* a file for vectors of pictures and queries */
 } Settings;
 
 typedef struct Data
 {
 	Texts queries;
 	Texts questions;
+	Texts titles;
 	uint32_t *pair_product;
 	size_t pairs;
 	size_t products;
@@ -204,6 +208,7 @@ read_data(const char *folder, Data *d)
 	ds_arena_init(&scratch, NULL);
 	d->pixels = checked(calloc(1 << 16, sizeof(*d->pixels)));
 	d->held = checked(calloc(1 << 16, sizeof(bool)));
+	d->titles.text = checked(calloc(1 << 16, sizeof(char *)));
 	d->attributes = checked(calloc(1 << 16, sizeof(*d->attributes)));
 	d->asked = checked(calloc(1 << 12, sizeof(*d->asked)));
 	d->ids = checked(calloc(1 << 16, sizeof(*d->ids)));
@@ -220,8 +225,10 @@ read_data(const char *folder, Data *d)
 		for (int a = 1; a < ATTRIBUTES; a++)
 			d->attributes[p][a] = hash(f[a + 2]);
 		d->pixels[p] = picture(f[8], &scratch);
+		d->titles.text[p] = checked(strdup(f[7]));
 		d->products++;
 	}
+	d->titles.count = d->products;
 	pclose(file);
 	d->queries.text = checked(calloc(1 << 17, sizeof(char *)));
 	d->pair_product = checked(calloc(1 << 17, sizeof(uint32_t)));
@@ -343,6 +350,10 @@ set(Settings *s, const char *name, const char *value)
 
 	if (strcmp(name, "layers") == 0)
 		snprintf(s->layers, sizeof(s->layers), "%s", value);
+	else if (strcmp(name, "documents") == 0)
+		snprintf(s->documents, sizeof(s->documents), "%s", value);
+	else if (strcmp(name, "leave_out") == 0)
+		s->leave_out = x;
 	else if (strcmp(name, "batch") == 0)
 		s->batch = (size_t) x;
 	else if (strcmp(name, "epochs") == 0)
@@ -428,6 +439,8 @@ work(const Settings *s, const Data *d, DsTrainer *trainer, pthread_barrier_t *ba
 	uint32_t *order = checked(malloc(d->pairs * sizeof(uint32_t)));
 	uint32_t *ids = checked(malloc(s->batch * 300 * sizeof(uint32_t)));
 	size_t *offsets = checked(calloc(s->batch + 1, sizeof(size_t)));
+	uint32_t *title_ids = checked(malloc(s->batch * 300 * sizeof(uint32_t)));
+	size_t *title_offsets = checked(calloc(s->batch + 1, sizeof(size_t)));
 	uint64_t *query_keys = checked(malloc(s->batch * sizeof(uint64_t)));
 	uint64_t *document_keys = checked(malloc(s->batch * sizeof(uint64_t)));
 	const uint8_t **pixels = checked(malloc(s->batch * sizeof(*pixels)));
@@ -448,7 +461,10 @@ work(const Settings *s, const Data *d, DsTrainer *trainer, pthread_barrier_t *ba
 			DsTrainBatch batch = {.pairs = s->batch,
 								  .documents = s->batch,
 								  .query = {.ids = ids, .offsets = offsets, .keys = query_keys},
-								  .document = {.pixels = pixels, .keys = document_keys}};
+								  .document = {.ids = title_ids,
+											   .offsets = title_offsets,
+											   .pixels = pixels,
+											   .keys = document_keys}};
 
 			for (size_t i = 0; i < s->batch; i++)
 			{
@@ -459,6 +475,13 @@ work(const Settings *s, const Data *d, DsTrainer *trainer, pthread_barrier_t *ba
 					   n * sizeof(uint32_t));
 				offsets[i + 1] = offsets[i] + n;
 				query_keys[i] = d->queries.key[pair];
+				{
+					const size_t *at_title = d->titles.offsets + d->pair_product[pair];
+
+					memcpy(title_ids + title_offsets[i], d->titles.ids + at_title[0],
+						   (at_title[1] - at_title[0]) * sizeof(uint32_t));
+					title_offsets[i + 1] = title_offsets[i] + (at_title[1] - at_title[0]);
+				}
 				document_keys[i] = d->pair_product[pair] + 1;
 				pixels[i] = d->pixels[d->pair_product[pair]];
 			}
@@ -614,6 +637,9 @@ main(int argc, char **argv)
 				  .workers = 1,
 				  .norm = true,
 				  .mirrors = true,
+				  .documents = "image",
+				  .leave_out = 0.1,
+				  .grouped = true,
 				  .stem = 3};
 	const char *folder = argc > 1 ? argv[1] : "../shared/data/fashion";
 	Data d = {0};
@@ -661,11 +687,17 @@ main(int argc, char **argv)
 		check(
 			ds_tokenizer_learn_add(learner, d.queries.text[i], strlen(d.queries.text[i]), &status),
 			&status);
+	for (size_t i = 0; i < d.titles.count && strcmp(s.documents, "image") != 0; i++)
+		if (!d.held[i])
+			check(ds_tokenizer_learn_add(learner, d.titles.text[i], strlen(d.titles.text[i]),
+										 &status),
+				  &status);
 	check(ds_tokenizer_learn_finish(learner, &arena, &blob, &blob_size, &status), &status);
 	check(ds_tokenizer_open(&tokenizer, blob, blob_size, &status), &status);
 	check(ds_tokenizer_scratch(&tokenizer, &arena, &scratch, &status), &status);
 	encode_texts(&d.queries, &tokenizer, &scratch);
 	encode_texts(&d.questions, &tokenizer, &scratch);
+	encode_texts(&d.titles, &tokenizer, &scratch);
 
 	net->kind = DS_NET_DUAL;
 	net->score = DS_SCORE_COSINE;
@@ -681,9 +713,18 @@ main(int argc, char **argv)
 		net->tower[1].pixel_mean[c] = 0.8;
 		net->tower[1].pixel_deviation[c] = 0.3;
 	}
+	net->tower[1].bag = net->tower[0].bag;
+	net->tower[1].fusion_dims = (uint32_t) dims;
+	net->tower[1].leave_out = s.leave_out;
+	if (strcmp(s.documents, "text") == 0)
+		net->tower[1].body = DS_BODY_BAG;
+	else if (strcmp(s.documents, "image") != 0)
+		net->tower[1].body = DS_BODY_FUSION;
+	net->tower[1].fusion =
+		strcmp(s.documents, "gated") == 0 ? DS_FUSION_GATED : DS_FUSION_CONCATENATE;
 	s.train.schedule.total_steps = (double) (d.pairs / s.batch * s.epochs);
 	s.train.schedule.warmup_steps = s.train.schedule.total_steps / 20;
-	limits = (DsTrainLimits){s.batch, s.batch, s.batch * 300, 300};
+	limits = (DsTrainLimits){s.batch, s.batch, s.batch * 600, 600};
 	check(ds_trainer_size(net, &s.train, &limits, &size, &status), &status);
 	block = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	barrier = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
@@ -707,10 +748,12 @@ main(int argc, char **argv)
 	printf("trained in %.1f s by %zu workers: %.0f pairs a second\n", now() - t, s.workers,
 		   (double) (d.pairs / s.batch * s.batch * s.epochs) / (now() - t));
 	t = processor_time();
-	vectors =
-		encode(trainer, DS_SIDE_DOCUMENT,
-			   &(DsTrainTexts){.pixels = (const uint8_t *const *) d.pixels}, d.products, dims);
-	printf("pictures encoded: %.0f a second of processor\n",
+	vectors = encode(trainer, DS_SIDE_DOCUMENT,
+					 &(DsTrainTexts){.ids = d.titles.ids,
+									 .offsets = d.titles.offsets,
+									 .pixels = (const uint8_t *const *) d.pixels},
+					 d.products, dims);
+	printf("documents encoded: %.0f a second of processor\n",
 		   (double) d.products / (processor_time() - t));
 	asked = encode(trainer, DS_SIDE_QUERY,
 				   &(DsTrainTexts){.ids = d.questions.ids, .offsets = d.questions.offsets},
