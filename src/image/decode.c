@@ -73,9 +73,9 @@ ds_decoding_begin(DsDecoding *decoding, uint64_t width, uint64_t height)
 	decoding->height = (uint32_t) height;
 	decoding->pixels = ds_arena_alloc(arena, (size_t) width * 3, (size_t) height);
 	if (decoding->pixels == NULL)
-		return ds_fail(decoding->status, DS_OUT_OF_MEMORY, "out of memory for an image of %" PRIu64
-														   " x %" PRIu64 " pixels",
-					   width, height);
+		return ds_fail(decoding->status, DS_OUT_OF_MEMORY,
+					   "out of memory for an image of %" PRIu64 " x %" PRIu64 " pixels", width,
+					   height);
 	return DS_OK;
 }
 
@@ -182,8 +182,8 @@ decode(DsDecoding *decoding, DsImage *image)
 	}
 	image->pixels = ds_arena_alloc(decoding->arena, (size_t) image->width * 3, image->height);
 	if (image->pixels == NULL)
-		return ds_fail(status, DS_OUT_OF_MEMORY, "out of memory for an image of %" PRIu32
-												 " x %" PRIu32 " pixels",
+		return ds_fail(status, DS_OUT_OF_MEMORY,
+					   "out of memory for an image of %" PRIu32 " x %" PRIu32 " pixels",
 					   image->width, image->height);
 	turn(decoding, image);
 	return DS_OK;

@@ -77,8 +77,8 @@ on_error(j_common_ptr library)
 
 	library->err->format_message(library, text);
 	if (jpeg->ended)
-		fail_with(jpeg, ds_fail(jpeg->decoding->status, DS_BAD_DATA, "the JPEG is cut off (%s)",
-								text));
+		fail_with(jpeg,
+				  ds_fail(jpeg->decoding->status, DS_BAD_DATA, "the JPEG is cut off (%s)", text));
 	fail_with(jpeg, ds_fail(jpeg->decoding->status, code_of(library->err->msg_code),
 							"the JPEG cannot be decoded: %s", text));
 }
@@ -207,8 +207,8 @@ read_rows(Jpeg *jpeg)
 			continue;
 		}
 		for (size_t i = 0; i < ROWS; i++)
-			rows[i] = to + (library->output_scanline + i < library->output_height ? i : 0) *
-							   width * 3;
+			rows[i] =
+				to + (library->output_scanline + i < library->output_height ? i : 0) * width * 3;
 		jpeg_read_scanlines(library, rows,
 							library->output_height - library->output_scanline < ROWS
 								? library->output_height - library->output_scanline

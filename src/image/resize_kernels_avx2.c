@@ -27,33 +27,53 @@
 #include "image/resize_kernels.h"
 
 #include <immintrin.h>
+#include <stdbool.h>
 #include <string.h>
 
-static inline void
-store_pixel(__m256i high, __m256i low, uint8_t *out)
+/* the sum of both halves, still one for each of two taps: r r g g || b b - - */
+static inline __m256i
+whole(__m256i high, __m256i low)
+{
+	return _mm256_add_epi32(_mm256_slli_epi32(high, DS_RESIZE_LOW_BITS), low);
+}
+
+/* taps of two pixels added, rounded: r0 g0 r1 g1 || b0 - b1 - */
+static inline __m256i
+rounded(__m256i first, __m256i second)
 {
 	const __m256i half = _mm256_set1_epi32(1 << (DS_RESIZE_BITS - 1));
-	__m256i sum = _mm256_add_epi32(_mm256_slli_epi32(high, DS_RESIZE_LOW_BITS), low);
-	__m128i words, bytes;
-	uint32_t pixel;
 
-	sum = _mm256_add_epi32(sum, _mm256_shuffle_epi32(sum, _MM_SHUFFLE(2, 3, 0, 1)));
-	sum = _mm256_srai_epi32(_mm256_add_epi32(sum, half), DS_RESIZE_BITS);
-	words = _mm_packs_epi32(_mm256_castsi256_si128(sum), _mm256_extracti128_si256(sum, 1));
-	bytes = _mm_packus_epi16(words, words);
-	bytes =
-		_mm_shuffle_epi8(bytes, _mm_setr_epi8(0, 2, 4, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1,
-											  -1, -1));
-	pixel = (uint32_t) _mm_cvtsi128_si32(bytes);
-	memcpy(out, &pixel, 3);
+	return _mm256_srai_epi32(_mm256_add_epi32(_mm256_hadd_epi32(first, second), half),
+							 DS_RESIZE_BITS);
+}
+
+/* four pixels, one in each 32 bits: of a = rounded(p0, p1) and b = rounded(p2, p3) */
+static inline __m128i
+pack(__m256i a, __m256i b)
+{
+	const __m128i order = _mm_setr_epi8(0, 1, 8, -1, 2, 3, 10, -1, 4, 5, 12, -1, 6, 7, 14, -1);
+	__m256i words = _mm256_packs_epi32(a, b);
+
+	return _mm_shuffle_epi8(
+		_mm_packus_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1)), order);
+}
+
+static inline void
+store(uint32_t pixel, bool last, uint8_t *out)
+{
+	/* a fourth byte is written over by the next pixel */
+	if (last)
+		memcpy(out, &pixel, 3);
+	else
+		memcpy(out, &pixel, 4);
 }
 
 static inline __m256i
 load_pixels(const uint8_t *p)
 {
-	const __m256i order = _mm256_setr_epi8(0, -1, 3, -1, 6, -1, 9, -1, 1, -1, 4, -1, 7, -1, 10, -1,
-										   2, -1, 5, -1, 8, -1, 11, -1, -1, -1, -1, -1, -1, -1, -1,
-										   -1);
+	const __m256i order =
+		_mm256_setr_epi8(0, -1, 3, -1, 6, -1, 9, -1, 1, -1, 4, -1, 7, -1, 10, -1, 2, -1, 5, -1, 8,
+						 -1, 11, -1, -1, -1, -1, -1, -1, -1, -1, -1);
 
 	return _mm256_shuffle_epi8(
 		_mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *) (const void *) p)), order);
@@ -95,8 +115,23 @@ horizontal_rows(const DsResizeAxis *axis, const uint8_t *const *in, uint8_t *con
 				low[r] = _mm256_add_epi32(low[r], _mm256_madd_epi16(pixels, l));
 			}
 		}
-		for (size_t r = 0; r < rows; r++)
-			store_pixel(high[r], low[r], out[r] + (size_t) i * 3);
+		if (rows == 4)
+		{
+			__m128i pixels = pack(rounded(whole(high[0], low[0]), whole(high[1], low[1])),
+								  rounded(whole(high[2], low[2]), whole(high[3], low[3])));
+			bool last = i + 1 == axis->count;
+
+			store((uint32_t) _mm_cvtsi128_si32(pixels), last, out[0] + (size_t) i * 3);
+			store((uint32_t) _mm_extract_epi32(pixels, 1), last, out[1] + (size_t) i * 3);
+			store((uint32_t) _mm_extract_epi32(pixels, 2), last, out[2] + (size_t) i * 3);
+			store((uint32_t) _mm_extract_epi32(pixels, 3), last, out[3] + (size_t) i * 3);
+		}
+		else
+		{
+			__m256i one = rounded(whole(high[0], low[0]), _mm256_setzero_si256());
+
+			store((uint32_t) _mm_cvtsi128_si32(pack(one, one)), true, out[0] + (size_t) i * 3);
+		}
 	}
 }
 
@@ -144,10 +179,9 @@ vertical_block(const uint8_t *in, size_t stride, uint32_t taps, const int16_t *h
 		in += 2 * stride;
 	}
 	for (size_t i = 0; i < 4; i++)
-		high[i] =
-			_mm256_srai_epi32(_mm256_add_epi32(_mm256_slli_epi32(high[i], DS_RESIZE_LOW_BITS),
-											   low[i]),
-							  DS_RESIZE_BITS);
+		high[i] = _mm256_srai_epi32(
+			_mm256_add_epi32(_mm256_slli_epi32(high[i], DS_RESIZE_LOW_BITS), low[i]),
+			DS_RESIZE_BITS);
 	_mm256_storeu_si256((__m256i *) (void *) out,
 						_mm256_packus_epi16(_mm256_packs_epi32(high[0], high[1]),
 											_mm256_packs_epi32(high[2], high[3])));

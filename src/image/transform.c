@@ -127,8 +127,8 @@ plan_of(const DsImageTransform *t, uint32_t width, uint32_t height, Plan *plan, 
 	plan->height = (uint32_t) high;
 	crop_axis(plan->width, t->crop_width, t->crop_half_even, &plan->out_width, &plan->window.left,
 			  &plan->window.width, &plan->left);
-	crop_axis(plan->height, t->crop_height, t->crop_half_even, &plan->out_height,
-			  &plan->window.top, &plan->window.height, &plan->top);
+	crop_axis(plan->height, t->crop_height, t->crop_half_even, &plan->out_height, &plan->window.top,
+			  &plan->window.height, &plan->top);
 	/* without a crop a thin picture could become a very long one */
 	if (t->fit != DS_FIT_NONE && (uint64_t) plan->out_width * plan->out_height >
 									 (uint64_t) DS_TRANSFORM_EDGE_MAX * DS_TRANSFORM_EDGE_MAX)

@@ -19,11 +19,26 @@
 
 #include "base/json.h"
 
-#define CLIP_MEAN {0.48145466f, 0.4578275f, 0.40821073f}
-#define CLIP_DEVIATION {0.26862954f, 0.26130258f, 0.27577711f}
-#define HALF {0.5f, 0.5f, 0.5f}
-#define IMAGENET_MEAN {0.485f, 0.456f, 0.406f}
-#define IMAGENET_DEVIATION {0.229f, 0.224f, 0.225f}
+#define CLIP_MEAN                            \
+	{                                        \
+		0.48145466f, 0.4578275f, 0.40821073f \
+	}
+#define CLIP_DEVIATION                        \
+	{                                         \
+		0.26862954f, 0.26130258f, 0.27577711f \
+	}
+#define HALF             \
+	{                    \
+		0.5f, 0.5f, 0.5f \
+	}
+#define IMAGENET_MEAN          \
+	{                          \
+		0.485f, 0.456f, 0.406f \
+	}
+#define IMAGENET_DEVIATION     \
+	{                          \
+		0.229f, 0.224f, 0.225f \
+	}
 
 typedef struct Processor
 {
@@ -55,12 +70,12 @@ typedef struct Reader
 	DsStatus *status;
 } Reader;
 
-#define TRY(call)                   \
-	do                              \
-	{                               \
+#define TRY(call)                    \
+	do                               \
+	{                                \
 		DsCode code_of_try = (call); \
-		if (code_of_try != DS_OK)   \
-			return code_of_try;     \
+		if (code_of_try != DS_OK)    \
+			return code_of_try;      \
 	} while (0)
 
 static bool
@@ -83,8 +98,8 @@ read_flag(const Reader *reader, const char *key, bool *flag)
 static DsCode
 bad_size(const Reader *reader, const char *key)
 {
-	return ds_fail(reader->status, DS_BAD_DATA, "%s: %s is no edge of 1 to %d pixels",
-				   reader->file, key, DS_TRANSFORM_EDGE_MAX);
+	return ds_fail(reader->status, DS_BAD_DATA, "%s: %s is no edge of 1 to %d pixels", reader->file,
+				   key, DS_TRANSFORM_EDGE_MAX);
 }
 
 static DsCode

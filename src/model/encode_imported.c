@@ -122,7 +122,10 @@ add_tokens(DsModel *model, Batch *batch, const DsSubwordTokens *tokens)
 static void
 run(DsModel *model, DsSide side, Batch *batch, float *out)
 {
-	DsEncoderBatch input = {batch->texts, batch->starts, batch->ids, batch->types};
+	DsEncoderBatch input = {.texts = batch->texts,
+							.starts = batch->starts,
+							.ids = batch->ids,
+							.types = batch->types};
 	DsStatus status;
 
 	if (batch->texts == 0)

@@ -139,6 +139,47 @@ add_token(const DsEncoder *encoder, uint32_t row, float factor, float *x)
 										  hidden, factor);
 }
 
+/* Pictures first .. last - 1 of a batch: the patches' first vectors */
+static DsCode
+embed_patches(DsPass *pass, const DsEncoderBatch *batch, size_t first, size_t last)
+{
+	const DsEncoder *encoder = pass->encoder;
+	const DsEncoderSpec *spec = &encoder->spec;
+	size_t hidden = spec->hidden;
+	float *x = pass->x;
+
+	for (size_t text = first; text < last; text++)
+	{
+		size_t n = batch->starts[text + 1] - batch->starts[text];
+		/* each picture before this one has a class token that is no patch */
+		size_t patch = batch->starts[text] - (spec->class_token ? text : 0);
+		const float *positions = encoder->positions;
+
+		if (n == 0)
+			continue;
+		if (positions != NULL)
+			positions += spec->position_offset * hidden;
+		if (spec->class_token)
+		{
+			memcpy(x, encoder->class_token, hidden * sizeof(float));
+			if (positions != NULL)
+			{
+				encoder->kernels->add(x, positions, hidden);
+				positions += hidden;
+			}
+			x += pass->ldx;
+			n--;
+		}
+		TRY(ds_linear_run(pass, &encoder->patch, n, batch->patches + patch * spec->patch_dims,
+						  spec->patch_dims, x, pass->ldx, DS_ACT_IDENTITY, positions, hidden));
+		x += n * pass->ldx;
+	}
+	if (spec->embedding_norm)
+		norm_rows(pass, &encoder->embedding_norm, batch->starts[last] - batch->starts[first],
+				  pass->x, pass->x);
+	return DS_OK;
+}
+
 /* Texts first .. last - 1 of a batch: the tokens' first vectors */
 static void
 embed(DsPass *pass, const DsEncoderBatch *batch, size_t first, size_t last)
@@ -288,75 +329,33 @@ pool(const DsPass *pass, const float *x, size_t n, const uint32_t *ids, float *o
 		return;
 	for (uint32_t one = 1; one <= DS_POOL_EOT; one <<= 1)
 	{
-		double sum = one == DS_POOL_MEAN			? (double) n
-					 : one == DS_POOL_MEAN_SQRT		? sqrt((double) n)
-					 : one == DS_POOL_WEIGHTED_MEAN ? (double) n * (double) (n + 1) / 2
+		size_t skip = spec->pool_skip < n ? spec->pool_skip : 0;
+		double count = (double) (n - skip);
+		double sum = one == DS_POOL_MEAN			? count
+					 : one == DS_POOL_MEAN_SQRT		? sqrt(count)
+					 : one == DS_POOL_WEIGHTED_MEAN ? count * (count + 1) / 2
 													: 0;
 
 		if (!(spec->pooling & one))
 			continue;
 		if (sum > 0)
-			for (size_t t = 0; t < n; t++)
+			for (size_t t = skip; t < n; t++)
 				kernels->add_scaled(
 					out, x + t * pass->ldx, hidden,
-					(float) ((one == DS_POOL_WEIGHTED_MEAN ? (double) (t + 1) : 1) / sum));
+					(float) ((one == DS_POOL_WEIGHTED_MEAN ? (double) (t - skip + 1) : 1) / sum));
 		else
 		{
 			size_t row = one == DS_POOL_LAST  ? n - 1
 						 : one == DS_POOL_EOT ? eot_row(spec, ids, n)
+						 : one == DS_POOL_MAX ? skip
 											  : 0;
 
 			memcpy(out, x + row * pass->ldx, hidden * sizeof(float));
-			for (size_t t = 1; one == DS_POOL_MAX && t < n; t++)
+			for (size_t t = skip + 1; one == DS_POOL_MAX && t < n; t++)
 				kernels->larger(out, x + t * pass->ldx, hidden);
 		}
 		out += hidden;
 	}
-}
-
-static void
-normalize(const DsEncoderKernels *kernels, float *x, size_t n)
-{
-	float norm = sqrtf(kernels->dot(x, x, n));
-
-	/* the limit of PyTorch's normalize() */
-	for (size_t i = 0; i < n; i++)
-		x[i] /= norm > 1e-12f ? norm : 1e-12f;
-}
-
-/* The modules on one pooled vector, in v; next is scratch of the same size */
-static DsCode
-run_modules(DsPass *pass, float *v, float *next, float *out)
-{
-	const DsEncoder *encoder = pass->encoder;
-	const DsEncoderSpec *spec = &encoder->spec;
-
-	for (uint32_t m = 0; m < spec->module_count; m++)
-	{
-		const DsSpecModule *module = &spec->modules[m];
-		float *swap = v;
-
-		switch (module->kind)
-		{
-			case DS_MODULE_DENSE:
-				TRY(ds_linear_run(pass, &encoder->modules[m], 1, v, 0, next, 0, module->activation,
-								  NULL, 0));
-				v = next;
-				next = swap;
-				break;
-			case DS_MODULE_NORM:
-				encoder->kernels->norm(v, module->in, encoder->module_norms[m].weight,
-									   encoder->module_norms[m].bias, module->epsilon, v);
-				break;
-			case DS_MODULE_NORMALIZE:
-				normalize(encoder->kernels, v, module->in);
-				break;
-			default: /* DS_MODULE_SLICE */
-				break;
-		}
-	}
-	memcpy(out, v, ds_spec_dims(spec) * sizeof(float));
-	return DS_OK;
 }
 
 static DsCode
@@ -372,6 +371,12 @@ check_batch(const DsEncoderSpec *spec, const DsEncoderBatch *batch, DsStatus *st
 		if (end - start > spec->max_tokens)
 			return ds_fail(status, DS_INVALID, "a text has %u tokens, the model takes %u",
 						   end - start, spec->max_tokens);
+		if (spec->kind == DS_ENCODER_PATCHES)
+		{
+			if (end == start)
+				return ds_fail(status, DS_INVALID, "a picture has no patches");
+			continue;
+		}
 		for (uint32_t t = start; t < end; t++)
 		{
 			if (batch->ids[t] >= spec->vocabulary)
@@ -419,7 +424,8 @@ run_static(DsPass *pass, const DsEncoderBatch *batch, float *v, float *next, flo
 			if (row < spec->static_rows)
 				add_token(encoder, row, scale / (float) n, v);
 		}
-		TRY(run_modules(pass, v, next, out));
+		TRY(ds_modules_run(&encoder->modules, ds_spec_pooled_dims(spec), v, next, out,
+						   pass->cancel));
 	}
 	return DS_OK;
 }
@@ -437,6 +443,7 @@ prepare(DsPass *pass, size_t rows, DsArena *arena, DsStatus *status)
 
 	widest = widest > width ? widest : width;
 	widest = widest > spec->intermediate ? widest : spec->intermediate;
+	widest = widest > spec->patch_dims ? widest : spec->patch_dims;
 	pass->ldx = ds_stride(spec->hidden);
 	pass->ldq = ds_stride(3 * width);
 	pass->ldm = ds_stride(inner);
@@ -488,7 +495,10 @@ run_pass(DsPass *pass, const DsEncoderBatch *batch, size_t first, size_t last, u
 	size_t rows = starts[texts] - starts[0];
 	size_t row = 0;
 
-	embed(pass, batch, first, last);
+	if (spec->kind == DS_ENCODER_PATCHES)
+		TRY(embed_patches(pass, batch, first, last));
+	else
+		embed(pass, batch, first, last);
 	for (uint32_t layer = 0; layer < spec->layers; layer++)
 		TRY(run_layer(pass, layer, starts, texts, few && layer + 1 == spec->layers ? only : NULL));
 	if (few)
@@ -504,10 +514,11 @@ run_pass(DsPass *pass, const DsEncoderBatch *batch, size_t first, size_t last, u
 		size_t n = starts[text + 1] - starts[text];
 		size_t kept = few && n > 0 ? 1 : n;
 
-		pool(pass, pass->x + row * pass->ldx, kept, few ? &spec->eot_id : batch->ids + starts[text],
-			 v);
+		pool(pass, pass->x + row * pass->ldx, kept,
+			 few || batch->ids == NULL ? &spec->eot_id : batch->ids + starts[text], v);
 		row += kept;
-		TRY(run_modules(pass, v, next, out));
+		TRY(ds_modules_run(&encoder->modules, ds_spec_pooled_dims(spec), v, next, out,
+						   pass->cancel));
 	}
 	return DS_OK;
 }
@@ -517,7 +528,7 @@ run_batch(DsPass *pass, const DsEncoderBatch *batch, float *out, DsArena *arena,
 {
 	const DsEncoderSpec *spec = &pass->encoder->spec;
 	size_t dims = ds_spec_dims(spec);
-	size_t widest = ds_spec_pooled_dims(spec);
+	size_t widest = ds_modules_widest(&pass->encoder->modules, ds_spec_pooled_dims(spec));
 	size_t rows = 1;
 	size_t texts = 1;
 	float *v;
@@ -525,8 +536,6 @@ run_batch(DsPass *pass, const DsEncoderBatch *batch, float *out, DsArena *arena,
 	uint32_t *only;
 
 	TRY(check_batch(spec, batch, status));
-	for (uint32_t m = 0; m < spec->module_count; m++)
-		widest = spec->modules[m].out > widest ? spec->modules[m].out : widest;
 	pass->longest = 1;
 	for (size_t first = 0; first < batch->texts;)
 	{

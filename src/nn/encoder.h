@@ -109,6 +109,11 @@ typedef struct DsEncoderBatch
 	const uint32_t *starts; /* texts + 1 */
 	const uint32_t *ids;
 	const uint8_t *types; /* token types, or NULL: all zero; ignored where the model has none */
+	/*
+	 * A model over patches reads no ids but [tokens][patch_dims] values, where the
+	 * class token that each picture's tokens begin with has none.
+	 */
+	const float *patches;
 } DsEncoderBatch;
 
 /*

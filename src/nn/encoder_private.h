@@ -27,6 +27,24 @@ typedef struct DsNorm
 	const float *bias; /* or NULL */
 } DsNorm;
 
+/* What comes behind a network's last layer: see encoder_spec.h */
+typedef struct DsModules
+{
+	const DsEncoderKernels *kernels;
+	uint32_t count;
+	const DsSpecModule *specs;
+	DsLinear linear[DS_SPEC_MODULES];
+	DsNorm norms[DS_SPEC_MODULES];
+} DsModules;
+
+/*
+ * v through all of them to out.  v has room for ds_modules_widest() values, and
+ * next too; both are left as anything.
+ */
+extern DsCode ds_modules_run(const DsModules *modules, size_t dims, float *v, float *next,
+							 float *out, const DsCancel *cancel);
+extern size_t ds_modules_widest(const DsModules *modules, size_t dims);
+
 typedef struct DsEncoderLayer
 {
 	DsNorm attention_norm;
@@ -45,14 +63,15 @@ struct DsEncoder
 	const void *tokens; /* [vocabulary or static_rows, hidden], f32 or bf16 */
 	const uint32_t *token_rows; /* static encoders; or NULL */
 	const float *token_scales; /* static encoders; or NULL */
+	DsLinear patch; /* in the place of tokens, PATCHES */
+	const float *class_token; /* or NULL */
 	const float *positions;
 	const float *types;
 	const float *relative; /* [relative_buckets, heads] */
 	DsNorm embedding_norm;
 	DsEncoderLayer *layers;
 	DsNorm final_norm;
-	DsLinear modules[DS_SPEC_MODULES];
-	DsNorm module_norms[DS_SPEC_MODULES];
+	DsModules modules;
 };
 
 /* One forward pass, over some whole texts: sizes and scratch memory */

@@ -91,8 +91,8 @@ apply(const DsImageTransform *transform, const DsImage *image, size_t *count)
 	uint32_t width, height;
 	float *out;
 
-	check(ds_image_transform_size(transform, image->width, image->height, &width, &height,
-								  &status));
+	check(
+		ds_image_transform_size(transform, image->width, image->height, &width, &height, &status));
 	*count = (size_t) 3 * width * height;
 	out = ds_arena_alloc(&arena, *count, sizeof(float));
 	check(ds_image_transform_apply(transform, image, DS_LAYOUT_CHW, out, &scratch, NULL, &status));

@@ -1,11 +1,12 @@
 /*
  * seeds.c
- *		First inputs for fuzz_weights and fuzz_folder: seeds DIR writes them into
- *		DIR/fuzz_weights.corpus and DIR/fuzz_folder.corpus.
+ *		First inputs for fuzz_weights, fuzz_folder and fuzz_image: seeds DIR writes
+ *		them into DIR/fuzz_weights.corpus and so on.
  */
 #include <sys/stat.h>
 
 #include "../unit/family_folder.h"
+#include "../unit/image_samples.h"
 
 static char directory[1024];
 static int written = 0;
@@ -110,6 +111,56 @@ bert(const char *prefix)
 	pair(NAMED("encoder.layer.0.output.LayerNorm"), 2, 0);
 }
 
+/* the first bytes as fuzz_image reads them, then a file */
+static void
+write_image(int kind, int way, const void *bytes, size_t size)
+{
+	unsigned char *out = malloc(size + 2);
+	size_t n = 0;
+
+	out[n++] = (unsigned char) kind;
+	if (kind < 6)
+		out[n++] = (unsigned char) way;
+	memcpy(out + n, bytes, size);
+	write_seed("fuzz_image", out, n + size);
+	free(out);
+}
+
+static void
+images(void)
+{
+	static const char processor[] =
+		"{\"image_processor_type\":\"CLIPImageProcessor\",\"do_resize\":true,\"size\":{"
+		"\"shortest_edge\":224},\"resample\":3,\"do_center_crop\":true,\"crop_size\":{\"height\":224,"
+		"\"width\":224},\"do_rescale\":true,\"rescale_factor\":0.00392,\"do_normalize\":true,"
+		"\"image_mean\":[0.5,0.5,0.5],\"image_std\":[0.5,0.5,0.5],\"do_convert_rgb\":true}";
+	static const char share[] = "{\"feature_extractor_type\":\"ConvNextFeatureExtractor\",\"size\":"
+								"224,\"crop_pct\":0.875,\"resample\":3}";
+	static const char open_clip[] =
+		"{\"model_cfg\":{\"vision_cfg\":{\"image_size\":8}},\"preprocess_cfg\":{\"size\":[8,9],"
+		"\"mode\":\"RGB\",\"mean\":[0.4,0.5,0.6],\"std\":0.2,\"interpolation\":\"bicubic\","
+		"\"resize_mode\":\"longest\",\"fill_color\":0}}";
+	PngForm form;
+
+	for (size_t i = 0; i < JPEG_FORMS; i++)
+	{
+		Sample sample = sample_jpeg(37, 23, &jpeg_forms[i]);
+
+		write_image((int) i % 2, (int) i * 17, sample.bytes, sample.size);
+		free(sample.bytes);
+	}
+	for (size_t i = 0; png_form(i, &form); i++)
+	{
+		Sample sample = sample_png(19, 13, &form);
+
+		write_image(i % 5 == 0 ? 1 : 4, (int) i * 5, sample.bytes, sample.size);
+		free(sample.bytes);
+	}
+	write_image(6, 0, processor, sizeof(processor) - 1);
+	write_image(6, 0, share, sizeof(share) - 1);
+	write_image(7, 0, open_clip, sizeof(open_clip) - 1);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -186,5 +237,6 @@ main(int argc, char **argv)
 	write_weights(3, 0, find("bert_model.ckpt.index")->bytes, find("bert_model.ckpt.index")->size);
 	clear();
 	write_weights(4, 12, entries, sizeof(entries) - 1);
+	images();
 	return 0;
 }
