@@ -9,6 +9,7 @@
 
 #include "base/random.h"
 #include "nn/conv.h"
+#include "nn/image_network.h"
 #include "nn/training.h"
 #include "training_block.h"
 
@@ -391,6 +392,55 @@ test_learning(DsBodyKind body, bool norm)
 	ds_arena_free(&arena);
 }
 
+/* What was trained is what image_network.c serves */
+static void
+test_serving(void)
+{
+	DsNet net = make_net(DS_BODY_IMAGE, true);
+	DsTrainBatch batch = make_batch(false, false);
+	DsArena arena;
+	DsStatus status = {0};
+	DsTrainer *trainer;
+	DsTensorSource source;
+	Memory m = {0};
+	DsBlobWriter writer = {&m, memory_write};
+	DsImageNetwork *network = NULL;
+	uint64_t size = 0;
+	static float x[PAIRS][PIXELS];
+	float served[PAIRS * 12];
+	float trained[PAIRS * 12];
+	double worst = 0;
+
+	ds_arena_init(&arena, NULL);
+	trainer = make_trainer(&net, &ds_train_defaults, &limits, &arena);
+	for (int step = 0; step < 20; step++)
+		ds_trainer_step(trainer, &batch, NULL, NULL, &status);
+	source = ds_trainer_source(trainer, 1);
+	ds_image_network_size(&net.tower[1].image, DS_PRECISION_F32, &size, &status);
+	m.bytes = ds_arena_alloc(&arena, size, 1);
+	CHECK(ds_image_network_layout(&net.tower[1].image, DS_PRECISION_F32, &source, &writer, &arena,
+								  NULL, &status) == DS_OK &&
+			  ds_image_network_open(m.bytes, m.size, &arena, &network, &status) == DS_OK,
+		  "a trained tower is laid out: %s", status.message);
+	for (size_t i = 0; i < PAIRS; i++)
+		for (size_t k = 0; k < PIXELS; k++)
+			x[i][k] = ((float) pixels[i][k] / 255 - 0.5f) / 0.25f;
+	ds_image_network_run(network, PAIRS, x[0], served, &arena, NULL, &status);
+	ds_trainer_encode(trainer, DS_SIDE_DOCUMENT, &batch.document, PAIRS, trained, NULL, &status);
+	for (size_t i = 0; i < PAIRS; i++)
+	{
+		double square = 0;
+
+		for (size_t c = 0; c < 12; c++)
+			square += (double) served[i * 12 + c] * (double) served[i * 12 + c];
+		for (size_t c = 0; c < 12; c++)
+			worst = fmax(worst, fabs((double) served[i * 12 + c] / sqrt(square) -
+									 (double) trained[i * 12 + c]));
+	}
+	CHECK(worst < 1e-5, "and gives the vectors of training: %.1e off", worst);
+	ds_arena_free(&arena);
+}
+
 static void
 test_errors(void)
 {
@@ -435,6 +485,7 @@ main(void)
 	test_learning(DS_BODY_IMAGE, true);
 	test_learning(DS_BODY_IMAGE, false);
 	test_learning(DS_BODY_FUSION, true);
+	test_serving();
 	test_errors();
 	return unit_done();
 }
