@@ -86,5 +86,30 @@
 #define ds_product_run ds_product_run_f64
 #define ds_transformer_forward ds_transformer_forward_f64
 #define ds_transformer_backward ds_transformer_backward_f64
+#define ds_batch_norm_backward ds_batch_norm_backward_f64
+#define ds_batch_norm_scales ds_batch_norm_scales_f64
+#define ds_conv_backward ds_conv_backward_f64
+#define ds_conv_forward ds_conv_forward_f64
+#define ds_conv_gradient ds_conv_gradient_f64
+#define ds_conv_kernels ds_conv_kernels_f64
+#define ds_conv_kernels_at ds_conv_kernels_at_f64
+#define ds_conv_kernels_portable ds_conv_kernels_portable_f64
+#define ds_conv_load ds_conv_load_f64
+#define ds_conv_plan ds_conv_plan_f64
+#define ds_global_average ds_global_average_f64
+#define ds_global_average_backward ds_global_average_backward_f64
+#define ds_average_pool ds_average_pool_f64
+#define ds_average_pool_backward ds_average_pool_backward_f64
+#define ds_max_pool ds_max_pool_f64
+#define ds_max_pool_backward ds_max_pool_backward_f64
+#define ds_moments_add ds_moments_add_f64
+#define ds_moments_allocate ds_moments_allocate_f64
+#define ds_moments_clear ds_moments_clear_f64
+#define ds_fusion_backward ds_fusion_backward_f64
+#define ds_fusion_forward ds_fusion_forward_f64
+#define ds_image_initialize ds_image_initialize_f64
+#define ds_image_pass_backward ds_image_pass_backward_f64
+#define ds_image_pass_forward ds_image_pass_forward_f64
+#define ds_image_take ds_image_take_f64
 
 #endif /* DS_NN_REAL_DOUBLE_H */

@@ -33,6 +33,7 @@
 #include <string.h>
 
 #include "base/pages.h"
+#include "nn/image_tower.h"
 #include "nn/simd.h"
 #include "nn/training_private.h"
 
@@ -97,7 +98,10 @@ ds_training_check_texts(const DsTrainer *trainer, size_t tower, const DsTrainTex
 	const size_t *offsets = texts->offsets;
 	uint32_t highest = 0;
 
-	for (size_t i = begin; i < end; i++)
+	for (size_t i = begin; t->body == DS_BODY_IMAGE && i < end; i++)
+		if (texts->pixels == NULL || texts->pixels[i] == NULL)
+			return ds_fail(status, DS_INVALID, "%s %zu has no picture", what, i);
+	for (size_t i = begin; has_ids(t) && i < end; i++)
 	{
 		if (offsets[i] > offsets[i + 1])
 			return ds_fail(status, DS_INVALID, "the batch's %s offsets fall at text %zu", what, i);
@@ -105,6 +109,8 @@ ds_training_check_texts(const DsTrainer *trainer, size_t tower, const DsTrainTex
 			return ds_fail(status, DS_INVALID, "a %s has %zu tokens, the model takes %u", what,
 						   offsets[i + 1] - offsets[i], t->spec.max_tokens);
 	}
+	if (!has_ids(t))
+		return DS_OK;
 	for (size_t i = offsets[begin]; i < offsets[end]; i++)
 		highest = texts->ids[i] > highest ? texts->ids[i] : highest;
 	if (highest >= vocabulary)
@@ -175,9 +181,9 @@ check_batch(const DsTrainer *trainer, const DsTrainBatch *batch, DsStatus *statu
 			if (batch->known[k] >= batch->documents)
 				return ds_fail(status, DS_INVALID, "document %u is not in the batch",
 							   batch->known[k]);
-	if (dual && net->tower[0].body != DS_BODY_FEATURES)
+	if (dual)
 		code = ds_training_check_texts(trainer, 0, &batch->query, 0, batch->pairs, "query", status);
-	if (code == DS_OK && net->tower[t].body != DS_BODY_FEATURES)
+	if (code == DS_OK)
 		code = ds_training_check_texts(trainer, t, &batch->document, 0, batch->documents,
 									   "document", status);
 	if (code != DS_OK)
@@ -192,35 +198,49 @@ check_batch(const DsTrainer *trainer, const DsTrainBatch *batch, DsStatus *statu
 	return DS_OK;
 }
 
-/* Where shards begin: at equal shares of the tokens (a text counts as one more) */
+/* A text counts as one token more; tokens cost next to nothing beside pictures */
+static uint64_t
+pair_work(const DsTrainer *trainer, const DsTrainBatch *batch, size_t pair)
+{
+	const DsNet *net = &trainer->head->net;
+
+	for (size_t t = 0; t < net_towers(net); t++)
+		if (has_pictures(&net->tower[t]))
+			return 1 + (others_before(batch, pair + 1) - others_before(batch, pair));
+	return pair_tokens(trainer, batch, pair) + 1;
+}
+
+/* Where shards begin: at equal shares of the work */
 static DsCode
 cut_batch(DsTrainer *trainer, const DsTrainBatch *batch, DsStatus *status)
 {
 	const DsTrainLimits *limits = &trainer->head->limits;
+	uint64_t tokens = 0;
 	uint64_t total = 0;
 	uint64_t before = 0;
 	size_t shard = 0;
 
 	for (size_t i = 0; i < batch->pairs; i++)
 	{
-		size_t tokens = pair_tokens(trainer, batch, i);
+		size_t n = pair_tokens(trainer, batch, i);
 
-		if (tokens > limits->longest)
+		if (n > limits->longest)
 			return ds_fail(status, DS_INVALID, "a pair has %zu tokens, at most %zu were announced",
-						   tokens, limits->longest);
-		total += tokens + 1;
+						   n, limits->longest);
+		tokens += n;
+		total += pair_work(trainer, batch, i);
 	}
-	if (total - batch->pairs > limits->tokens)
+	if (tokens > limits->tokens)
 		return ds_fail(status, DS_INVALID, "a batch has %llu tokens, at most %zu were announced",
-					   (unsigned long long) (total - batch->pairs), limits->tokens);
+					   (unsigned long long) tokens, limits->tokens);
 	for (size_t i = 0; i < batch->pairs; i++)
 	{
-		uint64_t tokens = pair_tokens(trainer, batch, i) + 1;
+		uint64_t work = pair_work(trainer, batch, i);
 
 		/* the first one behind the share, or halfway over it */
-		while (shard < DS_SHARDS && (2 * before + tokens) * DS_SHARDS > 2 * total * shard)
+		while (shard < DS_SHARDS && (2 * before + work) * DS_SHARDS > 2 * total * shard)
 			trainer->shard[shard++].pair_begin = i;
-		before += tokens;
+		before += work;
 	}
 	for (; shard < DS_SHARDS; shard++)
 		trainer->shard[shard].pair_begin = batch->pairs;
@@ -296,7 +316,8 @@ reduce_dense(DsTrainer *trainer, const BlockParameter *p, const Share *share)
 			ds_training_sum(part, n, scratch);
 			kernels->add(out + at, scratch, n);
 		}
-		squares[share->unit + u] = (double) kernels->dot(out + begin, out + begin, end - begin);
+		squares[share->unit + u] =
+			p->statistic ? 0 : (double) kernels->dot(out + begin, out + begin, end - begin);
 	}
 }
 
@@ -390,6 +411,23 @@ update_dense(DsTrainer *trainer, size_t number, const DsUpdate *update, const Sh
 	}
 }
 
+/* A moving average: what the shards left adds up to the batch's moments */
+static void
+update_average(DsTrainer *trainer, size_t number, const Share *share)
+{
+	const BlockHeader *head = trainer->head;
+	const BlockParameter *p = &trainer->parameter[number];
+	const ds_real *moments = block_reals(trainer, head->sum) + p->gradient;
+	ds_real *value = parameter_value(trainer, number);
+	double batches = trainer->number + 1.0;
+
+	for (uint64_t u = 0; u < p->units; u++)
+		for (size_t i = u * UNIT_VALUES;
+			 is_mine(share, u) && i < p->count && i < (u + 1) * UNIT_VALUES; i++)
+			value[i] +=
+				(ds_real) (DS_NORM_MOMENTUM * ((double) moments[i] / batches - (double) value[i]));
+}
+
 void
 ds_trainer_update(DsTrainer *trainer, int worker, int workers)
 {
@@ -407,7 +445,9 @@ ds_trainer_update(DsTrainer *trainer, int worker, int workers)
 
 		if (p->frozen)
 			continue;
-		if (p->sparse)
+		if (p->statistic)
+			update_average(trainer, i, &share);
+		else if (p->sparse)
 			ds_training_update_rows(trainer, i, &update, &share);
 		else
 			update_dense(trainer, i, &update, &share);

@@ -64,6 +64,11 @@
  * with exact_rows all rows, as a framework's dense gradient does.
  * Default by ds_train_defaults: lazy.
  *
+ * Batch normalisation in towers over pictures takes the moments of a shard's pictures; the moving
+ * averages that inference uses are parameters, too, which steps move without a gradient.  Those of
+ * a layer whose other parameters are all frozen, or which a rule freezes, stay, and are what
+ * training uses.
+ *
  * Gradient caching (Gao, Zhang, Han & Callan, "Scaling Deep Contrastive Learning
  * Batch Size under Memory Limited Setup", 2021).  With config.cache_texts = k a
  * shard's texts go forward k at a time and nothing but their vectors is kept; the
@@ -75,6 +80,7 @@
 
 #include "nn/dual_encoder.h"
 #include "nn/encoder.h"
+#include "nn/image_spec.h"
 #include "nn/loss.h"
 #include "nn/optimizer.h"
 
@@ -94,8 +100,27 @@ typedef enum DsBodyKind
 {
 	DS_BODY_BAG, /* an embedding bag, then dense layers */
 	DS_BODY_FEATURES, /* given vectors, then dense layers */
-	DS_BODY_TRANSFORMER /* of the shape of BERT, then the spec's modules */
+	DS_BODY_TRANSFORMER, /* of the shape of BERT, then the spec's modules */
+	DS_BODY_IMAGE, /* a convolutional network over pictures, then the spec's modules */
+	DS_BODY_FUSION /* both, BAG for the text and IMAGE for the picture of a document */
 } DsBodyKind;
+
+/*
+ * How a document's vector y comes from that of its text, t, and of its picture, v:
+ *
+ *     CONCATENATE  y = [t v] W + b
+ *     GATED        y = g t + (1 - g) v,  g = 1 / (1 + exp(-([t v] W + b))), component by component;
+ *                  t, v and y are of the same width
+ *
+ * A text without ids and a picture that is missing have a learned vector each instead.
+ */
+typedef enum DsFusion
+{
+	DS_FUSION_CONCATENATE,
+	DS_FUSION_GATED
+} DsFusion;
+
+#define DS_PIXEL_CHANNELS 4 /* of a tower over pictures, at most */
 
 typedef struct DsTower
 {
@@ -111,6 +136,21 @@ typedef struct DsTower
 	DsEncoderSpec spec;
 	double dropout; /* TRANSFORMER: behind the embeddings, attention and MLP; 0 <= x < 1 */
 	double attention_dropout; /* of the attention's weights */
+	/*
+	 * IMAGE: of kind DS_IMAGE_CONV, modules DENSE and NORMALIZE.  A picture of 8 bits becomes
+	 * (pixel / 255 - pixel_mean) / pixel_deviation, channel by channel.  In training it is mirrored
+	 * left to right at random, half of the times, and moved by up to moves pixels each way.
+	 */
+	DsImageSpec image;
+	double pixel_mean[DS_PIXEL_CHANNELS];
+	double pixel_deviation[DS_PIXEL_CHANNELS];
+	bool mirrors;
+	uint32_t moves;
+	/* FUSION */
+	DsFusion fusion;
+	uint32_t fusion_dims; /* width of y */
+	/* a document's text or else its picture is left out at random in training; 0 <= x < 1 */
+	double leave_out;
 } DsTower;
 
 typedef struct DsNet
@@ -194,7 +234,7 @@ typedef struct DsTrainLimits
 {
 	size_t pairs;
 	size_t documents;
-	size_t tokens; /* of a batch, queries and documents; nothing for FEATURES */
+	size_t tokens; /* of a batch, queries and documents; nothing for FEATURES and IMAGE */
 	size_t longest; /* tokens of a pair with all its documents */
 } DsTrainLimits;
 
@@ -209,6 +249,12 @@ typedef struct DsTrainTexts
 	const size_t *offsets; /* [count + 1]; not needed with features */
 	const uint8_t *types; /* TRANSFORMER: token types, or NULL: all 0 */
 	const float *features; /* FEATURES: [count, embedding_dims] */
+	/*
+	 * IMAGE, FUSION: [count] pictures, [height, width, channels] of 8 bits; NULL for a FUSION: there
+	 * is none.  One that is the same (the same
+	 * address) as that before it goes through the tower once for both.
+	 */
+	const uint8_t *const *pixels;
 	/*
 	 * Equal for equal texts, or NULL: keep a document from being a negative of a
 	 * query that it answers (SOFTMAX, CONTRASTIVE; see loss.h)
@@ -284,8 +330,10 @@ extern const DsTrainConfig *ds_trainer_config(const DsTrainer *trainer);
 /*
  * Parameters, in a fixed order.  Names: the tower ("query", "document", "shared",
  * SINGLE: "model"), a dot, and for BAG and FEATURES "embedding", "dense.N.weight"
- * [ins, outs], "dense.N.bias"; for TRANSFORMER the neutral names of
- * encoder_spec.h with their shapes.  At last "log_scale" [1] (DUAL): the
+ * [ins, outs], "dense.N.bias"; for TRANSFORMER and IMAGE the neutral names of
+ * encoder_spec.h and image_spec.h with their shapes (beyond two dimensions: the first, and the
+ * rest in one); for FUSION those of BAG, then those of IMAGE, then "fusion.weight" [ins, outs],
+ * "fusion.bias", "fusion.no_text" and "fusion.no_image".  At last "log_scale" [1] (DUAL): the
  * logarithm of 1 / temperature.
  */
 typedef struct DsTrained

@@ -160,14 +160,76 @@ check_transformer(const DsTower *tower, DsStatus *status)
 	return DS_OK;
 }
 
+static DsCode
+check_image(const DsTower *tower, DsStatus *status)
+{
+	const DsImageSpec *spec = &tower->image;
+	DsCode code = ds_image_spec_check(spec, status);
+
+	if (code != DS_OK)
+		return code;
+	if (spec->kind != DS_IMAGE_CONV)
+		return ds_fail(status, DS_UNSUPPORTED,
+					   "an image encoder of the family \"%s\" cannot be trained: only "
+					   "convolutional ones can",
+					   spec->family);
+	if (spec->channels > DS_PIXEL_CHANNELS)
+		return ds_fail(status, DS_UNSUPPORTED, "pictures of %u channels cannot be trained on",
+					   spec->channels);
+	for (uint32_t l = 0; l < spec->layer_count; l++)
+		if (spec->layers[l].kind == DS_LAYER_MAX_POOL &&
+			spec->layers[l].kernel_height * spec->layers[l].kernel_width > 256)
+			return ds_fail(status, DS_UNSUPPORTED, "the window of layer %u is too large to train",
+						   l);
+	for (uint32_t m = 0; m < spec->module_count; m++)
+		if (spec->modules[m].kind != DS_MODULE_DENSE &&
+			spec->modules[m].kind != DS_MODULE_NORMALIZE)
+			return ds_fail(status, DS_UNSUPPORTED,
+						   "module %u of the image encoder cannot be trained", m);
+	for (uint32_t c = 0; c < spec->channels; c++)
+		REFUSE_UNLESS(fabs(tower->pixel_mean[c]) <= 1e6 && tower->pixel_deviation[c] >= 1e-6 &&
+						  tower->pixel_deviation[c] <= 1e6,
+					  "the mean and deviation of pixels must be finite, the latter positive");
+	REFUSE_UNLESS(tower->moves < spec->height && tower->moves < spec->width,
+				  "pictures of %u x %u cannot be moved by %u pixels", spec->height, spec->width,
+				  tower->moves);
+	return DS_OK;
+}
+
 static size_t
 tower_width(const DsTower *tower)
 {
 	const DsTowerConfig *bag = &tower->bag;
 
+	if (tower->body == DS_BODY_IMAGE)
+		return ds_image_spec_dims(&tower->image);
+	if (tower->body == DS_BODY_FUSION)
+		return tower->fusion_dims;
 	if (tower->body == DS_BODY_TRANSFORMER)
 		return ds_spec_dims(&tower->spec);
-	return bag->dense_count > 0 ? bag->dense[bag->dense_count - 1] : bag->embedding_dims;
+	return dense_width(bag);
+}
+
+static DsCode
+check_fusion(const DsTower *tower, DsStatus *status)
+{
+	DsCode code = check_image(tower, status);
+	size_t text = dense_width(&tower->bag);
+	size_t image;
+
+	if (code != DS_OK)
+		return code;
+	image = ds_image_spec_dims(&tower->image);
+	REFUSE_UNLESS((unsigned) tower->fusion <= DS_FUSION_GATED, "unknown kind of fusion");
+	REFUSE_UNLESS(tower->fusion_dims >= 1 && tower->fusion_dims <= DS_SPEC_MAX_HIDDEN,
+				  "a document's vector cannot have %u components", tower->fusion_dims);
+	REFUSE_UNLESS(tower->fusion != DS_FUSION_GATED ||
+					  (text == tower->fusion_dims && image == tower->fusion_dims),
+				  "gated fusion needs vectors of one width, not %zu (text), %zu (image) and %u",
+				  text, image, tower->fusion_dims);
+	REFUSE_UNLESS(tower->leave_out >= 0 && tower->leave_out < 1,
+				  "leave_out must be at least 0 and below 1");
+	return DS_OK;
 }
 
 DsCode
@@ -181,15 +243,21 @@ ds_net_check(const DsNet *net, DsStatus *status)
 		DsDualEncoderConfig dense = {.shared = true, .tower = {tower->bag}};
 		DsCode code;
 
-		REFUSE_UNLESS((unsigned) tower->body <= DS_BODY_TRANSFORMER, "unknown kind of tower");
+		REFUSE_UNLESS((unsigned) tower->body <= DS_BODY_FUSION, "unknown kind of tower");
 		if (tower->body == DS_BODY_FEATURES)
 		{
 			REFUSE_UNLESS(tower->bag.dense_count > 0,
 						  "a tower on features must have a dense layer");
 			dense.tower[0].vocabulary = 1;
 		}
-		code = tower->body == DS_BODY_TRANSFORMER ? check_transformer(tower, status)
-												  : ds_dual_encoder_check(&dense, status);
+		if (tower->body == DS_BODY_TRANSFORMER)
+			code = check_transformer(tower, status);
+		else if (tower->body == DS_BODY_IMAGE)
+			code = check_image(tower, status);
+		else
+			code = ds_dual_encoder_check(&dense, status);
+		if (code == DS_OK && tower->body == DS_BODY_FUSION)
+			code = check_fusion(tower, status);
 		if (code != DS_OK)
 			return code;
 	}

@@ -41,11 +41,11 @@ reserve_dense(DsTrainer *trainer, DensePass *pass, const DsTowerConfig *bag, siz
 static size_t
 first_dense(const DsTrainer *trainer, size_t t)
 {
-	return trainer->first[t] + (trainer->head->net.tower[t].body == DS_BODY_BAG);
+	return trainer->first[t] + has_bag(&trainer->head->net.tower[t]);
 }
 
 DsCode
-ds_dense_pass_forward(DsTrainer *trainer, TowerPass *pass, size_t t, DsStatus *status)
+ds_dense_pass_forward(DsTrainer *trainer, TowerPass *pass, size_t t, ds_real *out, DsStatus *status)
 {
 	const DsTower *tower = &trainer->head->net.tower[t];
 	const DsTowerConfig *bag = &tower->bag;
@@ -58,7 +58,7 @@ ds_dense_pass_forward(DsTrainer *trainer, TowerPass *pass, size_t t, DsStatus *s
 
 	if (!reserve_dense(trainer, dense, bag, texts))
 		return ds_fail(status, DS_OUT_OF_MEMORY, "out of memory for %zu texts", texts);
-	if (tower->body == DS_BODY_BAG)
+	if (has_bag(tower))
 	{
 		ds_bag_forward(parameter_value(trainer, trainer->first[t]), ins, input->ids, input->offsets,
 					   texts, bag->pooling, dense->pooled);
@@ -75,7 +75,7 @@ ds_dense_pass_forward(DsTrainer *trainer, TowerPass *pass, size_t t, DsStatus *s
 			ds_relu_forward(dense->layer[i], texts * ins);
 	}
 	if (texts > 0)
-		memcpy(pass->out, x, texts * ins * sizeof(ds_real));
+		memcpy(out, x, texts * ins * sizeof(ds_real));
 	return DS_OK;
 }
 
@@ -103,9 +103,9 @@ ds_dense_pass_backward(DsTrainer *trainer, TowerPass *pass, size_t t, int number
 	for (uint32_t i = bag->dense_count; i-- > 0;)
 	{
 		size_t ins = i > 0 ? bag->dense[i - 1] : bag->embedding_dims;
-		const ds_real *in = i > 0						 ? dense->layer[i - 1]
-							: tower->body == DS_BODY_BAG ? dense->pooled
-														 : input->features;
+		const ds_real *in = i > 0			 ? dense->layer[i - 1]
+							: has_bag(tower) ? dense->pooled
+											 : input->features;
 		size_t weight = parameter + 2 * i;
 		bool below = learns_below(trainer, t, i);
 
@@ -119,7 +119,7 @@ ds_dense_pass_backward(DsTrainer *trainer, TowerPass *pass, size_t t, int number
 		d = d_in;
 		d_in = d == dense->d_one ? dense->d_two : dense->d_one;
 	}
-	if (tower->body != DS_BODY_BAG || trainer->places[t] == NULL)
+	if (!has_bag(tower) || trainer->places[t] == NULL)
 		return NULL;
 	ds_bag_scale(d, bag->embedding_dims, input->offsets, texts, bag->pooling);
 	return d;

@@ -12,6 +12,7 @@
  * be wrong in one of the two.
  */
 #include "base/pages.h"
+#include "nn/image_tower.h"
 #include "nn/training_private.h"
 
 #include <math.h>
@@ -143,6 +144,43 @@ append_parameter(List *list, size_t tower, uint64_t rows, uint64_t columns, bool
 	p->frozen = p->factor == 0;
 }
 
+static bool
+ends_with(const char *name, const char *end)
+{
+	size_t n = strlen(name);
+	size_t m = strlen(end);
+
+	return n >= m && strcmp(name + n - m, end) == 0;
+}
+
+static void
+list_image(List *list, size_t t)
+{
+	const DsImageSpec *spec = &list->net->tower[t].image;
+	DsImageTensor tensor;
+	uint64_t layer = list->count; /* the first parameter of this one */
+
+	for (size_t i = 0; ds_image_spec_tensor(spec, i, &tensor); i++)
+	{
+		uint64_t rest = (uint64_t) tensor.shape[1] * tensor.shape[2] * tensor.shape[3];
+		BlockParameter *p = list->parameter != NULL ? list->parameter + list->count : NULL;
+		bool learns = false;
+
+		append_parameter(list, t, tensor.shape[0], tensor.rank > 1 ? rest : 0, false, "%s",
+						 tensor.name);
+		if (p == NULL)
+			continue;
+		if (p->shape_count == 2)
+			layer = list->count - 1;
+		p->statistic = ends_with(p->name, ".norm.mean") || ends_with(p->name, ".norm.var");
+		for (uint64_t k = layer; k < list->count; k++)
+			learns = learns || (!list->parameter[k].statistic && !list->parameter[k].frozen);
+		/* averages of one batch norm without the other would be no use */
+		if (p->statistic && (!learns || (ends_with(p->name, ".var") && p[-1].frozen)))
+			p->frozen = true;
+	}
+}
+
 static void
 list_tower(List *list, size_t t)
 {
@@ -158,7 +196,12 @@ list_tower(List *list, size_t t)
 							 strcmp(tensor.name, "token.weight") == 0, "%s", tensor.name);
 		return;
 	}
-	if (tower->body == DS_BODY_BAG)
+	if (tower->body == DS_BODY_IMAGE)
+	{
+		list_image(list, t);
+		return;
+	}
+	if (has_bag(tower))
 		append_parameter(list, t, tower->bag.vocabulary, ins, true, "embedding");
 	for (uint32_t i = 0; i < tower->bag.dense_count; i++)
 	{
@@ -166,6 +209,14 @@ list_tower(List *list, size_t t)
 		append_parameter(list, t, tower->bag.dense[i], 0, false, "dense.%u.bias", i);
 		ins = tower->bag.dense[i];
 	}
+	if (tower->body != DS_BODY_FUSION)
+		return;
+	list_image(list, t);
+	append_parameter(list, t, ins + ds_image_spec_dims(&tower->image), tower->fusion_dims, false,
+					 "fusion.weight");
+	append_parameter(list, t, tower->fusion_dims, 0, false, "fusion.bias");
+	append_parameter(list, t, ins, 0, false, "fusion.no_text");
+	append_parameter(list, t, ds_image_spec_dims(&tower->image), 0, false, "fusion.no_image");
 }
 
 static uint64_t
@@ -244,7 +295,7 @@ place_rows(BlockHeader *head, const BlockParameter *parameter, Place *place)
 
 		if (!p->sparse || p->frozen)
 			continue;
-		if (head->net.tower[t].body == DS_BODY_BAG)
+		if (has_bag(&head->net.tower[t]))
 		{
 			uint64_t texts = head->limits.pairs + head->limits.documents;
 
@@ -444,7 +495,7 @@ ds_trainer_attach(void *block, size_t size, DsArena *arena, DsTrainer **result, 
 		widest = p->shape[1] > widest ? p->shape[1] : widest;
 		if (trainer->places[p->tower] == NULL || trainer->bits[p->tower] == NULL ||
 			trainer->zeros == NULL ||
-			(head->net.tower[p->tower].body == DS_BODY_BAG &&
+			(has_bag(&head->net.tower[p->tower]) &&
 			 !reserve_rows(trainer, p, &trainer->bag[p->tower])))
 			return ds_fail(status, DS_OUT_OF_MEMORY, "out of memory");
 	}
@@ -593,6 +644,9 @@ ds_trainer_initialize(DsTrainer *trainer)
 			dense.value[0] = (ds_real) -log(head->config.temperature);
 		else if (head->net.tower[p->tower].body == DS_BODY_TRANSFORMER)
 			initialize_transformer(trainer, i);
+		else if (has_pictures(&head->net.tower[p->tower]) &&
+				 (strstr(p->name, ".layer.") != NULL || strstr(p->name, ".module.") != NULL))
+			ds_image_initialize(trainer, i);
 		else
 			ds_parameter_init(&dense, head->config.seed, i);
 	}

@@ -31,6 +31,7 @@ typedef struct BlockParameter
 	bool sparse;
 	bool frozen;
 	bool decays;
+	bool statistic; /* a moving average of a batch norm: moved by steps, not by gradients */
 	bool
 		product; /* a linear layer's weight in a transformer: its gradient is one product a shard */
 	double factor; /* of the learning rate */
@@ -114,10 +115,14 @@ typedef struct TowerInput
 	uint32_t *ids;
 	size_t *offsets; /* [texts + 1] */
 	uint8_t *types; /* or NULL */
-	ds_real *features; /* or NULL */
+	ds_real *features; /* or NULL; IMAGE: [pictures] */
+	size_t pictures; /* those of texts without repetitions */
+	uint32_t *picture; /* [texts] which one is a text's; NO_PICTURE: none */
 } TowerInput;
 
-#define INPUT_ROOMS 4
+#define NO_PICTURE UINT32_MAX
+
+#define INPUT_ROOMS 5
 
 /* Embedding bag or features with dense layers: what forward leaves to backward */
 typedef struct DensePass
@@ -141,6 +146,8 @@ typedef struct BagRows
 } BagRows;
 
 typedef struct TransformerPass TransformerPass;
+typedef struct ImagePass ImagePass;
+typedef struct FusionPass FusionPass;
 
 /* One shard's way through one tower */
 typedef struct TowerPass
@@ -150,10 +157,13 @@ typedef struct TowerPass
 	TowerInput input;
 	DensePass dense;
 	TransformerPass *transformer;
+	ImagePass *image;
+	FusionPass *fusion;
 	ds_real *out; /* [chunk, dims] */
 	ds_real *inverse; /* [chunk] of normalisation */
 	ds_real *d_out; /* [count, dims] */
-	Room room[INPUT_ROOMS + 3];
+	ds_real *d_pictures; /* [pictures, dims] */
+	Room room[INPUT_ROOMS + 4];
 } TowerPass;
 
 typedef struct Shard
@@ -251,6 +261,34 @@ shard_gradient(const DsTrainer *trainer, int shard, size_t number)
 	return block_reals(trainer, head->slot[shard]) + p->gradient;
 }
 
+/* does its input consist of ids? */
+static inline bool
+has_ids(const DsTower *tower)
+{
+	return tower->body == DS_BODY_BAG || tower->body == DS_BODY_TRANSFORMER ||
+		   tower->body == DS_BODY_FUSION;
+}
+
+/* does it have a table of embeddings for bags? */
+static inline bool
+has_bag(const DsTower *tower)
+{
+	return tower->body == DS_BODY_BAG || tower->body == DS_BODY_FUSION;
+}
+
+static inline bool
+has_pictures(const DsTower *tower)
+{
+	return tower->body == DS_BODY_IMAGE || tower->body == DS_BODY_FUSION;
+}
+
+/* width of the vectors of a bag or of features behind their dense layers */
+static inline size_t
+dense_width(const DsTowerConfig *bag)
+{
+	return bag->dense_count > 0 ? bag->dense[bag->dense_count - 1] : bag->embedding_dims;
+}
+
 /* losses over the scores of all queries with all documents */
 static inline bool
 in_batch(DsLoss loss)
@@ -279,11 +317,18 @@ extern void ds_training_sum(const ds_real *const part[DS_SHARDS], size_t n, ds_r
  * Towers.  Forward: the vectors of pass->input's texts to pass->out; random is for
  * dropout, NULL: none.  Backward: from d (overwritten) to the shard's gradients.
  */
-extern DsCode ds_dense_pass_forward(DsTrainer *trainer, TowerPass *pass, size_t tower,
+extern DsCode ds_dense_pass_forward(DsTrainer *trainer, TowerPass *pass, size_t tower, ds_real *out,
 									DsStatus *status);
 /* Returns the gradient by what the bags gave, scaled for the rows; NULL when the table is frozen */
 extern const ds_real *ds_dense_pass_backward(DsTrainer *trainer, TowerPass *pass, size_t tower,
 											 int shard, ds_real *d);
+
+extern DsCode ds_fusion_forward(DsTrainer *trainer, TowerPass *pass, size_t tower, bool trains,
+								DsStatus *status);
+/* Returns what ds_dense_pass_backward() does, in *bags */
+extern DsCode ds_fusion_backward(DsTrainer *trainer, TowerPass *pass, size_t tower, int shard,
+								 double share, const ds_real *d, const ds_real **bags,
+								 DsStatus *status);
 
 /* Texts begin to end - 1: offsets rise, ids are in the table of the tower */
 extern DsCode ds_training_check_texts(const DsTrainer *trainer, size_t tower,

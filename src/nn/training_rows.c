@@ -28,7 +28,7 @@
 bool
 ds_training_in_table(const BlockHeader *head, const BlockParameter *p)
 {
-	return head->net.tower[p->tower].body != DS_BODY_BAG || head->config.accumulate > 1;
+	return !has_bag(&head->net.tower[p->tower]) || head->config.accumulate > 1;
 }
 
 /* Texts that go through a tower */
@@ -235,7 +235,7 @@ reduce_tokens(DsTrainer *trainer, const BlockParameter *p, const Share *share)
 void
 ds_training_reduce_rows(DsTrainer *trainer, const BlockParameter *p, const Share *share)
 {
-	if (trainer->head->net.tower[p->tower].body == DS_BODY_BAG)
+	if (has_bag(&trainer->head->net.tower[p->tower]))
 		reduce_bag(trainer, p, share);
 	else
 		reduce_tokens(trainer, p, share);

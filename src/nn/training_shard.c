@@ -15,6 +15,7 @@
  */
 #include <string.h>
 
+#include "nn/image_tower.h"
 #include "nn/simd.h"
 #include "nn/training_private.h"
 #include "nn/transformer.h"
@@ -128,6 +129,58 @@ take_features(TowerInput *input, const DsTrainTexts *texts, size_t begin, size_t
 	input->texts += end - begin;
 }
 
+/*
+ * Pictures of texts begin to end - 1, behind those that are there, which are of texts first and
+ * following; one that is the same as
+ * that before it is not taken again.  random: see ds_image_take().
+ */
+static void
+take_pictures(const DsTower *tower, TowerInput *input, size_t first, const DsTrainTexts *texts,
+			  size_t begin, size_t end, DsRandom *random)
+{
+	size_t values = ds_image_values(&tower->image);
+	const uint8_t *last = NULL;
+
+	for (size_t i = begin; i < end; i++)
+	{
+		const uint8_t *pixels = texts->pixels != NULL ? texts->pixels[i] : NULL;
+
+		if (pixels == NULL)
+		{
+			input->picture[first++] = NO_PICTURE;
+			last = NULL;
+			continue;
+		}
+		if (pixels != last)
+			ds_image_take(tower, pixels, random, input->features + input->pictures++ * values);
+		input->picture[first++] = (uint32_t) (input->pictures - 1);
+		last = pixels;
+	}
+}
+
+/* Some texts from first on without ids, others without their picture */
+static void
+leave_out(const DsTower *tower, TowerInput *input, size_t first, DsRandom *random)
+{
+	uint64_t threshold = (uint64_t) (tower->leave_out * 0x1p31);
+	size_t n = input->offsets[first];
+
+	for (size_t i = first, begin = n; i < input->texts; i++)
+	{
+		size_t end = input->offsets[i + 1];
+		uint64_t draw = ds_random_next(random) >> 32;
+
+		if (draw < threshold && input->picture[i] != NO_PICTURE)
+			begin = end;
+		else if (draw >= threshold && draw < 2 * threshold && end > begin)
+			input->picture[i] = NO_PICTURE;
+		memmove(input->ids + n, input->ids + begin, (end - begin) * sizeof(uint32_t));
+		n += end - begin;
+		begin = end;
+		input->offsets[i + 1] = n;
+	}
+}
+
 /* Texts first to last - 1 of the runs into pass->input */
 static DsCode
 gather(DsTrainer *trainer, TowerPass *pass, const DsTower *tower, const Runs *runs, size_t first,
@@ -138,9 +191,10 @@ gather(DsTrainer *trainer, TowerPass *pass, const DsTower *tower, const Runs *ru
 	size_t begin;
 	size_t end;
 	bool features = tower->body == DS_BODY_FEATURES;
+	bool image = has_pictures(tower);
 	bool room;
 
-	for (size_t r = 0; r < runs->count && !features; r++)
+	for (size_t r = 0; r < runs->count && has_ids(tower); r++)
 		if (overlap(runs, r, first, last, &begin, &end))
 			tokens += runs->run[r].texts->offsets[end] - runs->run[r].texts->offsets[begin];
 	/* one id more: a dropped one is written before it is dropped */
@@ -151,10 +205,16 @@ gather(DsTrainer *trainer, TowerPass *pass, const DsTower *tower, const Runs *ru
 		   ds_training_reserve(trainer->arena, &pass->room[2], tokens + 1, 1, 1, &input->types) &&
 		   (!features ||
 			ds_training_reserve(trainer->arena, &pass->room[3], last - first,
-								tower->bag.embedding_dims, sizeof(ds_real), &input->features));
+								tower->bag.embedding_dims, sizeof(ds_real), &input->features)) &&
+		   (!image || (ds_training_reserve(trainer->arena, &pass->room[3], last - first,
+										   ds_image_values(&tower->image), sizeof(ds_real),
+										   &input->features) &&
+					   ds_training_reserve(trainer->arena, &pass->room[4], last - first, 1,
+										   sizeof(uint32_t), &input->picture)));
 	if (!room)
 		return ds_fail(status, DS_OUT_OF_MEMORY, "out of memory for %zu texts", last - first);
 	input->texts = 0;
+	input->pictures = 0;
 	input->offsets[0] = 0;
 	for (size_t r = 0; r < runs->count; r++)
 	{
@@ -162,8 +222,22 @@ gather(DsTrainer *trainer, TowerPass *pass, const DsTower *tower, const Runs *ru
 			continue;
 		if (features)
 			take_features(input, runs->run[r].texts, begin, end, tower->bag.embedding_dims);
+		else if (tower->body == DS_BODY_IMAGE)
+		{
+			take_pictures(tower, input, input->texts, runs->run[r].texts, begin, end, random);
+			input->texts += end - begin;
+		}
 		else
+		{
+			size_t before = input->texts;
+
 			take_texts(input, runs->run[r].texts, begin, end, dropout, random);
+			if (!image)
+				continue;
+			take_pictures(tower, input, before, runs->run[r].texts, begin, end, random);
+			if (tower->leave_out > 0 && random != NULL)
+				leave_out(tower, input, before, random);
+		}
 	}
 	return DS_OK;
 }
@@ -213,6 +287,50 @@ leave_gradients(const DsTrainer *trainer, size_t t, const Runs *runs, const ds_r
 	}
 }
 
+/* Vectors of pictures to the texts that they are of, and their gradients back */
+static DsCode
+image_forward(DsTrainer *trainer, TowerPass *pass, size_t t, bool trains, DsStatus *status)
+{
+	size_t dims = ds_image_spec_dims(&trainer->head->net.tower[t].image);
+	const TowerInput *input = &pass->input;
+	const ds_real *vectors;
+	DsCode code = ds_image_pass_forward(trainer, pass, t, trains, &vectors, status);
+
+	for (size_t i = 0; i < input->texts && code == DS_OK; i++)
+		memcpy(pass->out + i * dims, vectors + input->picture[i] * dims, dims * sizeof(ds_real));
+	return code;
+}
+
+/* What part of a batch's texts that go through a tower are a shard's */
+static double
+share_of(const DsTrainer *trainer, const TowerPass *pass, size_t t)
+{
+	const DsNet *net = &trainer->head->net;
+	size_t all =
+		(side_tower(net, DS_SIDE_DOCUMENT) == t ? trainer->batch.documents : 0) +
+		(net->kind == DS_NET_DUAL && side_tower(net, DS_SIDE_QUERY) == t ? trainer->batch.pairs
+																		 : 0);
+
+	return (double) pass->count / (double) all;
+}
+
+static DsCode
+image_backward(DsTrainer *trainer, TowerPass *pass, size_t t, int number, const ds_real *d,
+			   DsStatus *status)
+{
+	size_t dims = ds_image_spec_dims(&trainer->head->net.tower[t].image);
+	const TowerInput *input = &pass->input;
+
+	if (!ds_training_reserve(trainer->arena, &pass->room[INPUT_ROOMS + 3], input->pictures, dims,
+							 sizeof(ds_real), &pass->d_pictures))
+		return ds_fail(status, DS_OUT_OF_MEMORY, "out of memory for %zu pictures", input->pictures);
+	memset(pass->d_pictures, 0, input->pictures * dims * sizeof(ds_real));
+	for (size_t i = 0; i < input->texts; i++)
+		ds_nn_kernels()->add(pass->d_pictures + input->picture[i] * dims, d + i * dims, dims);
+	return ds_image_pass_backward(trainer, pass, t, number, share_of(trainer, pass, t),
+								  pass->d_pictures, status);
+}
+
 /*
  * pass->input to pass->out; key is that of the random numbers of dropout, trains
  * whether it is a pass of training
@@ -232,8 +350,12 @@ tower_forward(DsTrainer *trainer, TowerPass *pass, size_t t, uint64_t key, bool 
 		return ds_fail(status, DS_OUT_OF_MEMORY, "out of memory for %zu texts", texts);
 	if (head->net.tower[t].body == DS_BODY_TRANSFORMER)
 		code = ds_transformer_forward(trainer, pass, t, key, trains, status);
+	else if (head->net.tower[t].body == DS_BODY_IMAGE)
+		code = image_forward(trainer, pass, t, trains, status);
+	else if (head->net.tower[t].body == DS_BODY_FUSION)
+		code = ds_fusion_forward(trainer, pass, t, trains, status);
 	else
-		code = ds_dense_pass_forward(trainer, pass, t, status);
+		code = ds_dense_pass_forward(trainer, pass, t, pass->out, status);
 	if (code == DS_OK && head->net.kind == DS_NET_DUAL && head->net.score == DS_SCORE_COSINE)
 		ds_normalize_forward(pass->out, texts, head->dims, pass->out, pass->inverse);
 	return code;
@@ -253,10 +375,10 @@ piece_forward(DsTrainer *trainer, TowerPass *pass, size_t t, int number, const R
 				   ds_mix64((trainer->steps + 1) * head->config.accumulate + trainer->number) +
 					   ((uint64_t) number << 40 | (uint64_t) t << 36 | first));
 	code = gather(trainer, pass, tower, runs, first, last,
-				  tower->body == DS_BODY_BAG ? head->config.feature_dropout : 0, &random, status);
+				  has_bag(tower) ? head->config.feature_dropout : 0, &random, status);
 	if (code != DS_OK)
 		return code;
-	if (tower->body == DS_BODY_BAG && trainer->places[t] != NULL)
+	if (has_bag(tower) && trainer->places[t] != NULL)
 		leave_ids(trainer, pass, t, runs);
 	return tower_forward(trainer, pass, t, ds_random_next(&random), true, status);
 }
@@ -462,10 +584,17 @@ tower_backward(DsTrainer *trainer, int number, size_t t, DsStatus *status)
 		if (head->net.tower[t].body == DS_BODY_TRANSFORMER)
 			code = ds_transformer_backward(trainer, pass, t, number,
 										   first > 0 || head->merged[number][t], d, status);
+		else if (head->net.tower[t].body == DS_BODY_IMAGE)
+			code = image_backward(trainer, pass, t, number, d, status);
 		else
 		{
-			const ds_real *pooled = ds_dense_pass_backward(trainer, pass, t, number, d);
+			const ds_real *pooled = NULL;
 
+			if (head->net.tower[t].body == DS_BODY_FUSION)
+				code = ds_fusion_backward(trainer, pass, t, number, share_of(trainer, pass, t), d,
+										  &pooled, status);
+			else
+				pooled = ds_dense_pass_backward(trainer, pass, t, number, d);
 			if (pooled != NULL)
 				leave_gradients(trainer, t, &runs, pooled);
 		}
@@ -559,12 +688,9 @@ ds_trainer_encode(DsTrainer *trainer, DsSide side, const DsTrainTexts *texts, si
 		last = first + ENCODE_TEXTS < count ? first + ENCODE_TEXTS : count;
 		if (ds_cancelled(cancel))
 			return ds_fail(status, DS_CANCELLED, "cancelled");
-		if (tower->body != DS_BODY_FEATURES)
-		{
-			code = ds_training_check_texts(trainer, t, texts, first, last, "text", status);
-			if (code != DS_OK)
-				return code;
-		}
+		code = ds_training_check_texts(trainer, t, texts, first, last, "text", status);
+		if (code != DS_OK)
+			return code;
 		code = gather(trainer, pass, tower, &runs, first, last, 0, NULL, status);
 		if (code != DS_OK)
 			return code;

@@ -26,6 +26,11 @@
 #include "nn/tower_kernels.c"
 #include "nn/transformer.c"
 #include "nn/transformer_backward.c"
+#include "nn/conv_kernels.c"
+#include "nn/conv.c"
+#include "nn/image_tower.c"
+#include "nn/image_tower_backward.c"
+#include "nn/fusion_tower.c"
 
 #include "training_block.h"
 
@@ -424,6 +429,7 @@ test_lists(void)
 #define MAX_DOCUMENTS 15
 #define MAX_LENGTH 8
 #define FEATURES 6
+#define PIXELS (9 * 8 * 3)
 
 typedef struct Whole
 {
@@ -460,10 +466,12 @@ typedef struct Arrays
 	float labels[MAX_DOCUMENTS * 5];
 	float weights[MAX_PAIRS];
 	size_t others[MAX_PAIRS + 1];
+	uint8_t pixels[2][MAX_DOCUMENTS][PIXELS];
+	const uint8_t *picture[2][MAX_DOCUMENTS];
 } Arrays;
 
 static void
-random_texts(Arrays *a, int side, size_t texts, uint32_t vocabulary, size_t fewest)
+random_texts(Arrays *a, int side, size_t texts, uint32_t vocabulary, size_t fewest, bool fusion)
 {
 	size_t *offsets = a->offsets[side];
 
@@ -482,12 +490,23 @@ random_texts(Arrays *a, int side, size_t texts, uint32_t vocabulary, size_t fewe
 	}
 	for (size_t i = 0; i < texts * FEATURES; i++)
 		a->features[side][i] = (float) ds_random_normal(&dice);
+	for (size_t t = 0; t < texts; t++)
+	{
+		for (size_t i = 0; i < PIXELS; i++)
+			a->pixels[side][t][i] = (uint8_t) ds_random_below(&dice, 256);
+		/* some are the same as that before */
+		a->picture[side][t] = t % 3 == 2 ? a->picture[side][t - 1] : a->pixels[side][t];
+		if (fusion && t % 4 == 3)
+			a->picture[side][t] = NULL;
+	}
 }
 
 static uint32_t
 vocabulary_of(const DsTower *tower)
 {
-	return tower->body == DS_BODY_TRANSFORMER ? tower->spec.vocabulary : tower->bag.vocabulary;
+	return tower->body == DS_BODY_TRANSFORMER ? tower->spec.vocabulary
+		   : tower->body == DS_BODY_IMAGE	  ? 1
+											  : tower->bag.vocabulary;
 }
 
 static DsTrainBatch
@@ -503,8 +522,10 @@ random_batch(Arrays *a, const DsNet *net, const DsTrainConfig *train, size_t pai
 						: 0;
 	size_t outs = net->kind == DS_NET_SINGLE ? ds_net_dims(net) : 1;
 
-	random_texts(a, 0, pairs, vocabulary_of(&net->tower[0]), fewest);
-	random_texts(a, 1, documents, vocabulary_of(&net->tower[own ? 1 : 0]), fewest);
+	random_texts(a, 0, pairs, vocabulary_of(&net->tower[0]), fewest,
+				 net->tower[0].body == DS_BODY_FUSION);
+	random_texts(a, 1, documents, vocabulary_of(&net->tower[own ? 1 : 0]), fewest,
+				 net->tower[own ? 1 : 0].body == DS_BODY_FUSION);
 	for (size_t i = 0; i < documents * outs; i++)
 		a->labels[i] = train->loss == DS_LOSS_CLASSES ? (float) ds_random_below(&dice, outs)
 													  : (float) ds_random_double(&dice);
@@ -515,9 +536,10 @@ random_batch(Arrays *a, const DsNet *net, const DsTrainConfig *train, size_t pai
 		a->others[i] = i == 0 ? 0 : i < pairs ? (documents - pairs) * 2 / 3 : documents - pairs;
 	batch.others = a->others;
 	batch.weights = a->weights;
-	batch.query = (DsTrainTexts){a->ids[0], a->offsets[0], a->types[0], a->features[0], a->keys[0]};
-	batch.document =
-		(DsTrainTexts){a->ids[1], a->offsets[1], a->types[1], a->features[1], a->keys[1]};
+	batch.query = (DsTrainTexts){a->ids[0],		 a->offsets[0], a->types[0],
+								 a->features[0], a->picture[0], a->keys[0]};
+	batch.document = (DsTrainTexts){a->ids[1],		a->offsets[1], a->types[1],
+									a->features[1], a->picture[1], a->keys[1]};
 	return batch;
 }
 
@@ -550,10 +572,12 @@ test_whole(const char *name, const DsNet *net, const DsTrainConfig *train, size_
 		if (p.shape_count == 1 || strchr(p.name, '.') == NULL)
 			fill(p.value, p.count, 0.5);
 		else if (strstr(p.name, "layer.") != NULL || strstr(p.name, "token") != NULL ||
-				 strstr(p.name, "module") != NULL)
+				 strstr(p.name, "module") != NULL || strstr(p.name, "fusion") != NULL)
 			fill(p.value, p.count, 0.4);
 		for (size_t k = 0; norm && k < p.count; k++)
 			p.value[k] += 1;
+		for (size_t k = 0; strstr(p.name, ".norm.var") != NULL && k < p.count; k++)
+			p.value[k] = 1 + fabs(p.value[k]);
 	}
 	for (size_t i = 0; i < ds_trainer_parameters(whole.trainer); i++)
 	{
@@ -575,6 +599,8 @@ test_whole(const char *name, const DsNet *net, const DsTrainConfig *train, size_
 			gradient[k] /= train->accumulate;
 			largest = fmax(largest, fabs(gradient[k]));
 		}
+		if (strstr(p.name, ".norm.mean") != NULL || strstr(p.name, ".norm.var") != NULL)
+			continue; /* no gradient: the moments of the batch */
 		/* what shifts all scores that are compared alike: its gradient is rounding */
 		if (strstr(p.name, "key.bias") != NULL ||
 			(net->kind == DS_NET_SINGLE && ds_net_dims(net) == 1 && p.count == 1 &&
@@ -827,6 +853,101 @@ test_transformers(void)
 	test_whole("cross-encoder, three classes", &n, &t, 6, 6);
 }
 
+#define CONV(from, outs, size, by, around)                                          \
+	.kind = DS_LAYER_CONV, .input = (from), .out = (outs), .kernel_height = (size), \
+	.kernel_width = (size), .stride = (by), .padding = (around)
+
+/* Pools of all kinds, and what a residual network has, in 9 x 8 pixels */
+static DsImageSpec
+small_network(void)
+{
+	const DsImageLayer layers[] = {
+		{CONV(0, 5, 3, 1, 1), .norm = 1, .epsilon = 1e-2f, .activation = DS_ACT_RELU},
+		{.kind = DS_LAYER_AVERAGE_POOL,
+		 .input = 1,
+		 .out = 5,
+		 .kernel_height = 2,
+		 .kernel_width = 2,
+		 .stride = 2}, /* 4 x 4 */
+		{CONV(2, 5, 3, 1, 1), .norm = 1, .epsilon = 1e-2f, .activation = DS_ACT_RELU},
+		{CONV(3, 5, 3, 1, 1), .norm = 1, .epsilon = 1e-2f, .add = 2, .activation = DS_ACT_RELU},
+		{.kind = DS_LAYER_SHORTCUT, .input = 4, .out = 8, .stride = 2}, /* 2 x 2 */
+		{CONV(4, 8, 3, 2, 1), .norm = 1, .epsilon = 1e-2f, .activation = DS_ACT_SILU},
+		{CONV(6, 8, 1, 1, 0), .bias = 1, .add = 5, .activation = DS_ACT_TANH},
+		{.kind = DS_LAYER_MAX_POOL,
+		 .input = 7,
+		 .out = 8,
+		 .kernel_height = 2,
+		 .kernel_width = 1,
+		 .stride = 1,
+		 .padding = 0}, /* 1 x 2 */
+		{.kind = DS_LAYER_GLOBAL_AVERAGE, .input = 8, .out = 8},
+	};
+	DsImageSpec spec;
+
+	ds_image_spec_init(&spec, DS_IMAGE_CONV);
+	spec.height = 9;
+	spec.width = 8;
+	spec.channels = 3;
+	spec.layer_count = sizeof(layers) / sizeof(layers[0]);
+	memcpy(spec.layers, layers, sizeof(layers));
+	spec.module_count = 2;
+	spec.modules[0] = (DsSpecModule){DS_MODULE_DENSE, 8, 6, DS_ACT_GELU, 1, 0};
+	spec.modules[1] = (DsSpecModule){DS_MODULE_NORMALIZE, 6, 6, 0, 0, 0};
+	return spec;
+}
+
+static void
+test_images(void)
+{
+	DsTower image = {.body = DS_BODY_IMAGE,
+					 .image = small_network(),
+					 .pixel_mean = {0.5, 0.4, 0.3},
+					 .pixel_deviation = {0.3, 0.3, 0.2},
+					 .mirrors = true,
+					 .moves = 2};
+	DsTower bag = {.body = DS_BODY_BAG,
+				   .bag = {.vocabulary = 17, .embedding_dims = 5, .dense_count = 1, .dense = {6}}};
+	DsNet n = {.kind = DS_NET_DUAL, .tower = {bag, image}, .score = DS_SCORE_COSINE};
+	DsTrainConfig t = ds_train_defaults;
+
+	t.temperature = 0.4;
+	test_whole("texts and pictures", &n, &t, 8, 8);
+	test_whole("the same with explicit negatives", &n, &t, 8, 13);
+	test_whole("the same, fewer pairs than shards", &n, &t, 3, 6);
+	t.symmetric = true;
+	t.accumulate = 2;
+	t.learn_temperature = true;
+	test_whole("the same both ways, two batches a step", &n, &t, 6, 9);
+	t.accumulate = 1;
+	t.rule_count = 1;
+	t.rules[0] = (DsRateRule){"document.layer.0", 0};
+	test_whole("the same, the first layer frozen", &n, &t, 6, 9);
+	t.rules[0] = (DsRateRule){"*.layer.2.norm.mean", 0};
+	test_whole("the same, one layer by its averages", &n, &t, 6, 9);
+	t.rule_count = 3;
+	t.rules[0] = (DsRateRule){"document", 0};
+	t.rules[1] = (DsRateRule){"document.layer.3.norm", 1};
+	t.rules[2] = (DsRateRule){"document.layer.6", 1};
+	test_whole("the same, a norm and a layer alone", &n, &t, 6, 9);
+	t.rule_count = 0;
+	n.tower[1].body = DS_BODY_FUSION;
+	n.tower[1].bag = bag.bag;
+	n.tower[1].fusion_dims = 6;
+	test_whole("texts and documents of both, joined", &n, &t, 8, 13);
+	n.tower[1].fusion = DS_FUSION_GATED;
+	n.tower[1].leave_out = 0.3;
+	test_whole("the same by a gate, some left out", &n, &t, 8, 13);
+	n.shared = true;
+	n.tower[0] = image;
+	test_whole("pictures and pictures, one tower", &n, &t, 6, 9);
+	n.kind = DS_NET_SINGLE;
+	n.tower[0].image.module_count = 1;
+	t.symmetric = t.learn_temperature = false;
+	t.loss = DS_LOSS_CLASSES;
+	test_whole("classes of pictures", &n, &t, 8, 8);
+}
+
 int
 main(void)
 {
@@ -838,5 +959,6 @@ main(void)
 	test_bags();
 	test_heads();
 	test_transformers();
+	test_images();
 	return unit_done();
 }

@@ -1,0 +1,764 @@
+/*
+ * image_tower.c
+ *		Queries to pictures without a server: quality and speed of towers over pictures.
+ *
+ *     build/bench/image_tower [DIR [name=value ...]]
+ *
+ * DIR (../shared/data/fashion unless given) has the files of the fashion data set.  Products whose
+ * id hashes to a fifth are held out: no training pair has them.  Trains a bag over queries and a
+ * convolutional tower over pictures, and asks the queries, of which a product is relevant
+ * when it has every attribute that the query names: P@10 by the attributes named, over
+ * the products held out, and over all.  Then, for each picture held out, how many of its ten
+ * nearest among all others have its type of article.
+ *
+ *     layers=32,48p,...   3 x 3 convolutions: channels, then p for an average pool behind, s for
+ *                         stride 2
+ *     grouped=0|1         all pairs of a product behind each other
+ *     workers=n           processes
+ *     documents=image|text|both|gated
+ *                         what a document is: its picture, its title, or both, joined or by a gate
+ */
+#include <math.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/arena.h"
+#include "base/blas.h"
+#include "base/cpu.h"
+#include "base/random.h"
+#include "image/image.h"
+#include "image/resize.h"
+#include "nn/training.h"
+#include "text/tokenizer.h"
+
+#define ATTRIBUTES 5 /* gender, article_type, colour, season, usage */
+#define TOP 10
+#define WIDE 60
+#define HIGH 80
+
+static const char *const attribute_names[ATTRIBUTES] = {"gender", "type", "colour", "season",
+														"usage"};
+
+typedef struct Texts
+{
+	size_t count;
+	char **text;
+	uint64_t *key;
+	size_t *offsets;
+	uint32_t *ids;
+} Texts;
+
+typedef struct Settings
+{
+	DsTrainConfig train;
+	char layers[200];
+	size_t batch;
+	size_t epochs;
+	size_t workers;
+	bool grouped;
+	char documents[10];
+	double leave_out;
+	bool norm;
+	bool mirrors;
+	uint32_t moves;
+	uint32_t stem; /* kernel of the first layer */
+} Settings;
+
+typedef struct Data
+{
+	Texts queries;
+	Texts questions;
+	Texts titles;
+	uint32_t *pair_product;
+	size_t pairs;
+	size_t products;
+	uint8_t **pixels;
+	bool *held;
+	uint64_t (*attributes)[ATTRIBUTES];
+	uint64_t (*asked)[ATTRIBUTES];
+	uint32_t *ids;
+} Data;
+
+static double
+now(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (double) t.tv_sec + (double) t.tv_nsec * 1e-9;
+}
+
+static double
+processor_time(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+	return (double) t.tv_sec + (double) t.tv_nsec * 1e-9;
+}
+
+static void *
+checked(void *pointer)
+{
+	if (pointer == NULL)
+	{
+		fprintf(stderr, "out of memory\n");
+		exit(1);
+	}
+	return pointer;
+}
+
+static void
+check(DsCode code, const DsStatus *status)
+{
+	if (code != DS_OK)
+	{
+		fprintf(stderr, "error: %s\n", status->message);
+		exit(1);
+	}
+}
+
+static FILE *
+open_data(const char *folder, const char *name, const char *command)
+{
+	char path[1000];
+	char line[1100];
+
+	snprintf(path, sizeof(path), "%s/%s", folder, name);
+	if (access(path, R_OK) != 0)
+	{
+		fprintf(stderr, "%s is not there: this benchmark needs the fashion data set (skipped)\n",
+				path);
+		exit(2);
+	}
+	snprintf(line, sizeof(line), "%s '%s'", command, path);
+	return checked(popen(line, "r"));
+}
+
+static int
+split(char *line, char **field, int most)
+{
+	int n = 0;
+
+	line[strcspn(line, "\r\n")] = '\0';
+	while (n < most && line != NULL)
+		field[n++] = strsep(&line, "\t");
+	return n;
+}
+
+static uint64_t
+hash(const char *text)
+{
+	uint64_t h = 1;
+
+	for (; *text != '\0'; text++)
+		h = ds_mix64(h ^ (unsigned char) *text) + 1;
+	return h;
+}
+
+/* "\\xffd8..." */
+static uint8_t *
+picture(const char *hex, DsArena *scratch)
+{
+	static const DsImageLimits limits = {DS_IMAGE_BYTES_DEFAULT, DS_IMAGE_PIXELS_DEFAULT, false};
+	DsArenaMark mark = ds_arena_mark(scratch);
+	size_t n;
+	uint8_t *bytes;
+	uint8_t *out = checked(malloc((size_t) WIDE * HIGH * 3));
+	DsArena other;
+	DsImage image;
+	DsStatus status;
+
+	while (*hex == '\\' || *hex == 'x')
+		hex++;
+	n = strlen(hex) / 2;
+	bytes = checked(ds_arena_alloc(scratch, n, 1));
+	for (size_t i = 0; i < n; i++)
+	{
+		char pair[3] = {hex[2 * i], hex[2 * i + 1], 0};
+
+		bytes[i] = (uint8_t) strtoul(pair, NULL, 16);
+	}
+	ds_arena_init(&other, NULL);
+	check(ds_image_decode(bytes, n, &limits, scratch, &other, NULL, &image, &status), &status);
+	check(ds_image_resize(&image, WIDE, HIGH, DS_FILTER_BILINEAR, NULL, out, (size_t) WIDE * 3,
+						  &other, NULL, &status),
+		  &status);
+	ds_arena_free(&other);
+	ds_arena_rewind(scratch, mark);
+	return out;
+}
+
+static void
+read_data(const char *folder, Data *d)
+{
+	uint32_t *product_of = checked(calloc(1 << 20, sizeof(uint32_t)));
+	char *line = NULL;
+	size_t room = 0;
+	char *f[9];
+	FILE *file = open_data(folder, "products.tsv.gz", "gzip -dc");
+	DsArena scratch;
+
+	ds_arena_init(&scratch, NULL);
+	d->pixels = checked(calloc(1 << 16, sizeof(*d->pixels)));
+	d->held = checked(calloc(1 << 16, sizeof(bool)));
+	d->titles.text = checked(calloc(1 << 16, sizeof(char *)));
+	d->attributes = checked(calloc(1 << 16, sizeof(*d->attributes)));
+	d->asked = checked(calloc(1 << 12, sizeof(*d->asked)));
+	d->ids = checked(calloc(1 << 16, sizeof(*d->ids)));
+	while (getline(&line, &room, file) > 0)
+	{
+		size_t p = d->products;
+
+		if (split(line, f, 9) < 9)
+			continue;
+		d->ids[p] = (uint32_t) atoi(f[0]);
+		product_of[d->ids[p] & ((1 << 20) - 1)] = (uint32_t) p;
+		d->held[p] = ds_mix64(d->ids[p]) % 5 == 0;
+		d->attributes[p][0] = hash(f[1]);
+		for (int a = 1; a < ATTRIBUTES; a++)
+			d->attributes[p][a] = hash(f[a + 2]);
+		d->pixels[p] = picture(f[8], &scratch);
+		d->titles.text[p] = checked(strdup(f[7]));
+		d->products++;
+	}
+	d->titles.count = d->products;
+	pclose(file);
+	d->queries.text = checked(calloc(1 << 17, sizeof(char *)));
+	d->pair_product = checked(calloc(1 << 17, sizeof(uint32_t)));
+	file = open_data(folder, "pairs.train.tsv.gz", "gzip -dc");
+	for (bool header = true; getline(&line, &room, file) > 0; header = false)
+	{
+		uint32_t p;
+
+		if (header || split(line, f, 3) < 3)
+			continue;
+		p = product_of[atoi(f[2]) & ((1 << 20) - 1)];
+		if (d->held[p])
+			continue;
+		d->queries.text[d->pairs] = checked(strdup(f[1]));
+		d->pair_product[d->pairs++] = p;
+	}
+	d->queries.count = d->pairs;
+	pclose(file);
+	d->questions.text = checked(calloc(1 << 12, sizeof(char *)));
+	file = open_data(folder, "queries.dev.tsv", "cat");
+	for (bool header = true; getline(&line, &room, file) > 0; header = false)
+	{
+		size_t q = d->questions.count;
+
+		if (header || split(line, f, 8) < 8)
+			continue;
+		d->questions.text[d->questions.count++] = checked(strdup(f[2]));
+		for (int a = 0; a < ATTRIBUTES; a++)
+			d->asked[q][a] = f[a + 3][0] != '\0' ? hash(f[a + 3]) : 0;
+	}
+	pclose(file);
+	free(line);
+	free(product_of);
+	ds_arena_free(&scratch);
+}
+
+static void
+encode_texts(Texts *texts, const DsTokenizer *tokenizer, DsTokenScratch *scratch)
+{
+	size_t used = 0;
+	size_t room = 0;
+
+	texts->offsets = checked(calloc(texts->count + 1, sizeof(size_t)));
+	texts->key = checked(calloc(texts->count, sizeof(uint64_t)));
+	for (size_t t = 0; t < texts->count; t++)
+	{
+		size_t n = ds_tokenizer_encode(tokenizer, scratch, texts->text[t], strlen(texts->text[t]));
+
+		texts->key[t] = hash(texts->text[t]);
+		if (used + n > room)
+		{
+			room = (used + n) * 2;
+			texts->ids = checked(realloc(texts->ids, room * sizeof(uint32_t)));
+		}
+		if (n > 0)
+			memcpy(texts->ids + used, scratch->ids, n * sizeof(uint32_t));
+		used += n;
+		texts->offsets[t + 1] = used;
+	}
+}
+
+static DsImageSpec
+make_spec(const Settings *s, uint32_t dims)
+{
+	DsImageSpec spec;
+	uint32_t result = 0;
+	const char *p = s->layers;
+
+	ds_image_spec_init(&spec, DS_IMAGE_CONV);
+	spec.height = HIGH;
+	spec.width = WIDE;
+	spec.channels = 3;
+	while (*p != '\0')
+	{
+		char *end;
+		uint32_t outs = (uint32_t) strtoul(p, &end, 10);
+		DsImageLayer *layer = &spec.layers[spec.layer_count];
+		uint32_t kernel = result == 0 ? s->stem : 3;
+
+		*layer = (DsImageLayer){.kind = DS_LAYER_CONV,
+								.input = result,
+								.out = outs,
+								.kernel_height = kernel,
+								.kernel_width = kernel,
+								.stride = *end == 's' ? 2 : 1,
+								.padding = (kernel - 1) / 2,
+								.bias = !s->norm,
+								.norm = s->norm,
+								.epsilon = s->norm ? 1e-5f : 0,
+								.activation = DS_ACT_RELU};
+		result = ++spec.layer_count;
+		if (*end == 'p')
+		{
+			spec.layers[spec.layer_count] = (DsImageLayer){.kind = DS_LAYER_AVERAGE_POOL,
+														   .input = result,
+														   .out = outs,
+														   .kernel_height = 2,
+														   .kernel_width = 2,
+														   .stride = 2};
+			result = ++spec.layer_count;
+		}
+		p = strchr(end, ',') != NULL ? strchr(end, ',') + 1 : "";
+		if (*p == '\0')
+			spec.layers[spec.layer_count++] =
+				(DsImageLayer){.kind = DS_LAYER_GLOBAL_AVERAGE, .input = result, .out = outs};
+	}
+	spec.module_count = 1;
+	spec.modules[0] = (DsSpecModule){.kind = DS_MODULE_DENSE,
+									 .in = spec.layers[spec.layer_count - 1].out,
+									 .out = dims,
+									 .bias = 1};
+	return spec;
+}
+
+static void
+set(Settings *s, const char *name, const char *value)
+{
+	double x = atof(value);
+
+	if (strcmp(name, "layers") == 0)
+		snprintf(s->layers, sizeof(s->layers), "%s", value);
+	else if (strcmp(name, "documents") == 0)
+		snprintf(s->documents, sizeof(s->documents), "%s", value);
+	else if (strcmp(name, "leave_out") == 0)
+		s->leave_out = x;
+	else if (strcmp(name, "batch") == 0)
+		s->batch = (size_t) x;
+	else if (strcmp(name, "epochs") == 0)
+		s->epochs = (size_t) x;
+	else if (strcmp(name, "workers") == 0)
+		s->workers = (size_t) x;
+	else if (strcmp(name, "grouped") == 0)
+		s->grouped = x != 0;
+	else if (strcmp(name, "norm") == 0)
+		s->norm = x != 0;
+	else if (strcmp(name, "mirrors") == 0)
+		s->mirrors = x != 0;
+	else if (strcmp(name, "moves") == 0)
+		s->moves = (uint32_t) x;
+	else if (strcmp(name, "stem") == 0)
+		s->stem = (uint32_t) x;
+	else if (strcmp(name, "lr") == 0)
+		s->train.schedule.initial = x;
+	else if (strcmp(name, "temperature") == 0)
+		s->train.temperature = x;
+	else if (strcmp(name, "symmetric") == 0)
+		s->train.symmetric = x != 0;
+	else if (strcmp(name, "learn_temperature") == 0)
+		s->train.learn_temperature = x != 0;
+	else if (strcmp(name, "weight_decay") == 0)
+		s->train.optimizer.weight_decay = x;
+	else if (strcmp(name, "dropout") == 0)
+		s->train.feature_dropout = x;
+	else if (strcmp(name, "clip") == 0)
+		s->train.clip_norm = x;
+	else if (strcmp(name, "seed") == 0)
+		s->train.seed = (uint64_t) x;
+	else
+	{
+		fprintf(stderr, "unknown setting %s\n", name);
+		exit(2);
+	}
+}
+
+/* The pairs of an epoch: shuffled, or products shuffled with their pairs together */
+static void
+shuffle(const Data *d, bool grouped, DsRandom *random, uint32_t *order)
+{
+	uint32_t *products;
+	uint32_t *first;
+	size_t n = 0;
+
+	if (!grouped)
+	{
+		ds_random_permutation(random, order, d->pairs);
+		return;
+	}
+	products = checked(malloc(d->products * sizeof(uint32_t)));
+	first = checked(calloc(d->products + 2, sizeof(uint32_t)));
+	ds_random_permutation(random, products, d->products);
+	for (size_t i = 0; i < d->pairs; i++)
+		first[d->pair_product[i] + 1]++;
+	for (size_t p = 0; p < d->products; p++)
+		first[p + 1] += first[p];
+	{
+		uint32_t *by = checked(malloc(d->pairs * sizeof(uint32_t)));
+		uint32_t *at = checked(malloc((d->products + 1) * sizeof(uint32_t)));
+
+		memcpy(at, first, (d->products + 1) * sizeof(uint32_t));
+		for (uint32_t i = 0; i < d->pairs; i++)
+			by[at[d->pair_product[i]]++] = i;
+		for (size_t k = 0; k < d->products; k++)
+			for (uint32_t i = first[products[k]]; i < first[products[k] + 1]; i++)
+				order[n++] = by[i];
+		free(by);
+		free(at);
+	}
+	free(products);
+	free(first);
+}
+
+/* What one worker does; all of them do the same */
+static void
+work(const Settings *s, const Data *d, DsTrainer *trainer, pthread_barrier_t *barrier, int worker)
+{
+	DsRandom random;
+	DsStatus status;
+	uint32_t *order = checked(malloc(d->pairs * sizeof(uint32_t)));
+	uint32_t *ids = checked(malloc(s->batch * 300 * sizeof(uint32_t)));
+	size_t *offsets = checked(calloc(s->batch + 1, sizeof(size_t)));
+	uint32_t *title_ids = checked(malloc(s->batch * 300 * sizeof(uint32_t)));
+	size_t *title_offsets = checked(calloc(s->batch + 1, sizeof(size_t)));
+	uint64_t *query_keys = checked(malloc(s->batch * sizeof(uint64_t)));
+	uint64_t *document_keys = checked(malloc(s->batch * sizeof(uint64_t)));
+	const uint8_t **pixels = checked(malloc(s->batch * sizeof(*pixels)));
+	int workers = (int) s->workers;
+	double begin = now();
+
+	ds_random_init(&random, s->train.seed, UINT64_MAX);
+	for (size_t epoch = 0; epoch < s->epochs; epoch++)
+	{
+		double loss = 0;
+		double accuracy = 0;
+		size_t steps = 0;
+		DsStepResult result = {0};
+
+		shuffle(d, s->grouped, &random, order);
+		for (size_t at = 0; at + s->batch <= d->pairs; at += s->batch)
+		{
+			DsTrainBatch batch = {.pairs = s->batch,
+								  .documents = s->batch,
+								  .query = {.ids = ids, .offsets = offsets, .keys = query_keys},
+								  .document = {.ids = title_ids,
+											   .offsets = title_offsets,
+											   .pixels = pixels,
+											   .keys = document_keys}};
+
+			for (size_t i = 0; i < s->batch; i++)
+			{
+				uint32_t pair = order[at + i];
+				size_t n = d->queries.offsets[pair + 1] - d->queries.offsets[pair];
+
+				memcpy(ids + offsets[i], d->queries.ids + d->queries.offsets[pair],
+					   n * sizeof(uint32_t));
+				offsets[i + 1] = offsets[i] + n;
+				query_keys[i] = d->queries.key[pair];
+				{
+					const size_t *at_title = d->titles.offsets + d->pair_product[pair];
+
+					memcpy(title_ids + title_offsets[i], d->titles.ids + at_title[0],
+						   (at_title[1] - at_title[0]) * sizeof(uint32_t));
+					title_offsets[i + 1] = title_offsets[i] + (at_title[1] - at_title[0]);
+				}
+				document_keys[i] = d->pair_product[pair] + 1;
+				pixels[i] = d->pixels[d->pair_product[pair]];
+			}
+			check(ds_trainer_begin(trainer, &batch, 0, &status), &status);
+			for (int k = worker; k < DS_SHARDS; k += workers)
+				check(ds_trainer_forward_shard(trainer, k, &status), &status);
+			pthread_barrier_wait(barrier);
+			for (int k = worker; k < DS_SHARDS; k += workers)
+				check(ds_trainer_loss_shard(trainer, k, &status), &status);
+			pthread_barrier_wait(barrier);
+			for (int k = worker; k < DS_SHARDS; k += workers)
+				check(ds_trainer_backward_shard(trainer, k, &status), &status);
+			pthread_barrier_wait(barrier);
+			ds_trainer_reduce(trainer, worker, workers);
+			pthread_barrier_wait(barrier);
+			check(ds_trainer_result(trainer, &result, &status), &status);
+			ds_trainer_update(trainer, worker, workers);
+			pthread_barrier_wait(barrier);
+			loss += result.loss;
+			accuracy += result.accuracy;
+			steps++;
+		}
+		if (worker == 0)
+			printf("epoch %zu: loss %.4f, accuracy %.3f, gradient %.3f, rate %.5f; %.0f s, "
+				   "processor %.0f s a worker, %.0f pairs/s of processor\n",
+				   epoch + 1, loss / (double) steps, accuracy / (double) steps,
+				   result.gradient_norm, result.learning_rate, now() - begin, processor_time(),
+				   (double) ((epoch + 1) * steps * s->batch) / processor_time());
+		fflush(stdout);
+	}
+}
+
+static float *
+encode(DsTrainer *trainer, DsSide side, const DsTrainTexts *texts, size_t count, size_t dims)
+{
+	float *out = checked(malloc(count * dims * sizeof(float)));
+	DsStatus status;
+
+	check(ds_trainer_encode(trainer, side, texts, count, out, NULL, &status), &status);
+	return out;
+}
+
+static bool
+relevant(const Data *d, size_t q, size_t p)
+{
+	for (int a = 0; a < ATTRIBUTES; a++)
+		if (d->asked[q][a] != 0 && d->asked[q][a] != d->attributes[p][a])
+			return false;
+	return true;
+}
+
+/* The ten highest scores among products that may be, best first */
+static void
+ten_best(const Data *d, const float *scores, bool held_only, size_t but, size_t *best)
+{
+	size_t n = 0;
+
+	for (size_t p = 0; p < d->products; p++)
+	{
+		size_t k = n;
+
+		if ((held_only && !d->held[p]) || p == but)
+			continue;
+		while (k > 0 && scores[p] > scores[best[k - 1]])
+			k--;
+		if (k == TOP)
+			continue;
+		n = n < TOP ? n + 1 : TOP;
+		memmove(best + k + 1, best + k, (n - 1 - k) * sizeof(*best));
+		best[k] = p;
+	}
+}
+
+static void
+evaluate(const Data *d, const float *vectors, const float *asked, size_t dims)
+{
+	float *scores = checked(malloc(d->products * sizeof(float)));
+	double found[1 << ATTRIBUTES][2] = {{0}};
+	double possible[1 << ATTRIBUTES][2] = {{0}};
+	double full[1 << ATTRIBUTES] = {0};
+	size_t full_count[1 << ATTRIBUTES] = {0};
+	size_t count[1 << ATTRIBUTES] = {0};
+	size_t best[TOP + 1];
+	size_t same = 0;
+	size_t asked_pictures = 0;
+
+	for (size_t q = 0; q < d->questions.count; q++)
+	{
+		int group = 0;
+
+		for (int a = 0; a < ATTRIBUTES; a++)
+			group |= (d->asked[q][a] != 0) << a;
+		ds_gemv(0, d->products, dims, vectors, asked + q * dims, scores);
+		count[group]++;
+		for (int held = 0; held < 2; held++)
+		{
+			size_t hits = 0;
+			size_t all = 0;
+
+			ten_best(d, scores, held == 1, SIZE_MAX, best);
+			for (size_t k = 0; k < TOP; k++)
+				hits += relevant(d, q, best[k]);
+			for (size_t p = 0; p < d->products; p++)
+				all += (!held || d->held[p]) && relevant(d, q, p);
+			found[group][held] += (double) hits / TOP;
+			possible[group][held] += all < TOP ? (double) all / TOP : 1;
+			if (held && all >= TOP)
+			{
+				full[group] += (double) hits / TOP;
+				full_count[group]++;
+			}
+		}
+	}
+	printf("P@10 by attributes: all products; held out (the best possible); held out, of queries "
+		   "with ten relevant ones (how many)\n");
+	for (int group = 1; group < 1 << ATTRIBUTES; group++)
+	{
+		char name[100] = "";
+		double n = (double) count[group];
+
+		if (count[group] == 0)
+			continue;
+		for (int a = 0; a < ATTRIBUTES; a++)
+			if (group >> a & 1)
+				snprintf(name + strlen(name), sizeof(name) - strlen(name), "%s ",
+						 attribute_names[a]);
+		printf("  %-28s %.3f; %.3f (%.3f); %.3f (%zu)\n", name, found[group][0] / n,
+			   found[group][1] / n, possible[group][1] / n,
+			   full[group] / (double) (full_count[group] > 0 ? full_count[group] : 1),
+			   full_count[group]);
+	}
+	for (size_t p = 0; p < d->products; p++)
+	{
+		if (!d->held[p])
+			continue;
+		ds_gemv(0, d->products, dims, vectors, vectors + p * dims, scores);
+		ten_best(d, scores, false, p, best);
+		for (size_t k = 0; k < TOP; k++)
+			same += d->attributes[best[k]][1] == d->attributes[p][1];
+		asked_pictures++;
+	}
+	printf("picture to picture: %.3f of the ten nearest have the type of article\n",
+		   (double) same / (double) (TOP * asked_pictures));
+}
+
+int
+main(int argc, char **argv)
+{
+	Settings s = {.train = ds_train_defaults,
+				  .layers = "32p,48p,96,96p,144,144",
+				  .batch = 256,
+				  .epochs = 4,
+				  .workers = 1,
+				  .norm = true,
+				  .mirrors = true,
+				  .documents = "image",
+				  .leave_out = 0.1,
+				  .grouped = true,
+				  .stem = 3};
+	const char *folder = argc > 1 ? argv[1] : "../shared/data/fashion";
+	Data d = {0};
+	DsArena arena;
+	DsStatus status;
+	DsTokenizerConfig config = ds_tokenizer_defaults;
+	DsTokenizerLearner *learner;
+	DsTokenizer tokenizer;
+	DsTokenScratch scratch;
+	DsTrainer *trainer;
+	DsNet *net = checked(calloc(1, sizeof(*net)));
+	DsTrainLimits limits;
+	void *blob;
+	size_t blob_size;
+	size_t size;
+	char *block;
+	pthread_barrier_t *barrier;
+	pthread_barrierattr_t shared;
+	double t;
+	size_t dims;
+	float *vectors;
+	float *asked;
+
+	setvbuf(stdout, NULL, _IOLBF, 0);
+	s.train.schedule.kind = DS_SCHEDULE_COSINE;
+	for (int i = 2; i < argc; i++)
+	{
+		char *equals = strchr(argv[i], '=');
+
+		if (equals == NULL)
+		{
+			fprintf(stderr, "%s is not name=value\n", argv[i]);
+			return 2;
+		}
+		*equals = '\0';
+		set(&s, argv[i], equals + 1);
+	}
+	t = now();
+	read_data(folder, &d);
+	printf("%zu products, %zu training pairs, %zu queries; read in %.1f s\n", d.products, d.pairs,
+		   d.questions.count, now() - t);
+	ds_arena_init(&arena, NULL);
+	check(ds_tokenizer_learn_begin(&config, &arena, &learner, &status), &status);
+	for (size_t i = 0; i < d.queries.count; i++)
+		check(
+			ds_tokenizer_learn_add(learner, d.queries.text[i], strlen(d.queries.text[i]), &status),
+			&status);
+	for (size_t i = 0; i < d.titles.count && strcmp(s.documents, "image") != 0; i++)
+		if (!d.held[i])
+			check(ds_tokenizer_learn_add(learner, d.titles.text[i], strlen(d.titles.text[i]),
+										 &status),
+				  &status);
+	check(ds_tokenizer_learn_finish(learner, &arena, &blob, &blob_size, &status), &status);
+	check(ds_tokenizer_open(&tokenizer, blob, blob_size, &status), &status);
+	check(ds_tokenizer_scratch(&tokenizer, &arena, &scratch, &status), &status);
+	encode_texts(&d.queries, &tokenizer, &scratch);
+	encode_texts(&d.questions, &tokenizer, &scratch);
+	encode_texts(&d.titles, &tokenizer, &scratch);
+
+	net->kind = DS_NET_DUAL;
+	net->score = DS_SCORE_COSINE;
+	net->tower[0] = (DsTower){.body = DS_BODY_BAG, .bag = ds_dual_encoder_defaults.tower[0]};
+	net->tower[0].bag.vocabulary = tokenizer.vocabulary;
+	dims = net->tower[0].bag.dense[net->tower[0].bag.dense_count - 1];
+	net->tower[1].body = DS_BODY_IMAGE;
+	net->tower[1].image = make_spec(&s, (uint32_t) dims);
+	net->tower[1].mirrors = s.mirrors;
+	net->tower[1].moves = s.moves;
+	for (int c = 0; c < 3; c++)
+	{
+		net->tower[1].pixel_mean[c] = 0.8;
+		net->tower[1].pixel_deviation[c] = 0.3;
+	}
+	net->tower[1].bag = net->tower[0].bag;
+	net->tower[1].fusion_dims = (uint32_t) dims;
+	net->tower[1].leave_out = s.leave_out;
+	if (strcmp(s.documents, "text") == 0)
+		net->tower[1].body = DS_BODY_BAG;
+	else if (strcmp(s.documents, "image") != 0)
+		net->tower[1].body = DS_BODY_FUSION;
+	net->tower[1].fusion =
+		strcmp(s.documents, "gated") == 0 ? DS_FUSION_GATED : DS_FUSION_CONCATENATE;
+	s.train.schedule.total_steps = (double) (d.pairs / s.batch * s.epochs);
+	s.train.schedule.warmup_steps = s.train.schedule.total_steps / 20;
+	limits = (DsTrainLimits){s.batch, s.batch, s.batch * 600, 600};
+	check(ds_trainer_size(net, &s.train, &limits, &size, &status), &status);
+	block = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	barrier = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	pthread_barrierattr_init(&shared);
+	pthread_barrierattr_setpshared(&shared, PTHREAD_PROCESS_SHARED);
+	pthread_barrier_init(barrier, &shared, (unsigned) s.workers);
+	check(ds_trainer_format(block, size, net, &s.train, &limits, &status), &status);
+	check(ds_trainer_attach(block, size, &arena, &trainer, &status), &status);
+	ds_trainer_initialize(trainer);
+	fflush(stdout);
+	t = now();
+	for (int w = 1; w < (int) s.workers; w++)
+		if (fork() == 0)
+		{
+			work(&s, &d, trainer, barrier, w);
+			_exit(0);
+		}
+	work(&s, &d, trainer, barrier, 0);
+	while (wait(NULL) > 0)
+		;
+	printf("trained in %.1f s by %zu workers: %.0f pairs a second\n", now() - t, s.workers,
+		   (double) (d.pairs / s.batch * s.batch * s.epochs) / (now() - t));
+	t = processor_time();
+	vectors = encode(trainer, DS_SIDE_DOCUMENT,
+					 &(DsTrainTexts){.ids = d.titles.ids,
+									 .offsets = d.titles.offsets,
+									 .pixels = (const uint8_t *const *) d.pixels},
+					 d.products, dims);
+	printf("documents encoded: %.0f a second of processor\n",
+		   (double) d.products / (processor_time() - t));
+	asked = encode(trainer, DS_SIDE_QUERY,
+				   &(DsTrainTexts){.ids = d.questions.ids, .offsets = d.questions.offsets},
+				   d.questions.count, dims);
+	evaluate(&d, vectors, asked, dims);
+	ds_arena_free(&arena);
+	return 0;
+}
