@@ -182,12 +182,7 @@ ds_net_check(const DsNet *net, DsStatus *status)
 		DsCode code;
 
 		REFUSE_UNLESS((unsigned) tower->body <= DS_BODY_TRANSFORMER, "unknown kind of tower");
-		if (tower->body == DS_BODY_FEATURES)
-		{
-			REFUSE_UNLESS(tower->bag.dense_count > 0,
-						  "a tower on features must have a dense layer");
-			dense.tower[0].vocabulary = 1;
-		}
+		dense.tower[0].features = tower->body == DS_BODY_FEATURES;
 		code = tower->body == DS_BODY_TRANSFORMER ? check_transformer(tower, status)
 												  : ds_dual_encoder_check(&dense, status);
 		if (code != DS_OK)
