@@ -7,19 +7,20 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-LAYERS, HIDDEN, HEADS, TOKENS, VOCABULARY, BATCH, DROPOUT = 4, 128, 4, 128, 21128, 32, 0.1
+LAYERS, HIDDEN, HEADS, TOKENS, BATCH, DROPOUT = 4, 128, 4, 128, 32, 0.1
 torch.set_num_threads(1)
 task, epochs, rate, warmup = sys.argv[1], int(sys.argv[2]), float(sys.argv[3]), float(sys.argv[4])
 parts = ([], [])
+rows_of = {}  # the table has the ids that occur: rows of others would not change anything
 for line in sys.stdin:
     *texts, label, part = line.rstrip('\n').split('|')
-    parts[int(part)].append(([[int(i) for i in t.split()] for t in texts if t], float(label)))
+    parts[int(part)].append(([[rows_of.setdefault(i, len(rows_of)) for i in t.split()] for t in texts if t], float(label)))
 
 
 class Bert(nn.Module):
     def __init__(self, outputs):
         super().__init__()
-        self.token = nn.Embedding(VOCABULARY, HIDDEN)
+        self.token = nn.Embedding(len(rows_of), HIDDEN)
         self.position = nn.Embedding(TOKENS, HIDDEN)
         self.kind = nn.Embedding(2, HIDDEN)
         self.norm = nn.LayerNorm(HIDDEN, eps=1e-12)

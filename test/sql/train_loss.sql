@@ -103,6 +103,12 @@ CALL ds_train('classes', 'SELECT query, docs, ARRAY[2, 1, 0] AS label FROM lists
 SELECT count(*), count(*) FILTER (WHERE class = 3 - n) AS right, bool_and(probability > 0.5 AND probability = probabilities[class + 1]) AS sure,
 	bool_and(abs((SELECT sum(p) FROM unnest(probabilities) p) - 1) < 1e-5 AND cardinality(probabilities) = 3) AS sums
 FROM lists, generate_subscripts(docs, 1) n, ds_classify(query, docs[n], 'classes');
+CALL ds_train('classes', 'SELECT query, docs[1], 1 AS label FROM lists', '{"loss": "binary"}');
+CALL ds_train('classes', 'SELECT query, docs[1], 3 AS label FROM lists');
+CALL ds_train('classes', 'SELECT query, docs[1], 0.5 AS label FROM lists');
+CALL ds_train('classes', 'SELECT query, docs[1], 1 AS label FROM lists', '{"loss": "ranknet"}');
+SELECT ds_train_step('classes', '{query1}', '{right1}', labels => '{1}', options => '{"loss": "binary"}');
+SELECT version, pairs, loss < 0.1 AS loss FROM ds_train_step('classes', '{query1,query2}', '{right1,wrong2}', labels => '{2,0}');
 SELECT ds_classify('query1', NULL, 'classes') IS NULL AS null_is_null;
 SELECT make('cross');
 SELECT ds_classify('query1', 'right1', 'cross');
