@@ -585,9 +585,10 @@ ds_trainer_dual_encoder(DsTrainer *trainer, DsDualEncoder *encoder)
 		return false;
 	for (size_t t = 0; t < 2; t++)
 	{
-		if (net->tower[t].body != DS_BODY_BAG || net->tower[t].last_relu)
+		if (net->tower[t].body == DS_BODY_TRANSFORMER)
 			return false;
 		config.tower[t] = net->tower[t].bag;
+		config.tower[t].features = net->tower[t].body == DS_BODY_FEATURES;
 	}
 	if (ds_dual_encoder_plan(&config, encoder, NULL) != DS_OK)
 		return false;

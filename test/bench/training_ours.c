@@ -323,7 +323,7 @@ read_architecture(FILE *file)
 		tower.bag.dense_count = (uint32_t) number(file);
 		for (uint32_t i = 0; i < tower.bag.dense_count; i++)
 			tower.bag.dense[i] = (uint32_t) number(file);
-		tower.last_relu = number(file) != 0;
+		tower.bag.last_relu = number(file) != 0;
 	}
 	a.net.tower[0] = a.net.tower[1] = tower;
 	a.config.schedule.kind = DS_SCHEDULE_CONSTANT;
