@@ -71,12 +71,12 @@ static const Field embedding_fields[] = {
 	}
 
 /* A tower on features has these instead of all that makes features of a text */
-#define FEATURE_FIELDS(base)                                                                     \
+#define FEATURE_FIELDS(base)                                                                      \
 	{"features", FIELD_UINT32, (base) + offsetof(Tower, features), 1, DS_WIDTH_MAX, false, false, \
-	 NULL,		 NULL},                                                                          \
-	{                                                                                            \
-		"relu", FIELD_BOOL, (base) + offsetof(Tower, tower.last_relu), 0, 1, false, false, NULL, \
-			NULL                                                                                 \
+	 NULL,		 NULL},                                                                           \
+	{                                                                                             \
+		"relu", FIELD_BOOL, (base) + offsetof(Tower, tower.last_relu), 0, 1, false, false, NULL,  \
+			NULL                                                                                  \
 	}
 
 static const Field tower_fields[] = {TOWER_FIELDS(0), FEATURE_FIELDS(0), END};
@@ -285,8 +285,7 @@ ds_config_write(const DsModelConfig *config)
 		if (!config->shared)
 			appendStringInfo(&out, "%s\"%s\": {", t > 0 ? ", " : "",
 							 ds_config_tower_name(config, t));
-		ds_fields_write(&out,
-						config->tower[t].features ? feature_tower_fields : text_tower_fields,
+		ds_fields_write(&out, config->tower[t].features ? feature_tower_fields : text_tower_fields,
 						&tower, &first);
 		if (!config->shared)
 			appendStringInfoChar(&out, '}');

@@ -120,8 +120,8 @@ ds_sql_classify(PG_FUNCTION_ARGS)
 		elements[i] = Float4GetDatum(outputs[i]);
 	values[0] = Int32GetDatum((int32) best);
 	values[1] = elements[best];
-	values[2] = PointerGetDatum(construct_array(elements, (int) count, FLOAT4OID, sizeof(float4),
-												true, TYPALIGN_INT));
+	values[2] = PointerGetDatum(
+		construct_array(elements, (int) count, FLOAT4OID, sizeof(float4), true, TYPALIGN_INT));
 	return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls));
 }
 

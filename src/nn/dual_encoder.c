@@ -312,8 +312,8 @@ ds_dual_encoder_infer(const DsDualEncoder *encoder, DsSide side, const uint32_t 
 
 DsCode
 ds_dual_encoder_infer_features(const DsDualEncoder *encoder, DsSide side, const ds_real *features,
-							   size_t count, ds_real *scratch, ds_real *out,
-							   const DsCancel *cancel, DsStatus *status)
+							   size_t count, ds_real *scratch, ds_real *out, const DsCancel *cancel,
+							   DsStatus *status)
 {
 	const DsTowerConfig *tower = &encoder->config.tower[side];
 

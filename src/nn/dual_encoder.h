@@ -40,7 +40,8 @@ typedef enum DsScore
 
 typedef struct DsTowerConfig
 {
-	bool features; /* no table: embedding_dims features are given; vocabulary and pooling mean nothing */
+	bool
+		features; /* no table: embedding_dims features are given; vocabulary and pooling mean nothing */
 	uint32_t vocabulary; /* rows of the embedding table */
 	uint32_t embedding_dims;
 	DsBagPooling pooling;
@@ -133,7 +134,7 @@ extern DsCode ds_dual_encoder_infer(const DsDualEncoder *encoder, DsSide side, c
 /* The same from features [count, embedding_dims], where the side's tower takes such */
 extern DsCode ds_dual_encoder_infer_features(const DsDualEncoder *encoder, DsSide side,
 											 const ds_real *features, size_t count,
-											 ds_real *scratch, ds_real *out,
-											 const DsCancel *cancel, DsStatus *status);
+											 ds_real *scratch, ds_real *out, const DsCancel *cancel,
+											 DsStatus *status);
 
 #endif /* DS_NN_DUAL_ENCODER_H */

@@ -197,7 +197,8 @@ feature_column(TupleDesc desc, int number, int place)
 
 	if (type == ds_catalog()->embedding || type == FLOAT4ARRAYOID)
 		return (Column){number, type, false};
-	if (place > 0 && OidIsValid(element) && (element == ds_catalog()->embedding || is_text(element)))
+	if (place > 0 && OidIsValid(element) &&
+		(element == ds_catalog()->embedding || is_text(element)))
 		return (Column){number, element, true};
 	if (!is_text(type))
 		wrong_type(attribute, number, "embedding or real[]");

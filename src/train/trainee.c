@@ -116,8 +116,8 @@ ds_trainee_features(const DsTrainee *trainee)
 DsPairs *
 ds_trainee_pairs(DsTrainee *trainee, const char *sql, int64 *rows, int64 *skipped)
 {
-	DsSpool *source = ds_spool_create(ds_trainee_features(trainee) ? DS_SPOOL_FEATURES
-																	: DS_SPOOL_TEXT);
+	DsSpool *source =
+		ds_spool_create(ds_trainee_features(trainee) ? DS_SPOOL_FEATURES : DS_SPOOL_TEXT);
 	DsPairs *pairs = trainee->kind->pairs(trainee, source, sql);
 
 	*rows = source->rows;
