@@ -261,6 +261,17 @@ worker_gone(dsm_segment *segment, Datum argument pg_attribute_unused())
 		fail(shared, DS_INVALID, "a training worker has ended");
 }
 
+/*
+ * Whoever ends in its sleep is still listed in the condition variable, which the
+ * server would tidy up when the segment that has it is gone: without a
+ * transaction nobody does it before.
+ */
+static void
+stop_waiting(int code pg_attribute_unused(), Datum argument pg_attribute_unused())
+{
+	ConditionVariableCancelSleep();
+}
+
 static void
 leader_gone(dsm_segment *segment, Datum argument pg_attribute_unused())
 {
@@ -288,6 +299,7 @@ ds_train_worker_main(Datum argument)
 	if (segment == NULL)
 		return;
 	on_dsm_detach(segment, worker_gone, (Datum) 0);
+	before_shmem_exit(stop_waiting, (Datum) 0);
 	team = MemoryContextAllocZero(TopMemoryContext, sizeof(DsTeam));
 	team->shared = dsm_segment_address(segment);
 	team->index = index;

@@ -169,11 +169,35 @@ isnt(Shop::finish($run), 0, 'a worker was terminated');
 like($run->{err}, qr/training worker (was terminated|has ended)/, 'the error says so');
 ok(no_workers(), 'the others end too');
 is(sql('SELECT state FROM ds_training_runs ORDER BY run DESC LIMIT 1'), 'failed', 'the run has failed');
+# all at once, while they sleep because the session has something else to do
+sql('UPDATE pace SET seconds = 60');
+$run = Shop::start($node, "CALL ds_train('shop', '$source', '{\"epochs\": 50, \"workers\": 3, $pause}');");
+$node->poll_query_until('postgres', q{SELECT count(*) = 2 FROM pg_stat_activity WHERE backend_type LIKE 'deepsearch%' AND wait_event = 'Extension'}) or die;
+my $up = sql('SELECT pg_postmaster_start_time(), (SELECT min(backend_start) FROM pg_stat_activity WHERE backend_type = $$checkpointer$$)');
+sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type LIKE 'deepsearch%'");
+no_workers();
+sql('UPDATE pace SET seconds = 0; SELECT pg_cancel_backend(pid) FROM ds_training_runs WHERE state = $$running$$');
+isnt(Shop::finish($run), 0, 'sleeping workers were terminated');
+is(sql('SELECT pg_postmaster_start_time(), (SELECT min(backend_start) FROM pg_stat_activity WHERE backend_type = $$checkpointer$$)'), $up, 'and the server has not crashed');
 $run = Shop::start($node, $long);
 training();
 sql('SELECT pg_terminate_backend(pid) FROM ds_training_runs WHERE state = $$running$$');
 isnt(Shop::finish($run), 0, 'the session was terminated');
 ok(no_workers(), 'its workers end');
+# a fast shutdown ends the session and its sleeping workers at once: none of them crashes
+sub signals { return scalar(() = PostgreSQL::Test::Utils::slurp_file($node->logfile) =~ /terminated by signal 11/g) }
+my $crashed = signals();
+for my $time (1 .. 5)
+{
+	sql('UPDATE pace SET seconds = 60');
+	$run = Shop::start($node, "CALL ds_train('shop', '$source', '{\"epochs\": 50, \"workers\": 4, $pause}');");
+	$node->poll_query_until('postgres', q{SELECT count(*) = 3 FROM pg_stat_activity WHERE backend_type LIKE 'deepsearch%' AND wait_event = 'Extension'}) or die;
+	$node->stop('fast');
+	Shop::finish($run);
+	$node->start;
+}
+is(signals(), $crashed, 'a shutdown while workers sleep is no crash');
+sql('UPDATE pace SET seconds = 0');
 # the server is gone: nobody trains on
 for my $workers (1, 3)
 {
