@@ -122,10 +122,8 @@ add_tokens(DsModel *model, Batch *batch, const DsSubwordTokens *tokens)
 static void
 run(DsModel *model, DsSide side, Batch *batch, float *out)
 {
-	DsEncoderBatch input = {.texts = batch->texts,
-							.starts = batch->starts,
-							.ids = batch->ids,
-							.types = batch->types};
+	DsEncoderBatch input = {
+		.texts = batch->texts, .starts = batch->starts, .ids = batch->ids, .types = batch->types};
 	DsStatus status;
 
 	if (batch->texts == 0)
