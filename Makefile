@@ -65,10 +65,12 @@ ifneq ($(filter x86_64-%,$(shell $(CC) -dumpmachine)),)
 %_avx2.o build/%_avx2.o: override CFLAGS += -mavx2 -mfma -mf16c
 %_avx512.o build/%_avx512.o: override CFLAGS += -mavx2 -mfma -mf16c -mavx512f -mavx512bw \
 	-mavx512dq -mavx512vl -mavx512cd -mprefer-vector-width=512
-%_avx512vnni.o build/%_avx512vnni.o %_avx512bf16.o build/%_avx512bf16.o: override CFLAGS += -mavx2 \
+%_avx512vnni.o build/%_avx512vnni.o %_avx512bf16.o build/%_avx512bf16.o \
+%_avx512amx.o build/%_avx512amx.o: override CFLAGS += -mavx2 \
 	-mfma -mf16c -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512cd -mprefer-vector-width=512 \
 	-mavx512vnni
 %_avx512bf16.o build/%_avx512bf16.o: override CFLAGS += -mavx512bf16
+%_avx512amx.o build/%_avx512amx.o: override CFLAGS += -mavx512bf16 -mamx-tile -mamx-int8 -mamx-bf16
 endif
 # Codes and their estimates are the same to the bit at every level; so are pixels,
 # and the weights of filters.

@@ -12,6 +12,13 @@ CREATE FUNCTION ds_encode(input text[], model text) RETURNS embedding[]
 	LANGUAGE c STABLE STRICT PARALLEL SAFE COST 100000 AS 'MODULE_PATHNAME', 'ds_sql_encode_array_model';
 CREATE FUNCTION ds_encode(input text[], model text, side text) RETURNS embedding[]
 	LANGUAGE c STABLE STRICT PARALLEL SAFE COST 100000 AS 'MODULE_PATHNAME', 'ds_sql_encode_array_side';
+CREATE FUNCTION ds_encode(features embedding, model text) RETURNS embedding
+	LANGUAGE c STABLE STRICT PARALLEL SAFE COST 1000 AS 'MODULE_PATHNAME', 'ds_sql_encode_features';
+CREATE FUNCTION ds_encode(features embedding, model text, side text) RETURNS embedding
+	LANGUAGE c STABLE STRICT PARALLEL SAFE COST 1000 AS 'MODULE_PATHNAME', 'ds_sql_encode_features_side';
+COMMENT ON FUNCTION ds_encode(embedding, text) IS 'embedding of a query that is given as features';
+COMMENT ON FUNCTION ds_encode(embedding, text, text) IS
+	'embedding of a query or document that is given as features';
 COMMENT ON FUNCTION ds_encode(text) IS 'embedding of a query by the default model';
 COMMENT ON FUNCTION ds_encode(text, text) IS 'embedding of a query by a model';
 COMMENT ON FUNCTION ds_encode(text, text, text) IS 'embedding of a text as query or document';
@@ -87,3 +94,9 @@ CREATE FUNCTION ds_rerank(query text, documents text[], model text DEFAULT NULL,
 	LANGUAGE c STABLE PARALLEL SAFE COST 1000000 ROWS 100 AS 'MODULE_PATHNAME', 'ds_sql_rerank';
 COMMENT ON FUNCTION ds_rerank(text, text[], text) IS
 	'documents in the order of their scores by a cross-encoder, the best first; position: in the array';
+
+CREATE FUNCTION ds_classify(query text, document text, model text DEFAULT NULL,
+	OUT class integer, OUT probability real, OUT probabilities real[])
+	LANGUAGE c STABLE PARALLEL SAFE COST 100000 AS 'MODULE_PATHNAME', 'ds_sql_classify';
+COMMENT ON FUNCTION ds_classify(text, text, text) IS
+	'what a query and a document are to each other, by a cross-encoder of several classes: the likeliest class, from 0 on, and how probable it and each class is';

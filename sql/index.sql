@@ -32,10 +32,10 @@ COMMENT ON OPERATOR FAMILY embedding_ip_ops USING deepsearch IS
 	'inner product';
 
 CREATE FUNCTION ds_index_last_scan(OUT lists bigint, OUT filtered bigint, OUT codes bigint,
-		OUT refined bigint, OUT returned bigint)
+		OUT refined bigint, OUT returned bigint, OUT fetched bigint)
 	AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED;
 COMMENT ON FUNCTION ds_index_last_scan() IS
-	'what the last finished index scan of this session did: lists opened, rows that filter columns excluded, codes scanned, rows refined, rows returned to the executor';
+	'what the last finished index scan of this session did: lists opened, rows that filter columns excluded, codes scanned, rows refined, rows returned to the executor, rows fetched from the table';
 
 CREATE FUNCTION ds_index_stats(index regclass, OUT metric text, OUT dimensions integer,
 		OUT rows bigint, OUT dead_rows bigint, OUT null_rows bigint, OUT zero_rows bigint, OUT free_places bigint,

@@ -7,6 +7,7 @@
 #include "access/xact.h"
 #include "fmgr.h"
 #include "miscadmin.h"
+#include "storage/pmsignal.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
 
@@ -81,6 +82,17 @@ ds_server_arena(DsArena *arena, MemoryContext context)
 extern PGDLLEXPORT volatile uint32 ds_server_polls;
 volatile uint32 ds_server_polls;
 
+/*
+ * Without its postmaster a process must end, as it would where it waits for
+ * something: long work waits for nothing, and a server cannot be started again
+ * beside it.
+ */
+static bool
+is_orphan(void)
+{
+	return IsUnderPostmaster && !PostmasterIsAlive();
+}
+
 static bool
 poll_interrupts(void *context)
 {
@@ -91,7 +103,8 @@ poll_interrupts(void *context)
 	 * InterruptPending alone can also mean a barrier or a request for
 	 * statistics, for which the work must not be thrown away.
 	 */
-	return InterruptPending && InterruptHoldoffCount == 0 && (QueryCancelPending || ProcDiePending);
+	return InterruptHoldoffCount == 0 &&
+		   ((InterruptPending && (QueryCancelPending || ProcDiePending)) || is_orphan());
 }
 
 const DsCancel ds_server_cancel = {poll_interrupts, NULL};
@@ -148,6 +161,9 @@ ds_check(DsCode code, const DsStatus *status)
 	if (code == DS_CANCELLED)
 	{
 		CHECK_FOR_INTERRUPTS();
+		if (is_orphan())
+			ereport(FATAL, (errcode(ERRCODE_ADMIN_SHUTDOWN),
+							errmsg("terminating connection due to unexpected postmaster exit")));
 		/* held off, or an interrupt that does not end the query */
 		ereport(ERROR, (errcode(ERRCODE_QUERY_CANCELED),
 						errmsg("canceling statement due to user request")));

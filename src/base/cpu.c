@@ -7,6 +7,18 @@
 #include <stdlib.h>
 #include <string.h>
 
+#if defined(__x86_64__) && defined(__linux__)
+#include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+/* arch_prctl(2): a permission to use an extended state, and the number of tiles' data */
+#define REQUEST_STATE 0x1023
+#define STATE_TILES 18
+/* CPUID leaf 7, EDX: bf16, tiles, int8 */
+#define AMX_BITS (1u << 22 | 1u << 24 | 1u << 25)
+#endif
+
 static const char *const level_names[] = {"portable", "avx2", "avx512", "avx512_vnni"};
 
 static DsCpuLevel
@@ -46,6 +58,29 @@ ds_cpu_level(void)
 		known = (int) level;
 	}
 	return (DsCpuLevel) known;
+}
+
+bool
+ds_cpu_amx(void)
+{
+#if defined(__x86_64__) && defined(__linux__)
+	static int known = -1;
+
+	if (known < 0)
+	{
+		unsigned int a;
+		unsigned int b;
+		unsigned int c;
+		unsigned int d;
+
+		known = getenv("DEEPSEARCH_CPU") == NULL && __get_cpuid_count(7, 0, &a, &b, &c, &d) &&
+				(d & AMX_BITS) == AMX_BITS &&
+				syscall(SYS_arch_prctl, REQUEST_STATE, STATE_TILES) == 0;
+	}
+	return known == 1;
+#else
+	return false;
+#endif
 }
 
 const char *

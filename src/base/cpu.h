@@ -5,6 +5,8 @@
 #ifndef DS_CPU_H
 #define DS_CPU_H
 
+#include <stdbool.h>
+
 /*
  * Levels are ordered: a processor of one level has everything of the ones
  * below.  DS_CPU_AVX2 means AVX2, FMA and F16C; DS_CPU_AVX512 means F, BW, DQ,
@@ -25,6 +27,14 @@ typedef enum DsCpuLevel
  * can lower it, for tests; it is read once.
  */
 extern DsCpuLevel ds_cpu_level(void);
+
+/*
+ * Whether there is a matrix unit (AMX: tiles, int8 and bf16) and the system has
+ * given it to this process, which is asked for by the first call.  False where
+ * DEEPSEARCH_CPU names a level.
+ */
+extern bool ds_cpu_amx(void);
+
 extern const char *ds_cpu_level_name(DsCpuLevel level);
 
 #endif /* DS_CPU_H */

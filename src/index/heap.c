@@ -2,6 +2,13 @@
  * heap.c
  *		The rows that a scan returns, before the executor asks for them.
  *
+ * A scan reads the vector of a row that comes to its front, as its snapshot sees
+ * the row, and computes what the operator will say (ds_heap_distance()).  So it
+ * returns rows in their true order, each with its value and none that is not
+ * visible: the executor evaluates no operator, keeps no queue of copied rows,
+ * and fetches those alone that it returns, from pages that are in the
+ * processor's cache by then.
+ *
  * The executor fetches each row that the scan returns.  The rows of a query are
  * anywhere in the table, so each costs it about ten misses of the processor's
  * cache, one after another: of the server's table of buffers, the page's
@@ -21,9 +28,14 @@
  */
 #include "index/scan.h"
 
+#include <math.h>
+
 #include "access/heapam.h"
 #include "access/relscan.h"
 #include "access/tableam.h"
+#include "utils/memutils.h"
+#include "vector/embedding.h"
+#include "vector/kernels.h"
 
 /* Of a row, this many bytes are loaded; the processor loads the rest by itself. */
 #define ROW_BYTES 1024
@@ -38,6 +50,39 @@ ds_heap_begin(IndexScanDesc scan)
 					 scan->heapRelation->rd_tableam == GetHeapamTableAmRoutine();
 	if (state->fetches && view->heap.buffer == NULL)
 		ds_recent_open(&view->heap, scan->heapRelation, view->context);
+}
+
+static double
+negative_inner_product(const float *a, const float *b, size_t d)
+{
+	return 0.0 - ds_inner_product(a, b, d);
+}
+
+void
+ds_heap_query(IndexScanDesc scan, const float *x)
+{
+	DsScan *state = scan->opaque;
+	uint32 d = state->view->meta.dimension;
+	AttrNumber column = scan->indexRelation->rd_index->indkey.values[0];
+
+	/* an expression is the executor's to compute, and so are ties between equal rows */
+	if (!state->fetches || column <= 0 || scan->numberOfOrderBys > 1)
+		return;
+	state->column = column;
+	state->asked = MemoryContextAlloc(state->context, d * sizeof(float));
+	memcpy(state->asked, x, d * sizeof(float));
+	switch (state->view->meta.metric)
+	{
+		case DS_METRIC_COSINE:
+			state->distance = ds_cosine_distance;
+			break;
+		case DS_METRIC_L2:
+			state->distance = ds_l2_distance;
+			break;
+		case DS_METRIC_IP:
+			state->distance = negative_inner_product;
+			break;
+	}
 }
 
 void
@@ -56,15 +101,19 @@ ds_heap_expect(const DsScan *state, const ItemPointerData *tid)
 						   (ItemPointerGetOffsetNumberNoCheck(tid) % MaxHeapTuplesPerPage));
 }
 
-/* The row of a page that may be any page by now */
-static void
-touch_row(const DsScan *state, const ItemPointerData *tid)
+void
+ds_heap_touch(const DsScan *state, const ItemPointerData *tid)
 {
 	OffsetNumber number = ItemPointerGetOffsetNumberNoCheck(tid);
-	const char *page = ds_recent_page(&state->view->heap, ItemPointerGetBlockNumberNoCheck(tid));
+	const char *page;
 	ItemIdData item;
 	Size at;
 
+	if (!state->fetches)
+		return;
+
+	/* it may be any page by now */
+	page = ds_recent_page(&state->view->heap, ItemPointerGetBlockNumberNoCheck(tid));
 	if (page == NULL || number < FirstOffsetNumber || number > MaxHeapTuplesPerPage)
 		return;
 	memcpy(&item, page + SizeOfPageHeaderData + sizeof(ItemIdData) * (number - 1), sizeof(item));
@@ -73,36 +122,101 @@ touch_row(const DsScan *state, const ItemPointerData *tid)
 		ds_touch(page + at, Min(Min(ItemIdGetLength(&item), ROW_BYTES), BLCKSZ - at));
 }
 
-void
-ds_heap_give(IndexScanDesc scan, const ItemPointerData *tid, const ItemPointerData *next)
+/*
+ * The page of a row becomes that of the table's fetch, pinned.  Where it is not
+ * remembered, it is looked up if it must be had, else left to the fetch.
+ */
+static void
+hold_page(IndexScanDesc scan, BlockNumber block, bool must)
 {
 	DsScan *state = scan->opaque;
 	DsRecent *recent = &state->view->heap;
-	IndexFetchHeapData *fetch;
-	BlockNumber block = ItemPointerGetBlockNumberNoCheck(tid);
-	BlockNumber held;
-
-	if (!state->fetches)
-		return;
-	fetch = (IndexFetchHeapData *) scan->xs_heapfetch;
-	held =
+	IndexFetchHeapData *fetch = (IndexFetchHeapData *) scan->xs_heapfetch;
+	BlockNumber held =
 		BufferIsValid(fetch->xs_cbuf) ? BufferGetBlockNumber(fetch->xs_cbuf) : InvalidBlockNumber;
+	Buffer buffer;
+
 	if (BlockNumberIsValid(held))
 		ds_recent_note(recent, held, fetch->xs_cbuf);
-	if (held != block)
+	if (held == block)
+		return;
+	buffer = ds_recent_pin(recent, scan->heapRelation, block);
+	if (!BufferIsValid(buffer))
 	{
-		Buffer buffer = ds_recent_pin(recent, scan->heapRelation, block);
-
-		if (BufferIsValid(buffer))
-		{
-			if (BlockNumberIsValid(held))
-				ReleaseBuffer(fetch->xs_cbuf);
-			fetch->xs_cbuf = buffer;
-
-			/* the fetch does it for a page that it has not had before */
-			heap_page_prune_opt(scan->heapRelation, buffer);
-		}
+		if (!must)
+			return;
+		buffer = ReadBuffer(scan->heapRelation, block);
 	}
-	if (next != NULL)
-		touch_row(state, next);
+	if (BlockNumberIsValid(held))
+		ReleaseBuffer(fetch->xs_cbuf);
+	fetch->xs_cbuf = buffer;
+
+	/* the fetch does it for a page that it has not had before */
+	heap_page_prune_opt(scan->heapRelation, buffer);
+}
+
+/* What the operator says of a value that may be out of line or compressed */
+static bool
+distance_to(DsScan *state, Datum value, double *distance)
+{
+	struct varlena *stored = (struct varlena *) DatumGetPointer(value);
+	bool toasted = VARATT_IS_EXTERNAL(stored) || VARATT_IS_COMPRESSED(stored);
+	MemoryContext old = CurrentMemoryContext;
+	DsEmbeddingView row;
+	bool known;
+
+	if (toasted)
+	{
+		if (state->row_context == NULL)
+			state->row_context = AllocSetContextCreate(state->context, "deepsearch scan row",
+													   ALLOCSET_DEFAULT_SIZES);
+		MemoryContextSwitchTo(state->row_context);
+	}
+	ds_embedding_view(value, &row);
+	known = row.dim == (int) state->view->meta.dimension;
+	if (known)
+		*distance = state->distance(row.x, state->asked, (size_t) row.dim);
+	if (toasted)
+	{
+		MemoryContextSwitchTo(old);
+		MemoryContextReset(state->row_context);
+	}
+
+	/* not a number: the executor has an order for these */
+	return known && !isnan(*distance);
+}
+
+DsHeapRow
+ds_heap_distance(IndexScanDesc scan, const ItemPointerData *tid, double *distance)
+{
+	DsScan *state = scan->opaque;
+	IndexFetchHeapData *fetch = (IndexFetchHeapData *) scan->xs_heapfetch;
+	ItemPointerData at = *tid;
+	HeapTupleData row;
+	Datum value;
+	bool found;
+	bool null;
+
+	if (state->distance == NULL)
+		return DS_HEAP_UNKNOWN;
+	hold_page(scan, ItemPointerGetBlockNumber(tid), true);
+	LockBuffer(fetch->xs_cbuf, BUFFER_LOCK_SHARE);
+	found = heap_hot_search_buffer(&at, scan->heapRelation, fetch->xs_cbuf, scan->xs_snapshot, &row,
+								   NULL, true);
+	LockBuffer(fetch->xs_cbuf, BUFFER_LOCK_UNLOCK);
+	if (!found)
+		return DS_HEAP_GONE;
+
+	/* a pin is enough to read a visible row */
+	value = heap_getattr(&row, state->column, RelationGetDescr(scan->heapRelation), &null);
+	return !null && distance_to(state, value, distance) ? DS_HEAP_KNOWN : DS_HEAP_UNKNOWN;
+}
+
+void
+ds_heap_give(IndexScanDesc scan, const ItemPointerData *tid)
+{
+	const DsScan *state = scan->opaque;
+
+	if (state->fetches)
+		hold_page(scan, ItemPointerGetBlockNumberNoCheck(tid), false);
 }

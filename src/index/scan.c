@@ -6,12 +6,16 @@
  * among those not opened yet, reads all their 1-bit codes and keeps a bound for
  * each row.  Then, one row at a time: as long as the least 1-bit bound is below
  * the least true bound, its row is refined, that is, its 8-bit code is read and
- * gives a true bound; otherwise the row with the least true bound goes to the
- * executor, with that bound.  The executor fetches the row, computes the exact
- * distance, and holds it back until a bound says that no nearer one can come
- * (xs_recheckorderby; IndexNextWithReorder() in nodeIndexscan.c).  So a bound
- * that is too low costs the executor a longer queue, and one that is too high
- * is an error; the bounds of quant/query.h are never too high.
+ * gives a true bound; otherwise the row with the least true bound is fetched,
+ * which gives what the operator says of it (heap.c).  A row goes to the
+ * executor, with that value, when no bound is below it any more.
+ *
+ * Where the value cannot be computed here, because the index is on an expression
+ * or the table is not a heap, the row goes to the executor with its bound.  The
+ * executor computes the value, and holds the row back until a bound says that
+ * no nearer one can come (xs_recheckorderby; IndexNextWithReorder() in
+ * nodeIndexscan.c).  A bound that is too low costs a longer queue, and one that
+ * is too high is an error there; the bounds of quant/query.h are never too high.
  *
  * How many lists a round opens comes from the recall curve: enough for the
  * first ten rows at deepsearch.target_recall, more when the executor goes on
@@ -48,8 +52,8 @@ DsScanCounts ds_last_scan;
 
 /*
  * Rows returned when the lists for 10, 100, 1000 rows are no longer enough.
- * The executor takes a few rows more than it returns, because it must see a
- * bound beyond the last one's distance; those should not cost a round.
+ * A few rows more than ten or a hundred should not cost a round: the executor
+ * takes some more where it computes the distances, and conditions leave some out.
  */
 static const uint64 round_rows[DS_CURVE_ROWS] = {24, 130, 1200};
 
@@ -74,9 +78,6 @@ static const uint64 round_rows[DS_CURVE_ROWS] = {24, 130, 1200};
 
 /* Lists ahead whose first pages are loaded into the processor's cache */
 #define TOUCHED 2
-
-/* Rows on top of the heap that are likely to be returned soon */
-#define EXPECTED_ROWS 16
 
 DS_HEAP(Waiting, waiting, key)
 DS_HEAP(Refined, refined, bound)
@@ -104,6 +105,7 @@ static DsScan kept; /* arrays and their rooms only; free while kept.arrays is no
 	DO(rows.near_place, rows.place_room)   \
 	DO(row_tid, row_tid_room)              \
 	DO(refined, refined_room)              \
+	DO(known, known_room)                  \
 	DO(batch, batch_room)                  \
 	DO(tid, tid_room)                      \
 	DO(spill, spill_room)                  \
@@ -453,27 +455,106 @@ refine_next(Relation index, DsScan *state)
 		refined_up(state->refined, state->refineds);
 		state->refineds++;
 	}
-	for (uint64 i = 0; i < Min(state->refineds, EXPECTED_ROWS); i++)
-		ds_heap_expect(state, &state->refined[i].tid);
 }
 
 /* ---- the next row ---- */
 
-/* The next row that a distance decides about; false when there is none left. */
-static bool
-next_by_distance(Relation index, DsScan *state, Refined *row)
+static Refined
+pop(Refined *heap, uint64 *count)
 {
+	Refined top = heap[0];
+
+	heap[0] = heap[--*count];
+	refined_down(heap, *count, 0);
+	return top;
+}
+
+static void
+push(DsScan *state, Refined **heap, uint64 *count, uint64 *room, const Refined *row)
+{
+	*heap = ds_scan_grow(state, *heap, room, *count + 1, sizeof(Refined));
+	(*heap)[*count] = *row;
+	refined_up(*heap, (*count)++);
+}
+
+/* The least bound of a row that was refined, and whose distance is not known yet */
+static double
+least_bound(const DsScan *state)
+{
+	double least = state->refineds > 0 ? state->refined[0].bound : INFINITY;
+
+	return state->aheads > 0 ? Min(least, state->ahead[0].bound) : least;
+}
+
+/*
+ * The nearest rows whose bounds are at most top go ahead: first where they are
+ * on their pages is loaded, then the rows, so that several are under way at a
+ * time.  A row refined later that is nearer takes the place of the last.
+ */
+static void
+load_ahead(DsScan *state, double top)
+{
+	while (state->refineds > 0 && !(state->refined[0].bound > top))
+	{
+		Refined row;
+		uint32 at;
+
+		if (state->aheads == DS_AHEAD)
+		{
+			if (!(state->refined[0].bound < state->ahead[DS_AHEAD - 1].bound))
+				break;
+			row = state->ahead[--state->aheads];
+			push(state, &state->refined, &state->refineds, &state->refined_room, &row);
+		}
+		row = pop(state->refined, &state->refineds);
+		for (at = state->aheads++; at > 0 && row.bound < state->ahead[at - 1].bound; at--)
+			state->ahead[at] = state->ahead[at - 1];
+		state->ahead[at] = row;
+		state->touched = Min(state->touched, at);
+		ds_heap_expect(state, &row.tid);
+	}
+	for (; state->touched < Min(state->aheads, DS_AHEAD_TOUCHED); state->touched++)
+		ds_heap_touch(state, &state->ahead[state->touched].tid);
+}
+
+static Refined
+next_ahead(DsScan *state)
+{
+	Refined row = state->ahead[0];
+
+	state->aheads--;
+	state->touched -= state->touched > 0;
+	memmove(state->ahead, state->ahead + 1, state->aheads * sizeof(Refined));
+	return row;
+}
+
+/*
+ * The next row that a distance decides about, with the distance if that is
+ * known, else with a bound; false when there is none left.
+ */
+static bool
+next_by_distance(IndexScanDesc scan, Refined *row, bool *known)
+{
+	DsScan *state = scan->opaque;
+	Relation index = scan->indexRelation;
+
 	for (;;)
 	{
 		double top;
 
 		if (state->exact)
 		{
-			while (state->waits > 0 &&
-				   (state->refineds == 0 || state->waiting[0].key <= state->refined[0].bound))
+			while (state->waits > 0)
 			{
-				uint64 before = state->refineds;
+				double least = least_bound(state);
+				uint64 before;
 
+				if (state->knowns > 0)
+					least = Min(least, state->known[0].bound);
+				if (!(state->waiting[0].key <= least))
+					break;
+
+				before = state->refineds;
 				ds_scan_read_list(index, state, next_waiting(state), READ_REFINED);
 				for (uint64 i = before; i < state->refineds; i++)
 					refined_up(state->refined, i);
@@ -481,7 +562,7 @@ next_by_distance(Relation index, DsScan *state, Refined *row)
 		}
 		else if (state->waits > 0)
 		{
-			bool empty = state->rows.left == 0 && state->refineds == 0;
+			bool empty = state->rows.left == 0 && state->refineds == 0 && state->aheads == 0;
 
 			if (state->counts.returned >= (int64) state->round_until || empty)
 			{
@@ -497,22 +578,44 @@ next_by_distance(Relation index, DsScan *state, Refined *row)
 			}
 		}
 
+		/* 1-bit bounds of rows that are not refined; true bounds of those that are */
 		top = state->rows.left > 0
 				  ? ds_query_key_to_operator(state->query, ds_pool_least(&state->rows))
 				  : INFINITY;
-		if (state->refineds > 0 && !(state->refined[0].bound > top))
+		if (state->knowns > 0 && state->known[0].bound <= Min(top, least_bound(state)))
 		{
-			*row = state->refined[0];
-			state->refined[0] = state->refined[--state->refineds];
-			refined_down(state->refined, state->refineds, 0);
+			*row = pop(state->known, &state->knowns);
+			*known = true;
 			return true;
+		}
+		load_ahead(state, top);
+		if (state->aheads > 0 && !(state->ahead[0].bound > top))
+		{
+			DsHeapRow kind;
+			double distance;
+
+			*row = next_ahead(state);
+			kind = ds_heap_distance(scan, &row->tid, &distance);
+			state->counts.fetched++;
+			if (kind == DS_HEAP_UNKNOWN)
+			{
+				*known = false;
+				return true;
+			}
+			if (kind == DS_HEAP_KNOWN)
+			{
+				row->bound = distance;
+				push(state, &state->known, &state->knowns, &state->known_room, row);
+			}
+			CHECK_FOR_INTERRUPTS();
+			continue;
 		}
 		if (state->rows.left > 0)
 		{
 			refine_next(index, state);
 			continue;
 		}
-		if (state->waits == 0 && state->refineds == 0)
+		if (state->waits == 0 && state->refineds == 0 && state->aheads == 0 && state->knowns == 0)
 			return false;
 	}
 }
@@ -609,6 +712,7 @@ start(IndexScanDesc scan)
 		ds_embedding_done(&vector);
 		return;
 	}
+	ds_heap_query(scan, vector.x);
 	ds_embedding_done(&vector);
 	ds_query_set_misses(state->query, MISSES_ALLOWED * (1 - ds_setting_target_recall));
 	state->least = view->meta.metric == DS_METRIC_IP ? -INFINITY : 0.0;
@@ -626,17 +730,15 @@ start(IndexScanDesc scan)
 	}
 }
 
-/* Give a row to the executor. */
+/* Give a row to the executor, with its value if that is known, else with a bound of it. */
 static bool
-give(IndexScanDesc scan, ItemPointer tid, double value, bool null)
+give(IndexScanDesc scan, ItemPointer tid, double value, bool null, bool known)
 {
 	DsScan *state = scan->opaque;
 
 	state->counts.returned++;
 	scan->xs_heaptid = *tid;
-	ds_heap_give(scan, tid, state->refineds > 0 ? &state->refined[0].tid : NULL);
-	for (uint64 i = 1; i < Min(state->refineds, 3); i++)
-		ds_heap_expect(state, &state->refined[i].tid);
+	ds_heap_give(scan, tid);
 
 	/* numbers of filter columns do not tell all values apart, and rows in chains have none */
 	scan->xs_recheck = state->filter != NULL;
@@ -653,7 +755,7 @@ give(IndexScanDesc scan, ItemPointer tid, double value, bool null)
 			distance[i].value = i == 0 ? value : -get_float8_infinity();
 			distance[i].isnull = i == 0 && null;
 		}
-		index_store_float8_orderby_distances(scan, type, distance, true);
+		index_store_float8_orderby_distances(scan, type, distance, !known);
 	}
 	return true;
 }
@@ -663,6 +765,7 @@ ds_index_next(IndexScanDesc scan, ScanDirection direction)
 {
 	DsScan *state = scan->opaque;
 	Refined row;
+	bool known;
 	bool null;
 
 	Assert(ScanDirectionIsForward(direction));
@@ -673,8 +776,8 @@ ds_index_next(IndexScanDesc scan, ScanDirection direction)
 		return false;
 	if (!state->same)
 	{
-		if (state->query != NULL && next_by_distance(scan->indexRelation, state, &row))
-			return give(scan, &row.tid, row.bound, false);
+		if (state->query != NULL && next_by_distance(scan, &row, &known))
+			return give(scan, &row.tid, row.bound, false, known);
 
 		/* only what has no distance is left: past the lists, which were read */
 		if (state->chain < 0)
@@ -683,5 +786,6 @@ ds_index_next(IndexScanDesc scan, ScanDirection direction)
 	if (!next_as_stored(scan->indexRelation, state, &row.tid))
 		return false;
 	null = state->same_null || state->chain == DS_TIDS_NULL;
-	return give(scan, &row.tid, get_float8_nan(), null);
+	state->counts.fetched++;
+	return give(scan, &row.tid, get_float8_nan(), null, false);
 }

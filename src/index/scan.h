@@ -19,7 +19,7 @@ typedef struct BlockRef
 	BlockNumber page[FLEXIBLE_ARRAY_MEMBER]; /* [layout.code_pages] */
 } BlockRef;
 
-/* A row with a true bound */
+/* A row with a true bound, or with what the operator says */
 typedef struct Refined
 {
 	double bound; /* operator's units */
@@ -48,9 +48,14 @@ typedef struct DsScanCounts
 	int64 codes; /* rows whose 1-bit code was read */
 	int64 refined; /* rows whose 8-bit code was read */
 	int64 returned; /* rows given to the executor */
+	int64 fetched; /* rows fetched from the table, here or by the executor */
 } DsScanCounts;
 
 extern DsScanCounts ds_last_scan;
+
+/* Rows that are being loaded into the processor's cache; of these, whose line pointer is there */
+#define DS_AHEAD 12
+#define DS_AHEAD_TOUCHED 4
 
 typedef struct DsScan
 {
@@ -93,6 +98,12 @@ typedef struct DsScan
 	Refined *refined; /* a heap, least bound first */
 	uint64 refineds;
 	uint64 refined_room;
+	Refined *known; /* a heap of those whose distance is known, likewise */
+	uint64 knowns;
+	uint64 known_room;
+	Refined ahead[DS_AHEAD]; /* the next rows, nearest first, which are being loaded */
+	uint32 aheads;
+	uint32 touched; /* of these, whose rows were asked for */
 	Refined *batch; /* of the list being read */
 	uint64 batches;
 	uint64 batch_room;
@@ -106,7 +117,12 @@ typedef struct DsScan
 	uint32 next_list; /* when all lists are read in their order */
 	int chain; /* -1: lists; DS_TIDS_ZERO, DS_TIDS_NULL, then 2: at the end */
 
-	bool fetches; /* from a heap, whose pages are found beforehand (heap.c) */
+	/* heap.c */
+	bool fetches; /* from a heap, whose pages are found beforehand */
+	AttrNumber column; /* of the table: the vectors */
+	double (*distance)(const float *row, const float *query, size_t d); /* or NULL */
+	float *asked; /* the query */
+	MemoryContext row_context; /* for a vector out of line, or NULL */
 
 	char *spill; /* [layout.rows_at] sign bytes outside of the record */
 	uint64 spill_room;
@@ -137,12 +153,25 @@ extern void ds_scan_refine(Relation index, DsScan *scan, uint32 *place, uint32 c
 /* heap.c: what the executor is going to fetch; see there. */
 extern void ds_heap_begin(IndexScanDesc scan);
 
-/* A row that will be returned soon */
-extern void ds_heap_expect(const DsScan *scan, const ItemPointerData *tid);
+/* The query, if what its operator says of a row can be computed here */
+extern void ds_heap_query(IndexScanDesc scan, const float *x);
 
-/* The row that is returned now, and the one that will most likely be the next, or NULL */
-extern void ds_heap_give(IndexScanDesc scan, const ItemPointerData *tid,
-						 const ItemPointerData *next);
+/* Load where a row is that will be wanted soon, then the row. */
+extern void ds_heap_expect(const DsScan *scan, const ItemPointerData *tid);
+extern void ds_heap_touch(const DsScan *scan, const ItemPointerData *tid);
+
+typedef enum DsHeapRow
+{
+	DS_HEAP_GONE, /* the snapshot does not see it */
+	DS_HEAP_KNOWN,
+	DS_HEAP_UNKNOWN /* the executor must compute it */
+} DsHeapRow;
+
+/* What the operator says of a row, to the bit and never NaN */
+extern DsHeapRow ds_heap_distance(IndexScanDesc scan, const ItemPointerData *tid, double *distance);
+
+/* The row that is returned now */
+extern void ds_heap_give(IndexScanDesc scan, const ItemPointerData *tid);
 
 /* Read the next page of row ids of scan->chain; false at its end. */
 extern bool ds_scan_read_tids(Relation index, DsScan *scan);

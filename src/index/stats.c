@@ -32,8 +32,8 @@ Datum
 ds_index_last_scan(PG_FUNCTION_ARGS)
 {
 	TupleDesc desc;
-	Datum values[5];
-	bool nulls[5] = {false};
+	Datum values[6];
+	bool nulls[6] = {false};
 
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
@@ -42,6 +42,7 @@ ds_index_last_scan(PG_FUNCTION_ARGS)
 	values[2] = Int64GetDatum(ds_last_scan.codes);
 	values[3] = Int64GetDatum(ds_last_scan.refined);
 	values[4] = Int64GetDatum(ds_last_scan.returned);
+	values[5] = Int64GetDatum(ds_last_scan.fetched);
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
 }
 

@@ -11,6 +11,7 @@ typedef struct Tower
 {
 	DsTokenizerConfig tokenizer;
 	DsTowerConfig tower;
+	uint32 features; /* their number; 0: it takes texts */
 } Tower;
 
 typedef struct Root
@@ -70,7 +71,25 @@ static const Field embedding_fields[] = {
 			NULL, NULL                                                                         \
 	}
 
-static const Field tower_fields[] = {TOWER_FIELDS(0), END};
+/* A tower on features has these instead of all that makes features of a text */
+#define FEATURE_FIELDS(base)                                                                      \
+	{"features", FIELD_UINT32, (base) + offsetof(Tower, features), 1, DS_WIDTH_MAX, false, false, \
+	 NULL,		 NULL},                                                                           \
+	{                                                                                             \
+		"relu", FIELD_BOOL, (base) + offsetof(Tower, tower.last_relu), 0, 1, false, false, NULL,  \
+			NULL                                                                                  \
+	}
+
+static const Field tower_fields[] = {TOWER_FIELDS(0), FEATURE_FIELDS(0), END};
+
+/* what is written of the two kinds */
+static const Field text_tower_fields[] = {TOWER_FIELDS(0), END};
+static const Field feature_tower_fields[] = {
+	FEATURE_FIELDS(0),
+	{"dense", FIELD_WIDTHS, offsetof(Tower, tower), 1, DS_WIDTH_MAX, false, false, NULL, NULL},
+	END,
+};
+static const char *const text_keys[] = {"cleaning", "tokenizer", "embedding", "pooling"};
 
 /* in the order of DsLoss, DsOptimizerKind, DsScheduleKind */
 const char *const ds_loss_names[] = {
@@ -89,6 +108,7 @@ static const Field root_fields[] = {
 	BOOL("normalize", Root, normalize),
 	OBJECT("training", offsetof(Root, training), training_fields),
 	TOWER_FIELDS(offsetof(Root, tower)),
+	FEATURE_FIELDS(offsetof(Root, tower)),
 	CUSTOM("query"),
 	CUSTOM("document"),
 	END,
@@ -138,13 +158,31 @@ check_config(const DsModelConfig *config)
 	uint32_t vocabulary[2];
 	DsStatus status;
 
-	for (int t = 0; t < ds_config_towers(config); t++)
+	for (int t = 0; t < ds_config_tokenizers(config); t++)
 		check_part(ds_tokenizer_check(&config->tokenizer[t], &status), &status, "tokenizer");
 	vocabulary[0] = config->tokenizer[0].vocabulary;
 	vocabulary[1] = config->tokenizer[1].vocabulary;
 	encoder = ds_config_encoder(config, vocabulary);
 	check_part(ds_dual_encoder_check(&encoder, &status), &status, "config");
 	ds_training_check(&config->training);
+}
+
+/* What a part of a config says of texts means nothing to a tower on features, and the other way round. */
+static void
+check_keys(JsonbContainer *part, const char *path, bool features)
+{
+	JsonbValue place;
+
+	for (size_t i = 0; features && i < lengthof(text_keys); i++)
+		if (getKeyJsonValueFromContainer(part, text_keys[i], (int) strlen(text_keys[i]), &place) !=
+			NULL)
+			ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+							errmsg("config key \"%s%s\" is for texts, but the model takes features",
+								   path, text_keys[i])));
+	if (!features && getKeyJsonValueFromContainer(part, "relu", strlen("relu"), &place) != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("config key \"%srelu\" is for models that take \"features\"", path)));
 }
 
 void
@@ -194,7 +232,17 @@ ds_config_read(Jsonb *json, DsModelConfig *config)
 			ds_fields_read_object(part[t], "config key", sides[t], tower_fields, &tower);
 		config->tokenizer[t] = tower.tokenizer;
 		config->tower[t] = tower.tower;
+		config->tower[t].features = tower.features > 0;
+		if (tower.features > 0)
+			config->tower[t].embedding_dims = tower.features;
 	}
+	if (config->tower[0].features != config->tower[1].features)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("both towers must take \"features\", or none")));
+	check_keys(&json->root, "", config->tower[0].features);
+	for (int t = 0; t < 2; t++)
+		if (part[t] != NULL)
+			check_keys(part[t], psprintf("%s.", sides[t]), config->tower[0].features);
 	check_config(config);
 }
 
@@ -234,13 +282,14 @@ ds_config_write(const DsModelConfig *config)
 	appendStringInfoString(&out, "}, ");
 	for (int t = 0; t < ds_config_towers(config); t++)
 	{
-		Tower tower = {config->tokenizer[t], config->tower[t]};
+		Tower tower = {config->tokenizer[t], config->tower[t], config->tower[t].embedding_dims};
 
 		first = true;
 		if (!config->shared)
 			appendStringInfo(&out, "%s\"%s\": {", t > 0 ? ", " : "",
 							 ds_config_tower_name(config, t));
-		ds_fields_write(&out, tower_fields, &tower, &first);
+		ds_fields_write(&out, config->tower[t].features ? feature_tower_fields : text_tower_fields,
+						&tower, &first);
 		if (!config->shared)
 			appendStringInfoChar(&out, '}');
 	}
@@ -265,10 +314,22 @@ ds_config_encoder(const DsModelConfig *config, const uint32_t vocabulary[2])
 	return encoder;
 }
 
+bool
+ds_config_features(const DsModelConfig *config)
+{
+	return config->tower[0].features;
+}
+
 int
 ds_config_towers(const DsModelConfig *config)
 {
 	return config->shared ? 1 : 2;
+}
+
+int
+ds_config_tokenizers(const DsModelConfig *config)
+{
+	return ds_config_features(config) ? 0 : ds_config_towers(config);
 }
 
 const char *

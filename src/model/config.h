@@ -72,8 +72,13 @@ extern void ds_encode_table_options_read(Jsonb *json, DsEncodeTableOptions *opti
 extern DsDualEncoderConfig ds_config_encoder(const DsModelConfig *config,
 											 const uint32_t vocabulary[2]);
 
+/* Do the towers take features instead of texts?  Both do, or none. */
+extern bool ds_config_features(const DsModelConfig *config);
+
 /* The number of towers with parameters of their own, and what they are called */
 extern int ds_config_towers(const DsModelConfig *config);
+/* How many of them have a tokenizer */
+extern int ds_config_tokenizers(const DsModelConfig *config);
 extern const char *ds_config_tower_name(const DsModelConfig *config, int tower);
 
 #endif /* DS_MODEL_CONFIG_H */

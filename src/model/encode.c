@@ -137,6 +137,11 @@ ds_model_encode(DsModel *model, DsSide side, const DsText *texts, size_t count, 
 		ds_imported_encode(model, side, texts, count, out);
 		return;
 	}
+	if (ds_config_features(&model->config))
+	{
+		ds_features_encode(model, side, texts, count, out);
+		return;
+	}
 	tokens = &model->tokens[side];
 	tokenizer = &model->tokenizer[side];
 	offsets[0] = 0;
@@ -577,6 +582,10 @@ ds_sql_tokenize(PG_FUNCTION_ARGS)
 	Tuplestorestate *store = ds_materialize(fcinfo, &desc);
 
 	ds_need_texts(model);
+	if (!model->imported && ds_config_features(&model->config))
+		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+						errmsg("model \"%s\" takes features, not texts",
+							   ds_model_name(model->key.model))));
 	if (model->imported)
 		put_tokens(model, side, utf8, store, desc);
 	else

@@ -38,7 +38,7 @@ check_shapes(DsModel *model, DsReader *reader, const Tensors *tensors, size_t pa
 	DsDualEncoder *encoder = palloc(sizeof(DsDualEncoder));
 	DsStatus status;
 
-	for (int t = 0; t < ds_config_towers(&model->config); t++)
+	for (int t = 0; t < ds_config_tokenizers(&model->config); t++)
 	{
 		const DsStored *stored = &tensors->stored[parameters + (size_t) t];
 		char *blob = MemoryContextAllocHuge(CurrentMemoryContext, stored->bytes);
@@ -88,7 +88,7 @@ sections(DsModel *model, DsReader *reader, DsSection *out, void **state)
 	ds_check(ds_dual_encoder_plan(&config, names, &status), &status);
 	for (size_t i = 0; i < names->parameter_count; i++)
 		describe(reader, names->parameter[i].name, DS_DTYPE_F32, tensors);
-	for (int t = 0; t < ds_config_towers(&model->config); t++)
+	for (int t = 0; t < ds_config_tokenizers(&model->config); t++)
 		describe(reader, tokenizer_name(model, t), DS_DTYPE_U8, tensors);
 	check_shapes(model, reader, tensors, names->parameter_count);
 	for (int i = 0; i < tensors->count; i++)
@@ -117,7 +117,7 @@ attach(DsModel *model)
 	DsDualEncoderConfig config;
 	DsStatus status;
 
-	for (int t = 0; t < ds_config_towers(&model->config); t++)
+	for (int t = 0; t < ds_config_tokenizers(&model->config); t++)
 	{
 		const char *name = tokenizer_name(model, t);
 
@@ -131,15 +131,15 @@ attach(DsModel *model)
 			&status);
 		model->tokens[t].cancel = &ds_server_cancel;
 	}
-	if (model->config.shared)
+	if (model->config.shared && !ds_config_features(&model->config))
 	{
 		model->tokenizer[1] = model->tokenizer[0];
 		model->tokenizer_blob[1] = model->tokenizer_blob[0];
 		model->tokenizer_size[1] = model->tokenizer_size[0];
 		model->tokens[1] = model->tokens[0];
 	}
-	vocabulary[0] = model->tokenizer[0].vocabulary;
-	vocabulary[1] = model->tokenizer[1].vocabulary;
+	for (int t = 0; t < 2; t++)
+		vocabulary[t] = model->tokenizer[t].vocabulary;
 	config = ds_config_encoder(&model->config, vocabulary);
 	ds_check(ds_dual_encoder_plan(&config, &model->encoder, &status), &status);
 	for (size_t i = 0; i < model->encoder.parameter_count; i++)

@@ -48,7 +48,7 @@ typedef struct DsModel
 
 	/* a dual encoder */
 	DsModelConfig config;
-	DsTokenizer tokenizer[2]; /* by DsSide; the same for a shared encoder */
+	DsTokenizer tokenizer[2]; /* by DsSide; the same for a shared encoder; none for features */
 	const void *tokenizer_blob[2];
 	size_t tokenizer_size[2];
 	DsDualEncoder encoder;
@@ -140,6 +140,17 @@ extern void ds_model_encode(DsModel *model, DsSide side, const DsText *texts, si
  */
 extern void ds_images_encode(DsModel *model, const DsText *pictures, size_t count, bool *failed,
 							 float *out);
+
+/*
+ * encode_features.c: the same of models that take features.  A text of these is
+ * what the type embedding or an array of numbers writes, "[1,2]" or "{1,2}".
+ */
+extern void ds_features_encode(DsModel *model, DsSide side, const DsText *texts, size_t count,
+							   float *out);
+
+/* The numbers of such a text, or of an embedding or real[], in the current context: 22P02 and the like */
+extern float *ds_features_from_text(DsText text, int *count);
+extern float *ds_features_from_array(Datum array, int *count);
 
 /* encode_parallel.c: the same by so many processes, this one counted; it counts what it did itself. */
 extern void ds_encode_parallel(DsModel *model, DsSide side, const DsText *texts, size_t count,

@@ -1,6 +1,6 @@
 /*
  * score.c
- *		Cross-encoders: ds_score and ds_rerank.
+ *		Cross-encoders: ds_score, ds_rerank and ds_classify.
  *
  * A cross-encoder reads query and document together and says how well they go
  * with each other.  That is more exact than a distance of embeddings, and must
@@ -8,13 +8,16 @@
  */
 #include "model/model.h"
 
+#include "access/htup_details.h"
 #include "catalog/pg_type.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 
-/* The model of this name (or the default), which gives one score */
+#include "nn/loss.h"
+
+/* The model of this name (or the default), which reads two texts together */
 static DsModel *
-open_scorer(FunctionCallInfo fcinfo, int argument)
+open_cross_encoder(FunctionCallInfo fcinfo, int argument)
 {
 	char *name = PG_ARGISNULL(argument) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(argument));
 	DsModel *model = ds_model_open(ds_model_resolve(name));
@@ -25,10 +28,20 @@ open_scorer(FunctionCallInfo fcinfo, int argument)
 							   ds_model_name(model->key.model)),
 						errhint("Compare embeddings by their distance, or import a "
 								"cross-encoder.")));
+	return model;
+}
+
+/* One that gives one score */
+static DsModel *
+open_scorer(FunctionCallInfo fcinfo, int argument)
+{
+	DsModel *model = open_cross_encoder(fcinfo, argument);
+
 	if (model->dims != 1)
 		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 						errmsg("model \"%s\" gives %d scores for a pair of texts instead of one",
-							   ds_model_name(model->key.model), model->dims)));
+							   ds_model_name(model->key.model), model->dims),
+						errhint("ds_classify takes them as classes.")));
 	return model;
 }
 
@@ -54,6 +67,62 @@ ds_sql_score(PG_FUNCTION_ARGS)
 	document = text_argument(PG_GETARG_TEXT_PP(1));
 	ds_imported_score(model, query, &document, 1, &score);
 	PG_RETURN_FLOAT4(score);
+}
+
+/* Are the outputs logits, as a model of classes has them, or finished by a function? */
+static bool
+gives_logits(const DsEncoderSpec *spec)
+{
+	const DsSpecModule *last = &spec->modules[spec->module_count - 1];
+
+	return spec->module_count == 0 || last->kind != DS_MODULE_DENSE ||
+		   last->activation == DS_ACT_IDENTITY;
+}
+
+/* ds_classify(query, document, model): class, probability, probabilities */
+DS_FUNCTION(ds_sql_classify);
+Datum
+ds_sql_classify(PG_FUNCTION_ARGS)
+{
+	DsModel *model;
+	DsText query;
+	DsText document;
+	TupleDesc desc;
+	Datum values[3];
+	bool nulls[3] = {false, false, false};
+	Datum *elements;
+	float *outputs;
+	size_t count;
+	size_t best = 0;
+
+	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "return type must be a row type");
+	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
+		PG_RETURN_NULL();
+	model = open_cross_encoder(fcinfo, 2);
+	count = (size_t) model->dims;
+	if (count == 1)
+		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+						errmsg("model \"%s\" gives one score for a pair of texts, no classes",
+							   ds_model_name(model->key.model)),
+						errhint("ds_score gives it.")));
+	query = text_argument(PG_GETARG_TEXT_PP(0));
+	document = text_argument(PG_GETARG_TEXT_PP(1));
+	outputs = palloc(sizeof(float) * count);
+	ds_imported_score(model, query, &document, 1, outputs);
+	if (gives_logits(&model->pretrained.spec))
+		best = ds_classes_of(outputs, count, outputs);
+	else
+		for (size_t i = 1; i < count; i++)
+			best = outputs[i] > outputs[best] ? i : best;
+	elements = palloc(sizeof(Datum) * count);
+	for (size_t i = 0; i < count; i++)
+		elements[i] = Float4GetDatum(outputs[i]);
+	values[0] = Int32GetDatum((int32) best);
+	values[1] = elements[best];
+	values[2] = PointerGetDatum(
+		construct_array(elements, (int) count, FLOAT4OID, sizeof(float4), true, TYPALIGN_INT));
+	return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls));
 }
 
 typedef struct Ranked

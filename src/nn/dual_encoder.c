@@ -65,7 +65,7 @@ tower_dims(const DsTowerConfig *tower)
 static DsCode
 check_tower(const DsTowerConfig *tower, const char *name, DsStatus *status)
 {
-	if (tower->vocabulary < 1)
+	if (!tower->features && tower->vocabulary < 1)
 		return ds_fail(status, DS_INVALID, "%s tower: vocabulary must be at least 1", name);
 	if (tower->embedding_dims < 1 || tower->embedding_dims > DS_WIDTH_MAX)
 		return ds_fail(status, DS_INVALID,
@@ -73,6 +73,9 @@ check_tower(const DsTowerConfig *tower, const char *name, DsStatus *status)
 					   DS_WIDTH_MAX, tower->embedding_dims);
 	if ((unsigned) tower->pooling > DS_POOLING_SQRTN)
 		return ds_fail(status, DS_INVALID, "%s tower: unknown pooling", name);
+	if ((tower->features || tower->last_relu) && tower->dense_count == 0)
+		return ds_fail(status, DS_INVALID, "%s tower: a tower on features must have a dense layer",
+					   name);
 	if (tower->dense_count > DS_DENSE_MAX)
 		return ds_fail(status, DS_INVALID, "%s tower: there can be %d dense layers, not %u", name,
 					   DS_DENSE_MAX, tower->dense_count);
@@ -145,7 +148,8 @@ ds_dual_encoder_plan(const DsDualEncoderConfig *config, DsDualEncoder *encoder, 
 		char part[32];
 
 		encoder->first_parameter[t] = encoder->parameter_count;
-		code = append(encoder, name, "embedding", tower->vocabulary, ins, true, status);
+		if (!tower->features)
+			code = append(encoder, name, "embedding", tower->vocabulary, ins, true, status);
 		for (uint32_t i = 0; i < tower->dense_count && code == DS_OK; i++)
 		{
 			snprintf(part, sizeof(part), "dense.%u.weight", i);
@@ -249,23 +253,49 @@ ds_dual_encoder_scratch(const DsDualEncoder *encoder)
 	return 2 * (query > document ? query : document);
 }
 
+/*
+ * What comes behind the pooled table or the features: x [embedding_dims], which
+ * may be scratch or the caller's, to result.
+ */
+static void
+infer_dense(const DsDualEncoder *encoder, DsSide side, const ds_real *x, ds_real *scratch,
+			ds_real *result)
+{
+	const DsTowerConfig *tower = &encoder->config.tower[side];
+	const DsParameter *dense =
+		&encoder->parameter[encoder->first_parameter[side] + !tower->features];
+	size_t width = ds_dual_encoder_scratch(encoder) / 2;
+	size_t ins = tower->embedding_dims;
+	ds_real inverse;
+
+	for (uint32_t i = 0; i < tower->dense_count; i++)
+	{
+		ds_real *y = x == scratch ? scratch + width : scratch;
+
+		ds_dense_infer(x, dense[2 * i].value, dense[2 * i + 1].value, 1, ins, tower->dense[i], y);
+		ins = tower->dense[i];
+		if (i + 1 < tower->dense_count || tower->last_relu)
+			ds_relu_forward(y, ins);
+		x = y;
+	}
+	if (encoder->config.score == DS_SCORE_COSINE)
+		ds_normalize_forward(x, 1, ins, result, &inverse);
+	else
+		memcpy(result, x, ins * sizeof(ds_real));
+}
+
 DsCode
 ds_dual_encoder_infer(const DsDualEncoder *encoder, DsSide side, const uint32_t *ids,
 					  const size_t *offsets, size_t texts, ds_real *scratch, ds_real *out,
 					  const DsCancel *cancel, DsStatus *status)
 {
 	const DsTowerConfig *tower = &encoder->config.tower[side];
-	const DsParameter *parameter = &encoder->parameter[encoder->first_parameter[side]];
-	size_t width = ds_dual_encoder_scratch(encoder) / 2;
+	const DsParameter *table = &encoder->parameter[encoder->first_parameter[side]];
 
+	if (tower->features)
+		return ds_fail(status, DS_INVALID, "the tower takes features, not texts");
 	for (size_t t = 0; t < texts; t++)
 	{
-		size_t ins = tower->embedding_dims;
-		ds_real *result = out + t * encoder->dims;
-		ds_real *x = scratch;
-		ds_real *y = scratch + width;
-		ds_real inverse;
-
 		if (t % INFER_CHUNK == 0 && ds_cancelled(cancel))
 			return ds_fail(status, DS_CANCELLED, "cancelled");
 		for (size_t i = offsets[t]; i < offsets[t + 1]; i++)
@@ -273,23 +303,28 @@ ds_dual_encoder_infer(const DsDualEncoder *encoder, DsSide side, const uint32_t 
 				return ds_fail(status, DS_BAD_DATA,
 							   "token id %u is outside the embedding table of %u rows", ids[i],
 							   tower->vocabulary);
-		ds_bag_forward(parameter[0].value, ins, ids, offsets + t, 1, tower->pooling, x);
-		for (uint32_t i = 0; i < tower->dense_count; i++)
-		{
-			ds_real *swap = x;
+		ds_bag_forward(table->value, tower->embedding_dims, ids, offsets + t, 1, tower->pooling,
+					   scratch);
+		infer_dense(encoder, side, scratch, scratch, out + t * encoder->dims);
+	}
+	return DS_OK;
+}
 
-			ds_dense_infer(x, parameter[1 + 2 * i].value, parameter[2 + 2 * i].value, 1, ins,
-						   tower->dense[i], y);
-			ins = tower->dense[i];
-			if (i + 1 < tower->dense_count)
-				ds_relu_forward(y, ins);
-			x = y;
-			y = swap;
-		}
-		if (encoder->config.score == DS_SCORE_COSINE)
-			ds_normalize_forward(x, 1, ins, result, &inverse);
-		else
-			memcpy(result, x, ins * sizeof(ds_real));
+DsCode
+ds_dual_encoder_infer_features(const DsDualEncoder *encoder, DsSide side, const ds_real *features,
+							   size_t count, ds_real *scratch, ds_real *out, const DsCancel *cancel,
+							   DsStatus *status)
+{
+	const DsTowerConfig *tower = &encoder->config.tower[side];
+
+	if (!tower->features)
+		return ds_fail(status, DS_INVALID, "the tower takes texts, not features");
+	for (size_t i = 0; i < count; i++)
+	{
+		if (i % INFER_CHUNK == 0 && ds_cancelled(cancel))
+			return ds_fail(status, DS_CANCELLED, "cancelled");
+		infer_dense(encoder, side, features + i * tower->embedding_dims, scratch,
+					out + i * encoder->dims);
 	}
 	return DS_OK;
 }

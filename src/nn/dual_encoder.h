@@ -8,6 +8,9 @@
  *     ids of a text -> table rows -> pooled [embedding_dims]
  *         -> dense 0 -> ReLU -> dense 1 -> ... -> [dims] -> normalise
  *
+ * A tower may also begin with features that are given, instead of a table: what
+ * another model has made of a text or an image, or measured numbers.
+ *
  * A shared encoder has one tower that serves both sides.  This header has the
  * configuration, the list of parameters and inference; training.h trains.
  */
@@ -37,11 +40,14 @@ typedef enum DsScore
 
 typedef struct DsTowerConfig
 {
+	bool
+		features; /* no table: embedding_dims features are given; vocabulary and pooling mean nothing */
 	uint32_t vocabulary; /* rows of the embedding table */
 	uint32_t embedding_dims;
 	DsBagPooling pooling;
 	uint32_t dense_count; /* 0: the pooled embedding is the result */
 	uint32_t dense[DS_DENSE_MAX]; /* their widths */
+	bool last_relu; /* ReLU behind the last of them too */
 } DsTowerConfig;
 
 typedef struct DsDualEncoderConfig
@@ -59,7 +65,7 @@ extern DsCode ds_dual_encoder_check(const DsDualEncoderConfig *config, DsStatus 
 
 /*
  * A trained array of numbers.  Names are stable, they are what a model's
- * tensors are called: "query.embedding" [vocabulary, embedding_dims],
+ * tensors are called: "query.embedding" [vocabulary, embedding_dims] unless features are given,
  * "query.dense.0.weight" [ins, outs], "query.dense.0.bias" [outs], "document..."
  * likewise; a shared encoder's are called "shared..."; and "log_scale" [1],
  * the natural logarithm of what scores are multiplied by in training (1 /
@@ -124,5 +130,11 @@ extern size_t ds_dual_encoder_scratch(const DsDualEncoder *encoder);
 extern DsCode ds_dual_encoder_infer(const DsDualEncoder *encoder, DsSide side, const uint32_t *ids,
 									const size_t *offsets, size_t texts, ds_real *scratch,
 									ds_real *out, const DsCancel *cancel, DsStatus *status);
+
+/* The same from features [count, embedding_dims], where the side's tower takes such */
+extern DsCode ds_dual_encoder_infer_features(const DsDualEncoder *encoder, DsSide side,
+											 const ds_real *features, size_t count,
+											 ds_real *scratch, ds_real *out, const DsCancel *cancel,
+											 DsStatus *status);
 
 #endif /* DS_NN_DUAL_ENCODER_H */

@@ -79,6 +79,13 @@ prepare_angles(DsPass *pass, size_t n)
 	pass->rotated = n;
 }
 
+/* n tokens as the rows of panels of values */
+static size_t
+value_rows(size_t n)
+{
+	return (n + DS_VALUE_ROWS - 1) / DS_VALUE_ROWS * DS_VALUE_ROWS;
+}
+
 DsCode
 ds_attention_prepare(DsPass *pass, DsArena *arena, DsStatus *status)
 {
@@ -90,8 +97,7 @@ ds_attention_prepare(DsPass *pass, DsArena *arena, DsStatus *status)
 
 	pass->ldc = ds_stride(n);
 	pass->keys = ds_arena_alloc(arena, panels * DS_PANEL * spec->head_dims, sizeof(float));
-	pass->values =
-		ds_arena_alloc(arena, value_panels * DS_PANEL * panels * DS_PANEL, sizeof(float));
+	pass->values = ds_arena_alloc(arena, value_panels * DS_PANEL * value_rows(n), sizeof(float));
 	pass->scores = ds_arena_alloc(arena, DS_SCORE_ROWS * pass->ldc, sizeof(float));
 	pass->sums = ds_arena_alloc(arena, DS_SCORE_ROWS, sizeof(float));
 	pass->narrow = pass->encoder->precision != DS_PRECISION_F32 &&
@@ -222,8 +228,7 @@ attend(DsPass *pass, bool local, size_t head, float *queries, size_t n, size_t f
 	size_t size = pass->narrow ? sizeof(uint16_t) : sizeof(float);
 	size_t dims = spec->head_dims;
 	size_t reach = local ? spec->window / 2 : n;
-	size_t rounded = (n + DS_PANEL - 1) / DS_PANEL * DS_PANEL;
-	size_t low = first > reach ? (first - reach) / DS_PANEL * DS_PANEL : 0;
+	size_t low = first > reach ? (first - reach) / DS_VALUE_ROWS * DS_VALUE_ROWS : 0;
 	size_t end = spec->causal ? first + count : first + count + reach;
 	size_t ins;
 	float scale = 1.0f / sqrtf((float) dims);
@@ -244,8 +249,10 @@ attend(DsPass *pass, bool local, size_t head, float *queries, size_t n, size_t f
 	product.c = pass->scores;
 	product.ldc = pass->ldc;
 	multiply(&product);
-	/* pairs in bf16: the value behind the last one is zero, and its weight too */
-	ins = pass->narrow ? (end - low + 1) / 2 * 2 : end - low;
+	/* in bf16, pairs or whole tiles: the values behind the last one are zero, and their weights too */
+	ins = end - low;
+	if (pass->narrow)
+		ins = (ins + kernels->bf16_ins - 1) / kernels->bf16_ins * kernels->bf16_ins;
 	for (size_t r = 0; r < count; r++)
 	{
 		size_t query = first + r;
@@ -272,7 +279,7 @@ attend(DsPass *pass, bool local, size_t head, float *queries, size_t n, size_t f
 						  .a = pass->scores,
 						  .lda = pass->ldc,
 						  .b = (char *) pass->values + low * DS_PANEL * size,
-						  .stride = rounded * DS_PANEL,
+						  .stride = value_rows(n) * DS_PANEL,
 						  .c = queries + first * pass->ldq,
 						  .ldc = pass->ldq,
 						  .row_scales = pass->sums};

@@ -12,6 +12,7 @@
 #define TILE_PANELS 1
 #define HAVE_VNNI 0
 #define HAVE_BF16 0
+#define HAVE_AMX 0
 #define KERNELS_NAME ds_encoder_kernels_portable
 #define KERNELS_TITLE "portable"
 
@@ -24,6 +25,7 @@ extern const DsEncoderKernels ds_encoder_kernels_avx2;
 extern const DsEncoderKernels ds_encoder_kernels_avx512;
 extern const DsEncoderKernels ds_encoder_kernels_avx512_vnni;
 extern const DsEncoderKernels ds_encoder_kernels_avx512_bf16;
+extern const DsEncoderKernels ds_encoder_kernels_amx;
 #endif
 
 const DsEncoderKernels *
@@ -40,6 +42,8 @@ ds_encoder_kernels_number(size_t i)
 		return &ds_encoder_kernels_avx512_vnni;
 	if (i == 4 && ds_cpu_level() >= DS_CPU_AVX512_VNNI && __builtin_cpu_supports("avx512bf16"))
 		return &ds_encoder_kernels_avx512_bf16;
+	if (i == 5 && ds_encoder_kernels_number(4) != NULL && ds_cpu_amx())
+		return &ds_encoder_kernels_amx;
 #endif
 	return NULL;
 }

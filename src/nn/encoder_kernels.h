@@ -25,6 +25,8 @@
 #include <stdint.h>
 
 #define DS_PANEL 16
+/* the rows that columns() makes of some are a multiple of this */
+#define DS_VALUE_ROWS 32
 
 /*
  * c[rows, outs] = finish(a[rows, ins] b^T); ins is a multiple of 2 in bf16, of 4
@@ -58,6 +60,8 @@ typedef struct DsEncoderKernels
 	const char *name;
 	/* product_bf16 takes rows of bf16, not of float */
 	bool bf16_rows;
+	/* product_bf16 is fast where ins is a multiple of this, which divides DS_VALUE_ROWS */
+	uint32_t bf16_ins;
 	/* rows for product_int8 are 0 .. quantize_top */
 	uint32_t quantize_top;
 	void (*product_f32)(const DsProduct *p);
@@ -98,7 +102,7 @@ typedef struct DsEncoderKernels
 	/*
 	 * rows of x (n, ld values apart) as the weights that rows of n values are
 	 * multiplied with: dims / 16 panels for ins = n rounded up to a multiple of
-	 * 16, what is missing being zero
+	 * DS_VALUE_ROWS, what is missing being zero
 	 */
 	void (*columns)(const float *x, size_t n, size_t ld, size_t dims, float *panels);
 	void (*columns_bf16)(const float *x, size_t n, size_t ld, size_t dims, uint16_t *panels);

@@ -9,6 +9,7 @@
 #define TILE_PANELS 1
 #define HAVE_VNNI 0
 #define HAVE_BF16 0
+#define HAVE_AMX 0
 #define KERNELS_NAME ds_encoder_kernels_avx2
 #define KERNELS_TITLE "avx2"
 

@@ -4,7 +4,7 @@
  *		each file that compiles it for a kind of processor.
  *
  * VECTOR_BYTES is the width of a register, TILE_ROWS and TILE_PANELS the tile of
- * a product, HAVE_VNNI and HAVE_BF16 say which instructions there are,
+ * a product, HAVE_VNNI, HAVE_BF16 and HAVE_AMX say which instructions there are,
  * KERNELS_NAME and KERNELS_TITLE name the table.
  */
 #include "nn/encoder_kernels.h"
@@ -13,33 +13,41 @@
 
 #include "nn/encoder_pack.h"
 #include "nn/encoder_product.h"
+#if HAVE_AMX
+#include "nn/encoder_amx.h"
+#endif
 
 static void
 quantize(const float *x, size_t n, uint32_t top, uint8_t *out, float *scale, int32_t *zero)
 {
-	vector low = {0};
-	vector high = {0};
+	/* several at once: each waits for the one before it */
+	vector low[4] = {{0}};
+	vector high[4] = {{0}};
 	float least;
 	float most;
 	float inverse;
 	size_t i = 0;
 
-	for (; i + LANES <= n; i += LANES)
-	{
-		vector v = load(x + i);
+	for (; i + 4 * LANES <= n; i += 4 * LANES)
+#pragma GCC unroll 4
+		for (size_t k = 0; k < 4; k++)
+		{
+			vector v = load(x + i + k * LANES);
 
-		low = smaller_of(low, v);
-		high = larger_of(high, v);
-	}
-	if (i < n)
+			low[k] = smaller_of(low[k], v);
+			high[k] = larger_of(high[k], v);
+		}
+	for (; i < n; i += LANES)
 	{
-		vector v = load_part(x + i, n - i);
+		vector v = n - i < LANES ? load_part(x + i, n - i) : load(x + i);
 
-		low = smaller_of(low, v);
-		high = larger_of(high, v);
+		low[0] = smaller_of(low[0], v);
+		high[0] = larger_of(high[0], v);
 	}
-	least = -top_of(-low);
-	most = top_of(high);
+	low[0] = smaller_of(smaller_of(low[0], low[1]), smaller_of(low[2], low[3]));
+	high[0] = larger_of(larger_of(high[0], high[1]), larger_of(high[2], high[3]));
+	least = -top_of(-low[0]);
+	most = top_of(high[0]);
 	*scale = (most - least) / (float) top;
 	/* all zero, or too small for a scale: every value is the one that stands for zero */
 	inverse = *scale > 1e-30f ? 1.0f / *scale : 0.0f;
@@ -67,35 +75,34 @@ quantize(const float *x, size_t n, uint32_t top, uint8_t *out, float *scale, int
 static void
 norm(const float *x, size_t n, const float *weight, const float *bias, float epsilon, float *out)
 {
-	vector sum[2] = {{0}, {0}};
+	vector sum[4] = {{0}};
 	float mean;
 	float factor;
 	size_t i = 0;
 
-	for (; i + 2 * LANES <= n; i += 2 * LANES)
-	{
-		sum[0] += load(x + i);
-		sum[1] += load(x + i + LANES);
-	}
+	for (; i + 4 * LANES <= n; i += 4 * LANES)
+#pragma GCC unroll 4
+		for (size_t k = 0; k < 4; k++)
+			sum[k] += load(x + i + k * LANES);
 	for (; i < n; i += LANES)
 		sum[0] += n - i < LANES ? load_part(x + i, n - i) : load(x + i);
-	mean = sum_of(sum[0] + sum[1]) / (float) n;
-	sum[0] = sum[1] = (vector){0};
-	for (i = 0; i + 2 * LANES <= n; i += 2 * LANES)
-	{
-		vector d = load(x + i) - mean;
-		vector e = load(x + i + LANES) - mean;
+	mean = sum_of((sum[0] + sum[1]) + (sum[2] + sum[3])) / (float) n;
+	memset(sum, 0, sizeof(sum));
+	for (i = 0; i + 4 * LANES <= n; i += 4 * LANES)
+#pragma GCC unroll 4
+		for (size_t k = 0; k < 4; k++)
+		{
+			vector d = load(x + i + k * LANES) - mean;
 
-		sum[0] += d * d;
-		sum[1] += e * e;
-	}
+			sum[k] += d * d;
+		}
 	for (; i + LANES <= n; i += LANES)
 	{
 		vector d = load(x + i) - mean;
 
 		sum[0] += d * d;
 	}
-	factor = sum_of(sum[0] + sum[1]);
+	factor = sum_of((sum[0] + sum[1]) + (sum[2] + sum[3]));
 	for (; i < n; i++)
 		factor += (x[i] - mean) * (x[i] - mean);
 	factor = 1.0f / sqrtf(factor / (float) n + epsilon);
@@ -271,8 +278,15 @@ const DsEncoderKernels KERNELS_NAME = {
 	.bf16_rows = HAVE_BF16,
 	.quantize_top = HAVE_VNNI ? 255 : 127,
 	.product_f32 = product_f32,
+#if HAVE_AMX
+	.bf16_ins = AMX_BYTES / sizeof(uint16_t),
+	.product_bf16 = product_bf16_amx,
+	.product_int8 = product_int8_amx,
+#else
+	.bf16_ins = 2,
 	.product_bf16 = product_bf16,
 	.product_int8 = product_int8,
+#endif
 	.to_bf16 = to_bf16,
 	.quantize = quantize,
 	.norm = norm,

@@ -109,13 +109,13 @@ transpose_bf16(const float *x, size_t n, size_t ld, size_t dims, uint16_t *panel
 
 /*
  * Rows of values as panels that are multiplied by rows of weights: panel c holds
- * columns 16 c .. of all rows, missing columns and rows (up to a multiple of 16)
- * are zero.
+ * columns 16 c .. of all rows, missing columns and rows (up to a multiple of
+ * DS_VALUE_ROWS) are zero.
  */
 static void
 columns(const float *x, size_t n, size_t ld, size_t dims, float *panels)
 {
-	size_t rounded = (n + DS_PANEL - 1) / DS_PANEL * DS_PANEL;
+	size_t rounded = (n + DS_VALUE_ROWS - 1) / DS_VALUE_ROWS * DS_VALUE_ROWS;
 
 	for (size_t c = 0; c < dims; c += DS_PANEL)
 	{
@@ -137,7 +137,7 @@ columns(const float *x, size_t n, size_t ld, size_t dims, float *panels)
 static void
 columns_bf16(const float *x, size_t n, size_t ld, size_t dims, uint16_t *panels)
 {
-	size_t rounded = (n + DS_PANEL - 1) / DS_PANEL * DS_PANEL;
+	size_t rounded = (n + DS_VALUE_ROWS - 1) / DS_VALUE_ROWS * DS_VALUE_ROWS;
 
 	for (size_t c = 0; c < dims; c += DS_PANEL)
 	{

@@ -12,13 +12,31 @@
 #define PANEL_VECTORS (DS_PANEL / LANES)
 #define FETCH_MOST ((size_t) 12 << 10) /* bytes fetched ahead with a tile */
 
-/* Values from row to row of a tile's own place, in the first level of cache */
-#define EDGE (TILE_PANELS * DS_PANEL)
+/* int8: the sum of (a - zero) b of a row and a register's columns, times their scales */
+INLINE vector
+scaled(integers sum, const DsProduct *p, size_t row, size_t column)
+{
+	integers sums;
 
-/* What is left to do for a tile behind its sums; c may be where these are */
+	memcpy(&sums, p->column_sums + column, sizeof(sums));
+	return __builtin_convertvector(sum - p->row_zeros[row] * sums, vector) *
+		   load(p->column_scales + column);
+}
+
+/* Values from row to row of a tile's own place, in the first level of cache */
+#if HAVE_AMX
+#define EDGE ((size_t) 4 * DS_PANEL)
+#else
+#define EDGE ((size_t) TILE_PANELS * DS_PANEL)
+#endif
+
+/*
+ * What is left to do for a tile behind its sums; c may be where these are.
+ * counted: they are whole numbers, as the matrix unit leaves them.
+ */
 INLINE void
 finish_rows(const DsProduct *p, size_t row, size_t column, size_t rows, size_t vectors,
-			const float *sums, float *c, size_t ldc, uint32_t activation)
+			const float *sums, float *c, size_t ldc, uint32_t activation, bool counted)
 {
 	for (size_t r = 0; r < rows; r++)
 	{
@@ -28,8 +46,11 @@ finish_rows(const DsProduct *p, size_t row, size_t column, size_t rows, size_t v
 #pragma GCC unroll 16
 		for (size_t v = 0; v < vectors; v++)
 		{
-			vector x = load(sums + r * EDGE + v * LANES) * scale;
+			vector x = load(sums + r * EDGE + v * LANES);
 
+			if (counted)
+				x = scaled((integers) x, p, row + r, column + v * LANES);
+			x *= scale;
 			if (p->bias != NULL)
 				x += load(p->bias + column + v * LANES);
 			x = act_on(x, activation);
@@ -40,37 +61,51 @@ finish_rows(const DsProduct *p, size_t row, size_t column, size_t rows, size_t v
 	}
 }
 
-/* A tile that is inside of c: the loops are compiled for the common activations */
-static void
-finish_tile(const DsProduct *p, size_t row, size_t column, size_t rows, size_t vectors,
-			const float *sums, float *c, bool rough)
+/* The loops are compiled for the common activations */
+INLINE void
+finish_wide(const DsProduct *p, size_t row, size_t column, size_t rows, size_t vectors,
+			const float *sums, float *c, bool rough, bool counted)
 {
-	bool whole = vectors == TILE_PANELS * PANEL_VECTORS;
-
-	if (whole && p->activation == DS_ACT_IDENTITY)
-		finish_rows(p, row, column, rows, TILE_PANELS * PANEL_VECTORS, sums, c, p->ldc,
-					DS_ACT_IDENTITY);
-	else if (whole && p->activation == DS_ACT_GELU && rough)
-		finish_rows(p, row, column, rows, TILE_PANELS * PANEL_VECTORS, sums, c, p->ldc, ROUGH_GELU);
-	else if (whole && p->activation == DS_ACT_GELU)
-		finish_rows(p, row, column, rows, TILE_PANELS * PANEL_VECTORS, sums, c, p->ldc,
-					DS_ACT_GELU);
+	if (p->activation == DS_ACT_IDENTITY)
+		finish_rows(p, row, column, rows, vectors, sums, c, p->ldc, DS_ACT_IDENTITY, counted);
+	else if (p->activation == DS_ACT_GELU && rough)
+		finish_rows(p, row, column, rows, vectors, sums, c, p->ldc, ROUGH_GELU, counted);
+	else if (p->activation == DS_ACT_GELU)
+		finish_rows(p, row, column, rows, vectors, sums, c, p->ldc, DS_ACT_GELU, counted);
 	else
-		finish_rows(p, row, column, rows, vectors, sums, c, p->ldc,
-					rough && p->activation == DS_ACT_GELU ? ROUGH_GELU : p->activation);
+		finish_rows(p, row, column, rows, vectors, sums, c, p->ldc, p->activation, counted);
+}
+
+/* A tile that is inside of c: compiled for the common widths too */
+INLINE void
+finish_tile(const DsProduct *p, size_t row, size_t column, size_t rows, size_t panels,
+			const float *sums, float *c, bool rough, bool counted)
+{
+	if (panels == TILE_PANELS)
+		finish_wide(p, row, column, rows, TILE_PANELS * PANEL_VECTORS, sums, c, rough, counted);
+	else if (HAVE_AMX && panels == 2)
+		finish_wide(p, row, column, rows, 2 * PANEL_VECTORS, sums, c, rough, counted);
+	else if (HAVE_AMX && panels == 4)
+		finish_wide(p, row, column, rows, 4 * PANEL_VECTORS, sums, c, rough, counted);
+	else
+		finish_rows(p, row, column, rows, panels * PANEL_VECTORS, sums, c, p->ldc,
+					rough && p->activation == DS_ACT_GELU ? ROUGH_GELU : p->activation, counted);
 }
 
 /* One that sticks out of c, in place: values, not registers, of what is not rounded up */
 static void
 finish_edge(const DsProduct *p, size_t row, size_t column, size_t rows, size_t columns, float *c,
-			bool rough)
+			bool rough, bool counted)
 {
 	DsProduct plain = *p;
 	size_t vectors = (columns + LANES - 1) / LANES;
+	uint32_t activation = rough && p->activation == DS_ACT_GELU ? ROUGH_GELU : p->activation;
 
 	plain.residual = NULL;
-	finish_rows(&plain, row, column, rows, vectors, c, c, EDGE,
-				rough && p->activation == DS_ACT_GELU ? ROUGH_GELU : p->activation);
+	if (counted)
+		finish_rows(&plain, row, column, rows, vectors, c, c, EDGE, activation, true);
+	else
+		finish_rows(&plain, row, column, rows, vectors, c, c, EDGE, activation, false);
 	for (size_t r = 0; p->residual != NULL && r < rows; r++)
 		for (size_t i = 0; i < columns; i++)
 			c[r * EDGE + i] += p->residual[(row + r) * p->ldr + column + i];
@@ -88,10 +123,10 @@ typedef void (*TileFunction)(const DsProduct *p, size_t row, size_t panel, float
  * and the first tile that meets them would wait for each line.
  */
 static void
-fetch_ahead(const char *next, size_t size, size_t row, size_t rows)
+fetch_ahead(const char *next, size_t size, size_t row, size_t height, size_t rows)
 {
 	size_t from = row * size / rows / 64 * 64;
-	size_t to = row + TILE_ROWS < rows ? (row + TILE_ROWS) * size / rows / 64 * 64 : size;
+	size_t to = row + height < rows ? (row + height) * size / rows / 64 * 64 : size;
 
 	/* with few rows there is no time for it, and the tile would wait for its own lines */
 	if (to - from > FETCH_MOST)
@@ -134,7 +169,7 @@ product(const DsProduct *given, size_t value_size, TileFunction tiles[TILE_PANEL
 			size_t rows = p->rows - row < TILE_ROWS ? p->rows - row : TILE_ROWS;
 			float *c = p->c + row * p->ldc + column;
 
-			fetch_ahead(next, after * p->stride * value_size, row, p->rows);
+			fetch_ahead(next, after * p->stride * value_size, row, TILE_ROWS, p->rows);
 			if (!out && finished)
 			{
 				tiles[wide - 1][rows - 1](p, row, panel, c, p->ldc);
@@ -143,11 +178,11 @@ product(const DsProduct *given, size_t value_size, TileFunction tiles[TILE_PANEL
 			tiles[wide - 1][rows - 1](p, row, panel, edge, EDGE);
 			if (!out)
 			{
-				finish_tile(p, row, column, rows, wide * PANEL_VECTORS, edge, c, rough);
+				finish_tile(p, row, column, rows, wide, edge, c, rough, false);
 				continue;
 			}
 			if (!finished)
-				finish_edge(p, row, column, rows, columns, edge, rough);
+				finish_edge(p, row, column, rows, columns, edge, rough, false);
 			for (size_t r = 0; r < rows; r++)
 				memcpy(c + r * p->ldc, edge + r * EDGE, columns * sizeof(float));
 		}
@@ -348,20 +383,13 @@ tile_int8(size_t rows, size_t panels, const DsProduct *p, size_t row, size_t pan
 				sum[r][v] = dot_four(sum[r][v], four - (integers){0}, w[v]);
 		}
 	}
-	/* sum of (a - zero) b, times the column's scale; the row's scale comes with the finish */
+	/* the row's scale comes with the finish */
 #pragma GCC unroll 16
 	for (size_t v = 0; v < vectors; v++)
-	{
-		integers sums;
-		vector scales = load(p->column_scales + panel * DS_PANEL + v * LANES);
-
-		memcpy(&sums, p->column_sums + panel * DS_PANEL + v * LANES, sizeof(sums));
 #pragma GCC unroll 16
 		for (size_t r = 0; r < rows; r++)
 			store(c + r * ldc + v * LANES,
-				  __builtin_convertvector(sum[r][v] - p->row_zeros[row + r] * sums, vector) *
-					  scales);
-	}
+				  scaled(sum[r][v], p, row + r, panel * DS_PANEL + v * LANES));
 }
 
 #define TILE(type, rows, panels)                                                              \

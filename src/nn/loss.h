@@ -127,4 +127,10 @@ typedef struct DsListLoss
 extern double ds_list_loss(const DsListLoss *list, const ds_real *scores, const float *labels,
 						   size_t n, ds_real *gradient, double *d_scale, bool *right);
 
+/*
+ * What CLASSES trains the outputs of one document to be: probabilities[n], the softmax of
+ * logits[n], n > 0; may be the same array.  Returns the greatest one's number, the first of several.
+ */
+extern size_t ds_classes_of(const float *logits, size_t n, float *probabilities);
+
 #endif /* DS_NN_LOSS_H */

@@ -314,3 +314,20 @@ ds_list_loss(const DsListLoss *list, const ds_real *scores, const float *labels,
 		*d_scale = by_scale;
 	return loss;
 }
+
+size_t
+ds_classes_of(const float *logits, size_t n, float *probabilities)
+{
+	size_t best = 0;
+	double sum = 0;
+	double top;
+
+	for (size_t i = 1; i < n; i++)
+		best = logits[i] > logits[best] ? i : best;
+	top = (double) logits[best];
+	for (size_t i = 0; i < n; i++)
+		sum += exp((double) logits[i] - top);
+	for (size_t i = 0; i < n; i++)
+		probabilities[i] = (float) (exp((double) logits[i] - top) / sum);
+	return best;
+}

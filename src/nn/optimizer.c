@@ -8,6 +8,8 @@
 
 #include "nn/simd.h"
 
+#define ROWS_AHEAD 4 /* rows between the one that is fetched and the one that is updated */
+
 double
 ds_schedule_rate(const DsSchedule *schedule, uint64_t step)
 {
@@ -119,6 +121,20 @@ ds_optimizer_update_rows(const DsUpdate *update, const uint32_t *rows, size_t ro
 	{
 		size_t at = (size_t) rows[r] * dims;
 
+		/* rows that are in no order a processor could guess */
+		if (r + ROWS_AHEAD < row_count)
+		{
+			size_t next = (size_t) rows[r + ROWS_AHEAD] * dims;
+
+			for (size_t i = 0; i < dims; i += 64 / sizeof(ds_real))
+			{
+				__builtin_prefetch(value + next + i, 1, 3);
+				if (first != NULL)
+					__builtin_prefetch(first + next + i, 1, 3);
+				if (second != NULL)
+					__builtin_prefetch(second + next + i, 1, 3);
+			}
+		}
 		if (adam)
 			kernels->adam(&factors, dims, gradient[r], value + at, first + at, second + at);
 		else

@@ -27,6 +27,7 @@
 #define ds_dual_encoder_parameter ds_dual_encoder_parameter_f64
 #define ds_dual_encoder_scratch ds_dual_encoder_scratch_f64
 #define ds_dual_encoder_infer ds_dual_encoder_infer_f64
+#define ds_dual_encoder_infer_features ds_dual_encoder_infer_features_f64
 #define ds_train_defaults ds_train_defaults_f64
 #define ds_train_check ds_train_check_f64
 #define ds_trainer_step ds_trainer_step_f64
@@ -42,6 +43,7 @@
 #define ds_trainer_gradient ds_trainer_gradient_f64
 #define ds_dense_pass_backward ds_dense_pass_backward_f64
 #define ds_dense_pass_forward ds_dense_pass_forward_f64
+#define ds_classes_of ds_classes_of_f64
 #define ds_list_loss ds_list_loss_f64
 #define ds_loss_labels ds_loss_labels_f64
 #define ds_loss_scales ds_loss_scales_f64

@@ -12,8 +12,13 @@
 #include <math.h>
 #include <string.h>
 
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
 #define LANES (VECTOR_BYTES / sizeof(ds_real))
 #define BLOCK 8 /* registers that a row's block of columns takes */
+#define BAG_AHEAD 6 /* rows between the one that is fetched and the one that is added */
 
 typedef ds_real vector __attribute__((vector_size(VECTOR_BYTES)));
 
@@ -45,6 +50,14 @@ bag(const ds_real *rows, size_t dims, const uint32_t *ids, size_t n, ds_real sca
 		{
 			const ds_real *row = rows + (size_t) ids[i] * dims + c;
 
+			if (i + BAG_AHEAD < n)
+			{
+				const ds_real *next = rows + (size_t) ids[i + BAG_AHEAD] * dims + c;
+
+#pragma GCC unroll 8
+				for (size_t b = 0; b < BLOCK * VECTOR_BYTES; b += 64)
+					__builtin_prefetch((const char *) next + b, 0, 3);
+			}
 #pragma GCC unroll 8
 			for (size_t b = 0; b < BLOCK; b++)
 				sum[b] += load(row + b * LANES);
@@ -253,13 +266,60 @@ add(ds_real *restrict x, const ds_real *restrict y, size_t n)
 #define square_root sqrtf
 #endif
 
+#if !defined(DS_NN_DOUBLE) && VECTOR_BYTES == 64
+#define HAVE_ROOTS 1
+#define rough_root(x) ((vector) _mm512_rsqrt14_ps((__m512) (x)))
+#define rough_inverse(x) ((vector) _mm512_rcp14_ps((__m512) (x)))
+#define larger_of(x, y) ((vector) _mm512_max_ps((__m512) (x), (__m512) (y)))
+#elif !defined(DS_NN_DOUBLE) && VECTOR_BYTES == 32
+#define HAVE_ROOTS 1
+#define rough_root(x) ((vector) _mm256_rsqrt_ps((__m256) (x)))
+#define rough_inverse(x) ((vector) _mm256_rcp_ps((__m256) (x)))
+#define larger_of(x, y) ((vector) _mm256_max_ps((__m256) (x), (__m256) (y)))
+#endif
+
+#ifdef HAVE_ROOTS
+/*
+ * 1 / (sqrt(x) + epsilon) to about 3 parts in 10^7, for x >= 0: estimates of 12 bits or
+ * more, and a step of Newton's for each; a root and a division take three times as
+ * long.  Below the smallest normal number x counts as that.
+ */
+static inline vector
+inverse_root(vector x, ds_real epsilon)
+{
+	vector y = larger_of(x, (vector){0} + 1.17549435e-38f);
+	vector r = rough_root(y);
+	vector s;
+	vector q;
+
+	r = r * (1.5f - 0.5f * y * r * r);
+	s = y * r + epsilon;
+	q = rough_inverse(s);
+	return q * (2.0f - s * q);
+}
+#endif
+
 static void
 adam(const DsAdamFactors *factors, size_t n, const ds_real *restrict gradient,
 	 ds_real *restrict value, ds_real *restrict mean, ds_real *restrict variance)
 {
 	DsAdamFactors f = *factors;
+	size_t i = 0;
 
-	for (size_t i = 0; i < n; i++)
+#ifdef HAVE_ROOTS
+	for (; i + LANES <= n; i += LANES)
+	{
+		vector old = load(value + i);
+		vector g = load(gradient + i) * f.gradient_scale + f.decay * old;
+		vector m = f.beta1 * load(mean + i) + f.one_minus_beta1 * g;
+		vector v = f.beta2 * load(variance + i) + f.one_minus_beta2 * g * g;
+
+		store(mean + i, m);
+		store(variance + i, v);
+		store(value + i, old * f.keep - f.rate * m * inverse_root(v, f.epsilon));
+	}
+#endif
+	for (; i < n; i++)
 	{
 		ds_real g = gradient[i] * f.gradient_scale + f.decay * value[i];
 		ds_real m = f.beta1 * mean[i] + f.one_minus_beta1 * g;

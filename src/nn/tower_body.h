@@ -77,7 +77,13 @@ BY_LANE(error_function, erf(x[i]))
 #endif
 
 #define WIDTH (TILE_VECTORS * LANES)
+#define GROUP ((size_t) 4) /* panels of WIDTH columns that are packed at once */
+/* rows of a transposed a that are packed at once, and what a tile of them takes */
+#define BLOCK_ROWS ((size_t) DS_PRODUCT_ROWS)
+#define BLOCK_TILES (BLOCK_ROWS / TILE_ROWS)
+#define TURNED(depth) ((depth) *TILE_ROWS + LINE)
 #define FETCH_ROWS 64 /* with fewer there is no time for it */
+#define LINE (64 / sizeof(ds_real))
 
 /* 1 where x > 0, else 0 */
 INLINE vector
@@ -93,12 +99,10 @@ step_of(vector x)
  */
 
 INLINE void
-tile(size_t rows, size_t vectors, const DsMatrixProduct *p, const ds_real *a, const ds_real *packed,
+tile(size_t rows, size_t vectors, const ds_real *a, size_t row, size_t step, const ds_real *packed,
 	 size_t depth, const ds_real *other, size_t ldo, ds_real *c, size_t ldc)
 {
 	vector sum[TILE_ROWS][TILE_VECTORS];
-	size_t row = p->a_row;
-	size_t step = p->a_column;
 
 #pragma GCC unroll 16
 	for (size_t r = 0; r < rows; r++)
@@ -135,16 +139,16 @@ tile(size_t rows, size_t vectors, const DsMatrixProduct *p, const ds_real *a, co
 			store(c + r * ldc + v * LANES, sum[r][v]);
 }
 
-typedef void (*TileFunction)(const DsMatrixProduct *p, const ds_real *a, const ds_real *packed,
+typedef void (*TileFunction)(const ds_real *a, size_t row, size_t step, const ds_real *packed,
 							 size_t depth, const ds_real *other, size_t ldo, ds_real *c,
 							 size_t ldc);
 
 #define TILE(rows, vectors)                                                                        \
-	static void tile_##rows##_##vectors(const DsMatrixProduct *p, const ds_real *a,                \
+	static void tile_##rows##_##vectors(const ds_real *a, size_t row, size_t step,                 \
 										const ds_real *packed, size_t depth, const ds_real *other, \
 										size_t ldo, ds_real *c, size_t ldc)                        \
 	{                                                                                              \
-		tile(rows, vectors, p, a, packed, depth, other, ldo, c, ldc);                              \
+		tile(rows, vectors, a, row, step, packed, depth, other, ldo, c, ldc);                      \
 	}
 #if TILE_ROWS == 8
 #define HEIGHTS(vectors) \
@@ -256,20 +260,56 @@ pack(const DsMatrixProduct *p, size_t k, size_t depth, size_t first, size_t colu
 static void
 fetch_ahead(const DsMatrixProduct *p, size_t k, size_t first, size_t from, size_t to)
 {
-	size_t columns = p->n - first < WIDTH ? p->n - first : WIDTH;
+	size_t columns = p->n - first < GROUP * WIDTH ? p->n - first : GROUP * WIDTH;
 	const ds_real *b = p->b + k * p->b_row + first * p->b_column;
-	const size_t line = 64 / sizeof(ds_real);
 
 	if (p->b_column == 1)
 	{
 		for (size_t i = from; i < to; i++)
-			for (size_t j = 0; j < columns; j += line)
+			for (size_t j = 0; j < columns; j += LINE)
 				__builtin_prefetch(b + i * p->b_row + j, 0, 2);
 		return;
 	}
-	for (size_t i = (from + line - 1) / line * line; i < to; i += line)
+	for (size_t i = (from + LINE - 1) / LINE * LINE; i < to; i += LINE)
 		for (size_t j = 0; j < columns; j++)
 			__builtin_prefetch(b + j * p->b_column + i * p->b_row, 0, 2);
+}
+
+/*
+ * Some tiles' rows of a transposed a, tile by tile: packed[tiles][TURNED(depth)], of
+ * which each begins with [depth, TILE_ROWS].
+ */
+static void
+pack_rows(const DsMatrixProduct *p, const ds_real *a, size_t rows, size_t depth, ds_real *packed)
+{
+	size_t whole = rows / TILE_ROWS * TILE_ROWS;
+
+	for (size_t k = 0; k < depth; k++)
+	{
+		const ds_real *from = a + k * p->a_column;
+		ds_real *to = packed + k * TILE_ROWS;
+		size_t r = 0;
+
+		for (; r < whole; r += TILE_ROWS, to += TURNED(depth))
+			memcpy(to, from + r, TILE_ROWS * sizeof(ds_real));
+		for (size_t i = 0; r + i < rows; i++)
+			to[i] = from[r + i];
+	}
+}
+
+/* With each tile, a part of the next block of rows of a transposed a */
+static void
+fetch_rows(const DsMatrixProduct *p, size_t k, size_t row, size_t depth)
+{
+	size_t tile = row / TILE_ROWS % BLOCK_TILES;
+	size_t next = row - tile * TILE_ROWS + BLOCK_ROWS;
+	size_t end = p->m - next < BLOCK_ROWS ? p->m : next + BLOCK_ROWS;
+
+	if (next >= p->m)
+		return;
+	for (size_t i = tile * depth / BLOCK_TILES; i < (tile + 1) * depth / BLOCK_TILES; i++)
+		for (size_t r = next; r < end; r += LINE)
+			__builtin_prefetch(p->a + r + (k + i) * p->a_column, 0, 2);
 }
 
 /* What the sums of a tile become in c */
@@ -293,36 +333,60 @@ finish_tile(const ds_real *sums, ds_real *c, size_t ldc, size_t rows, size_t col
 	}
 }
 
-/* Some columns of c, by depth values of k; c is where the first of them is */
+/* One tile of c, from "column" on */
 static void
-product_columns(const DsMatrixProduct *p, size_t k, size_t depth, size_t column, ds_real *c,
-				size_t ldc, bool add)
+product_tile(const DsMatrixProduct *p, const ds_real *a, size_t row, size_t step,
+			 const ds_real *packed, size_t depth, size_t rows, size_t column, ds_real *c,
+			 size_t ldc, bool add)
 {
 	size_t columns = p->n - column < WIDTH ? p->n - column : WIDTH;
 	const TileFunction *heights = tiles[(columns + LANES - 1) / LANES - 1];
 	const ds_real *bias = p->bias != NULL && !add ? p->bias + column : NULL;
+	ds_real sums[TILE_ROWS * WIDTH];
 
-	pack(p, k, depth, column, columns, p->scratch);
+	for (size_t r = 0; add && r < rows; r++)
+		for (size_t j = 0; j < columns; j += LINE)
+			__builtin_prefetch(c + r * ldc + j, 1, 3);
+	if (columns % LANES == 0)
+	{
+		/* what is added last, the bias or what was there */
+		heights[rows - 1](a, row, step, packed, depth, add ? c : bias, add ? ldc : 0, c, ldc);
+		return;
+	}
+	heights[rows - 1](a, row, step, packed, depth, NULL, 0, sums, WIDTH);
+	finish_tile(sums, c, ldc, rows, columns, bias, add);
+}
+
+/* A group of columns of c, by depth values of k; c is where the first of them is */
+static void
+product_group(const DsMatrixProduct *p, size_t k, size_t depth, size_t first, ds_real *c,
+			  size_t ldc, bool add)
+{
+	size_t end = p->n - first < GROUP * WIDTH ? p->n : first + GROUP * WIDTH;
+	/* what a tile reads of a transposed a lies far apart, and would be read for each panel */
+	bool turns = p->a_row == 1 && p->a_column != 1 && p->n > WIDTH;
+	ds_real *turned = p->scratch + DS_PRODUCT_DEPTH * GROUP * WIDTH;
+
+	for (size_t column = first; column < end; column += WIDTH)
+		pack(p, k, depth, column, end - column < WIDTH ? end - column : WIDTH,
+			 p->scratch + (column - first) * depth);
 	for (size_t row = 0; row < p->m; row += TILE_ROWS, c += TILE_ROWS * ldc)
 	{
 		size_t after = row + TILE_ROWS < p->m ? row + TILE_ROWS : p->m;
 		size_t rows = after - row;
 		const ds_real *a = p->a + row * p->a_row + k * p->a_column;
-		ds_real sums[TILE_ROWS * WIDTH];
+		size_t tile = row / TILE_ROWS % BLOCK_TILES;
 
-		if (column + WIDTH < p->n && p->m >= FETCH_ROWS)
-			fetch_ahead(p, k, column + WIDTH, row * depth / p->m, after * depth / p->m);
-		for (size_t r = 0; add && r < rows; r++)
-			for (size_t j = 0; j < columns; j += 64 / sizeof(ds_real))
-				__builtin_prefetch(c + r * ldc + j, 1, 3);
-		if (columns % LANES == 0)
-		{
-			/* what is added last, the bias or what was there */
-			heights[rows - 1](p, a, p->scratch, depth, add ? c : bias, add ? ldc : 0, c, ldc);
-			continue;
-		}
-		heights[rows - 1](p, a, p->scratch, depth, NULL, 0, sums, WIDTH);
-		finish_tile(sums, c, ldc, rows, columns, bias, add);
+		if (turns && tile == 0)
+			pack_rows(p, a, p->m - row < BLOCK_ROWS ? p->m - row : BLOCK_ROWS, depth, turned);
+		if (turns)
+			fetch_rows(p, k, row, depth);
+		if (end < p->n && p->m >= FETCH_ROWS)
+			fetch_ahead(p, k, end, row * depth / p->m, after * depth / p->m);
+		for (size_t column = first; column < end; column += WIDTH)
+			product_tile(p, turns ? turned + tile * TURNED(depth) : a, turns ? 1 : p->a_row,
+						 turns ? TILE_ROWS : p->a_column, p->scratch + (column - first) * depth,
+						 depth, rows, column, c + (column - first), ldc, add);
 	}
 }
 
@@ -341,20 +405,19 @@ product(const DsMatrixProduct *p)
 	if (p->panel == NULL || !p->add || p->k <= DS_PRODUCT_DEPTH)
 	{
 		for (size_t k = 0; k < p->k; k += DS_PRODUCT_DEPTH)
-			for (size_t column = 0; column < p->n; column += WIDTH)
-				product_columns(p, k, depth_at(p, k), column, p->c + column, p->ldc,
-								p->add || k > 0);
+			for (size_t column = 0; column < p->n; column += GROUP * WIDTH)
+				product_group(p, k, depth_at(p, k), column, p->c + column, p->ldc, p->add || k > 0);
 		return;
 	}
-	for (size_t column = 0; column < p->n; column += WIDTH)
+	for (size_t column = 0; column < p->n; column += GROUP * WIDTH)
 	{
-		size_t columns = p->n - column < WIDTH ? p->n - column : WIDTH;
+		size_t columns = p->n - column < GROUP * WIDTH ? p->n - column : GROUP * WIDTH;
 
 		for (size_t k = 0; k < p->k; k += DS_PRODUCT_DEPTH)
-			product_columns(p, k, depth_at(p, k), column, p->panel, WIDTH, k > 0);
+			product_group(p, k, depth_at(p, k), column, p->panel, GROUP * WIDTH, k > 0);
 		for (size_t row = 0; row < p->m; row++)
 			for (size_t j = 0; j < columns; j++)
-				p->c[row * p->ldc + column + j] += p->panel[row * WIDTH + j];
+				p->c[row * p->ldc + column + j] += p->panel[row * GROUP * WIDTH + j];
 	}
 }
 

@@ -45,9 +45,11 @@ typedef struct DsMatrixProduct
 } DsMatrixProduct;
 
 /* values of k that go through the registers at once; more are added up in memory */
-#define DS_PRODUCT_DEPTH 2048
-#define DS_PRODUCT_WIDTH 48 /* columns of b that are packed at once, at most */
-#define DS_PRODUCT_SCRATCH ((size_t) DS_PRODUCT_DEPTH * DS_PRODUCT_WIDTH)
+#define DS_PRODUCT_DEPTH 512
+#define DS_PRODUCT_WIDTH 192 /* columns of b that are packed at once, at most */
+#define DS_PRODUCT_ROWS 96 /* rows of a transposed a that are packed at once */
+#define DS_PRODUCT_SCRATCH \
+	((size_t) DS_PRODUCT_DEPTH * (DS_PRODUCT_WIDTH + DS_PRODUCT_ROWS) + DS_PRODUCT_ROWS * 16)
 
 typedef struct DsTowerKernels
 {

@@ -125,9 +125,8 @@ typedef enum DsFusion
 typedef struct DsTower
 {
 	DsBodyKind body;
-	/* BAG.  FEATURES: embedding_dims is the width of the features, vocabulary is ignored. */
+	/* BAG.  FEATURES: embedding_dims is their width; bag.features itself says what body says. */
 	DsTowerConfig bag;
-	bool last_relu; /* BAG, FEATURES: ReLU behind the last dense layer too */
 	/*
 	 * TRANSFORMER.  Trained can be: layers with norms behind them or before them,
 	 * absolute positions, any activation, not gated, no rotation, window, relative
@@ -376,7 +375,7 @@ extern DsCode ds_trainer_load(DsTrainer *trainer, size_t tower, const DsTensorSo
 extern DsTensorSource ds_trainer_source(DsTrainer *trainer, size_t tower);
 
 /*
- * A dual encoder of embedding bags whose values are these parameters, for
+ * A dual encoder of embedding bags or features whose values are these parameters, for
  * inference between steps as it will be afterwards; false when the network is of
  * another kind.
  */

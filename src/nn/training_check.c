@@ -244,12 +244,7 @@ ds_net_check(const DsNet *net, DsStatus *status)
 		DsCode code;
 
 		REFUSE_UNLESS((unsigned) tower->body <= DS_BODY_FUSION, "unknown kind of tower");
-		if (tower->body == DS_BODY_FEATURES)
-		{
-			REFUSE_UNLESS(tower->bag.dense_count > 0,
-						  "a tower on features must have a dense layer");
-			dense.tower[0].vocabulary = 1;
-		}
+		dense.tower[0].features = tower->body == DS_BODY_FEATURES;
 		if (tower->body == DS_BODY_TRANSFORMER)
 			code = check_transformer(tower, status);
 		else if (tower->body == DS_BODY_IMAGE)

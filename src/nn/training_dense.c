@@ -71,7 +71,7 @@ ds_dense_pass_forward(DsTrainer *trainer, TowerPass *pass, size_t t, ds_real *ou
 						 dense->layer[i]);
 		ins = bag->dense[i];
 		x = dense->layer[i];
-		if (i + 1 < bag->dense_count || tower->last_relu)
+		if (i + 1 < bag->dense_count || bag->last_relu)
 			ds_relu_forward(dense->layer[i], texts * ins);
 	}
 	if (texts > 0)
@@ -109,7 +109,7 @@ ds_dense_pass_backward(DsTrainer *trainer, TowerPass *pass, size_t t, int number
 		size_t weight = parameter + 2 * i;
 		bool below = learns_below(trainer, t, i);
 
-		if (i + 1 < bag->dense_count || tower->last_relu)
+		if (i + 1 < bag->dense_count || bag->last_relu)
 			ds_relu_backward(dense->layer[i], d, texts * bag->dense[i]);
 		ds_dense_backward(in, parameter_value(trainer, weight), d, texts, ins, bag->dense[i],
 						  below ? d_in : NULL, shard_gradient(trainer, number, weight),

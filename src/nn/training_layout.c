@@ -261,7 +261,7 @@ place_gradients(BlockHeader *head, BlockParameter *parameter, Place *place)
 			continue;
 		if (p->sparse)
 		{
-			p->units = (p->shape[0] + UNIT_ROWS - 1) / UNIT_ROWS;
+			p->units = TABLE_UNITS;
 			if (ds_training_in_table(head, p))
 				p->gradient = take(place, p->count, 1, sizeof(ds_real));
 			p->touched = take(place, p->shape[0], 1, 1);
@@ -451,9 +451,9 @@ reserve_rows(DsTrainer *trainer, const BlockParameter *p, BagRows *bag)
 	bag->offsets = ds_arena_alloc(trainer->arena, most + 1, sizeof(uint32_t));
 	bag->texts = ds_arena_alloc(trainer->arena, tokens, sizeof(uint32_t));
 	bag->gradient = ds_arena_alloc(trainer->arena, most, p->shape[1] * sizeof(ds_real));
-	bag->mine = ds_arena_alloc(trainer->arena, p->units, sizeof(bool));
+	bag->own = ds_arena_alloc(trainer->arena, tokens, sizeof(BagFeature));
 	return bag->rows != NULL && bag->offsets != NULL && bag->texts != NULL &&
-		   bag->gradient != NULL && bag->mine != NULL;
+		   bag->gradient != NULL && bag->own != NULL;
 }
 
 DsCode
@@ -585,9 +585,10 @@ ds_trainer_dual_encoder(DsTrainer *trainer, DsDualEncoder *encoder)
 		return false;
 	for (size_t t = 0; t < 2; t++)
 	{
-		if (net->tower[t].body != DS_BODY_BAG || net->tower[t].last_relu)
+		if (net->tower[t].body == DS_BODY_TRANSFORMER)
 			return false;
 		config.tower[t] = net->tower[t].bag;
+		config.tower[t].features = net->tower[t].body == DS_BODY_FEATURES;
 	}
 	if (ds_dual_encoder_plan(&config, encoder, NULL) != DS_OK)
 		return false;

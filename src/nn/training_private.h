@@ -18,7 +18,11 @@
  * on the number of workers.
  */
 #define UNIT_VALUES 16384
-#define UNIT_ROWS 256 /* of a table */
+/*
+ * Of a table unit u has rows u, u + 64, u + 128 ..: where ids stand in the order of their
+ * frequency the first few rows have most of the work, and neighbours share it best.
+ */
+#define TABLE_UNITS 64
 
 /* Offsets are bytes from the block's beginning */
 typedef struct BlockParameter
@@ -134,6 +138,13 @@ typedef struct DensePass
 	Room room[4];
 } DensePass;
 
+/* An id of a text */
+typedef struct BagFeature
+{
+	uint32_t id;
+	uint32_t text;
+} BagFeature;
+
 /* This worker's rows of a table over bags, from reduce to update (training_rows.c) */
 typedef struct BagRows
 {
@@ -142,7 +153,7 @@ typedef struct BagRows
 	uint32_t *offsets; /* [count + 1] of each row's texts */
 	uint32_t *texts;
 	ds_real *gradient; /* [count, embedding_dims] */
-	bool *mine; /* [units] */
+	BagFeature *own; /* ids of the batch that are this worker's, as they come; scratch */
 } BagRows;
 
 typedef struct TransformerPass TransformerPass;

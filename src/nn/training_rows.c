@@ -25,6 +25,8 @@
 #include "nn/simd.h"
 #include "nn/training_private.h"
 
+#define UPDATE_ROWS 256 /* that the optimizer gets at once */
+
 bool
 ds_training_in_table(const BlockHeader *head, const BlockParameter *p)
 {
@@ -45,12 +47,30 @@ tower_texts(const DsTrainer *trainer, size_t t)
 	return texts;
 }
 
+/* Which of a table's units are this worker's, a bit each */
+static uint64_t
+own_units(const Share *share)
+{
+	uint64_t own = 0;
+
+	for (uint64_t u = 0; u < TABLE_UNITS; u++)
+		own |= (uint64_t) is_mine(share, u) << u;
+	return own;
+}
+
+static inline bool
+owns(uint64_t own, size_t row)
+{
+	return (own >> row % TABLE_UNITS & 1) != 0;
+}
+
 /*
  * The distinct ids of the batch that are in this worker's units, rising, and the texts
- * of each.
+ * of each.  Half of the ids are another's, in no order that a processor could guess:
+ * the first look at them has no branch and keeps the own ones for the second.
  */
 static void
-list_rows(DsTrainer *trainer, size_t t, const bool *mine)
+list_rows(DsTrainer *trainer, size_t t, uint64_t own)
 {
 	const BlockHeader *head = trainer->head;
 	const uint32_t *ids = (const uint32_t *) (const void *) (trainer->block + head->bag_ids[t]);
@@ -61,48 +81,47 @@ list_rows(DsTrainer *trainer, size_t t, const bool *mine)
 	uint32_t *counts = trainer->places[t];
 	uint64_t *bits = trainer->bits[t];
 	uint32_t sum = 0;
+	size_t n = 0;
 
 	for (size_t text = 0; text < texts; text++)
 		for (size_t i = place[text].begin; i < place[text].end; i++)
-			if (mine[ids[i] / UNIT_ROWS] && counts[ids[i]]++ == 0)
-				bits[ids[i] >> 6] |= UINT64_C(1) << (ids[i] & 63);
+		{
+			uint32_t id = ids[i];
+			uint64_t mine = owns(own, id);
+
+			bag->own[n] = (BagFeature){id, (uint32_t) text};
+			n += mine;
+			counts[id] += (uint32_t) mine;
+			bits[id >> 6] |= mine << (id & 63);
+		}
 	bag->count = 0;
 	for (size_t w = 0; w < words; w++)
 	{
 		for (uint64_t word = bits[w]; word != 0; word &= word - 1)
 		{
 			uint32_t id = (uint32_t) (w * 64 + (size_t) __builtin_ctzll(word));
-			uint32_t n = counts[id];
+			uint32_t texts_of_it = counts[id];
 
 			bag->rows[bag->count] = id;
 			bag->offsets[bag->count++] = sum;
 			counts[id] = sum;
-			sum += n;
+			sum += texts_of_it;
 		}
 		bits[w] = 0;
 	}
 	bag->offsets[bag->count] = sum;
-	for (size_t text = 0; text < texts; text++)
-		for (size_t i = place[text].begin; i < place[text].end; i++)
-			if (mine[ids[i] / UNIT_ROWS])
-				bag->texts[counts[ids[i]]++] = (uint32_t) text;
+	for (size_t i = 0; i < n; i++)
+		bag->texts[counts[bag->own[i].id]++] = bag->own[i].text;
 	for (size_t r = 0; r < bag->count; r++)
 		counts[bag->rows[r]] = 0;
 }
 
-/* The next row of a bag's list, if it is this one: its gradient to out */
-static bool
-take_row(const BagRows *bag, size_t *next, size_t row, const ds_real *d, size_t dims, ds_real *out)
+/* The gradient of row r of a bag's list */
+static void
+sum_texts(const BagRows *bag, size_t r, const ds_real *d, size_t dims, ds_real *out)
 {
-	const DsNnKernels *kernels = ds_nn_kernels();
-	size_t r = *next;
-
-	if (r == bag->count || bag->rows[r] != row)
-		return false;
-	kernels->bag(d, dims, bag->texts + bag->offsets[r], bag->offsets[r + 1] - bag->offsets[r], 1,
-				 out);
-	*next = r + 1;
-	return true;
+	ds_nn_kernels()->bag(d, dims, bag->texts + bag->offsets[r],
+						 bag->offsets[r + 1] - bag->offsets[r], 1, out);
 }
 
 /* left over from a step that went wrong */
@@ -114,68 +133,54 @@ forget_row(uint8_t *touched, ds_real *gradient, size_t dims)
 	*touched &= (uint8_t) ~TOUCHED_NOW;
 }
 
+/* Rows of a table over bags: those of the batch, or where sums lie in the table all */
 static void
-reduce_bag(DsTrainer *trainer, const BlockParameter *p, const Share *share)
+reduce_bag(DsTrainer *trainer, const BlockParameter *p, uint64_t own, double *squares)
 {
 	const DsNnKernels *kernels = ds_nn_kernels();
 	const BlockHeader *head = trainer->head;
-	double *squares = (double *) (void *) (trainer->block + head->squares);
 	uint8_t *touched = (uint8_t *) trainer->block + p->touched;
 	size_t dims = p->shape[1];
-	size_t t = p->tower;
-	BagRows *bag = &trainer->bag[t];
-	const ds_real *d = block_reals(trainer, head->bag_d[t]);
+	BagRows *bag = &trainer->bag[p->tower];
+	const ds_real *d = block_reals(trainer, head->bag_d[p->tower]);
 	bool in_table = ds_training_in_table(head, p);
 	size_t next = 0;
 
-	for (uint64_t u = 0; u < p->units; u++)
-		bag->mine[u] = is_mine(share, u);
-	list_rows(trainer, t, bag->mine);
-	for (uint64_t u = 0; u < p->units; u++)
+	list_rows(trainer, p->tower, own);
+	for (size_t row = 0; in_table && row < p->shape[0]; row++)
 	{
-		size_t begin = u * UNIT_ROWS;
-		size_t end = begin + UNIT_ROWS < p->shape[0] ? begin + UNIT_ROWS : p->shape[0];
-		double square = 0;
+		ds_real *out = block_reals(trainer, p->gradient) + row * dims;
 
-		if (!bag->mine[u])
+		if (!owns(own, row))
 			continue;
-		if (!in_table)
+		if (trainer->number == 0)
+			forget_row(&touched[row], out, dims);
+		if (next < bag->count && bag->rows[next] == row)
 		{
-			const ds_real *first = bag->gradient + next * dims;
-			size_t before = next;
-
-			while (next < bag->count && bag->rows[next] < end)
-				take_row(bag, &next, bag->rows[next], d, dims, bag->gradient + next * dims);
-			square = (double) kernels->dot(first, first, (next - before) * dims);
+			sum_texts(bag, next++, d, dims, bag->gradient);
+			/* it is 0 where the step has not met it */
+			kernels->add(out, bag->gradient, dims);
+			touched[row] |= TOUCHED_NOW;
 		}
-		for (size_t row = begin; in_table && row < end; row++)
-		{
-			ds_real *out = block_reals(trainer, p->gradient) + row * dims;
+		if (touched[row] & TOUCHED_NOW)
+			squares[row % TABLE_UNITS] += (double) kernels->dot(out, out, dims);
+	}
+	for (size_t r = 0; !in_table && r < bag->count; r++)
+	{
+		ds_real *out = bag->gradient + r * dims;
 
-			if (trainer->number == 0)
-				forget_row(&touched[row], out, dims);
-			if (take_row(bag, &next, row, d, dims, bag->gradient))
-			{
-				/* it is 0 where the step has not met it */
-				kernels->add(out, bag->gradient, dims);
-				touched[row] |= TOUCHED_NOW;
-			}
-			if (touched[row] & TOUCHED_NOW)
-				square += (double) kernels->dot(out, out, dims);
-		}
-		squares[share->unit + u] = square;
+		sum_texts(bag, r, d, dims, out);
+		squares[bag->rows[r] % TABLE_UNITS] += (double) kernels->dot(out, out, dims);
 	}
 }
 
-/* Rows of a transformer's table: all shards' rows of a unit, merged */
+/* Rows of a transformer's table: all shards' rows, merged */
 static void
-reduce_tokens(DsTrainer *trainer, const BlockParameter *p, const Share *share)
+reduce_tokens(DsTrainer *trainer, const BlockParameter *p, uint64_t own, double *squares)
 {
 	const DsNnKernels *kernels = ds_nn_kernels();
 	const BlockHeader *head = trainer->head;
-	double *squares = (double *) (void *) (trainer->block + head->squares);
 	uint8_t *touched = (uint8_t *) trainer->block + p->touched;
-	ds_real *gradient = block_reals(trainer, p->gradient);
 	size_t dims = p->shape[1];
 	size_t t = p->tower;
 	const uint32_t *rows[DS_SHARDS];
@@ -184,70 +189,66 @@ reduce_tokens(DsTrainer *trainer, const BlockParameter *p, const Share *share)
 
 	for (size_t s = 0; s < DS_SHARDS; s++)
 		rows[s] = (const uint32_t *) (const void *) (trainer->block + head->rows[s][t]);
-	for (uint64_t u = 0; u < p->units; u++)
+	for (size_t row = 0; row < p->shape[0]; row++)
 	{
-		size_t begin = u * UNIT_ROWS;
-		size_t end = begin + UNIT_ROWS < p->shape[0] ? begin + UNIT_ROWS : p->shape[0];
-		double square = 0;
+		ds_real *out = block_reals(trainer, p->gradient) + row * dims;
+		const ds_real *part[DS_SHARDS] = {NULL};
+		bool any = false;
 
-		if (!is_mine(share, u))
-		{
-			for (size_t s = 0; s < DS_SHARDS; s++)
-				while (next[s] < head->row_count[s][t] && rows[s][next[s]] < end)
-					next[s]++;
-			continue;
-		}
-		for (size_t row = begin; row < end; row++)
-		{
-			ds_real *out = gradient + row * dims;
-			const ds_real *part[DS_SHARDS] = {NULL};
-			bool any = false;
-
-			if (trainer->number == 0)
-				forget_row(&touched[row], out, dims);
-			for (size_t s = 0; s < DS_SHARDS; s++)
-				if (next[s] < head->row_count[s][t] && rows[s][next[s]] == row)
-				{
-					part[s] = block_reals(trainer, head->d_rows[s][t]) + next[s]++ * dims;
-					any = true;
-				}
-			if (any && !(touched[row] & TOUCHED_NOW))
-				/* it is 0 */
-				ds_training_sum(part, dims, out);
-			for (size_t at = 0; any && (touched[row] & TOUCHED_NOW) && at < dims; at += 256)
+		for (size_t s = 0; s < DS_SHARDS; s++)
+			if (next[s] < head->row_count[s][t] && rows[s][next[s]] == row)
 			{
-				size_t n = dims - at < 256 ? dims - at : 256;
-
-				ds_training_sum(part, n, sum);
-				kernels->add(out + at, sum, n);
-				for (size_t s = 0; s < DS_SHARDS; s++)
-					part[s] = part[s] != NULL ? part[s] + 256 : NULL;
+				part[s] = block_reals(trainer, head->d_rows[s][t]) + next[s]++ * dims;
+				any = true;
 			}
-			if (any)
-				touched[row] |= TOUCHED_NOW;
-			if (touched[row] & TOUCHED_NOW)
-				square += (double) kernels->dot(out, out, dims);
+		if (!owns(own, row))
+			continue;
+		if (trainer->number == 0)
+			forget_row(&touched[row], out, dims);
+		if (any && !(touched[row] & TOUCHED_NOW))
+			/* it is 0 */
+			ds_training_sum(part, dims, out);
+		for (size_t at = 0; any && (touched[row] & TOUCHED_NOW) && at < dims; at += 256)
+		{
+			size_t n = dims - at < 256 ? dims - at : 256;
+
+			ds_training_sum(part, n, sum);
+			kernels->add(out + at, sum, n);
+			for (size_t s = 0; s < DS_SHARDS; s++)
+				part[s] = part[s] != NULL ? part[s] + 256 : NULL;
 		}
-		squares[share->unit + u] = square;
+		if (any)
+			touched[row] |= TOUCHED_NOW;
+		if (touched[row] & TOUCHED_NOW)
+			squares[row % TABLE_UNITS] += (double) kernels->dot(out, out, dims);
 	}
 }
 
 void
 ds_training_reduce_rows(DsTrainer *trainer, const BlockParameter *p, const Share *share)
 {
-	if (has_bag(&trainer->head->net.tower[p->tower]))
-		reduce_bag(trainer, p, share);
+	const BlockHeader *head = trainer->head;
+	double *squares = (double *) (void *) (trainer->block + head->squares) + share->unit;
+	uint64_t own = own_units(share);
+	double sums[TABLE_UNITS] = {0};
+
+	if (has_bag(&head->net.tower[p->tower]))
+		reduce_bag(trainer, p, own, sums);
 	else
-		reduce_tokens(trainer, p, share);
+		reduce_tokens(trainer, p, own, sums);
+	for (size_t u = 0; u < TABLE_UNITS; u++)
+		if (owns(own, u))
+			squares[u] = sums[u];
 }
 
 /*
- * Rows of a unit that the optimizer sees: rows[] and, for each, where its gradient is.
- * Returns how many.
+ * This worker's next rows, from *row on (exact or in the table) or *next on in a bag's
+ * list, that the optimizer sees: rows[] and, for each, where its gradient is.  Returns
+ * how many, 0 at the end.
  */
 static size_t
-unit_rows(const DsTrainer *trainer, const BlockParameter *p, size_t begin, size_t end, size_t *next,
-		  uint32_t *rows, const ds_real **gradient)
+next_rows(const DsTrainer *trainer, const BlockParameter *p, uint64_t own, size_t *row,
+		  size_t *next, uint32_t *rows, const ds_real **gradient)
 {
 	const BlockHeader *head = trainer->head;
 	const uint8_t *touched = (const uint8_t *) trainer->block + p->touched;
@@ -257,24 +258,24 @@ unit_rows(const DsTrainer *trainer, const BlockParameter *p, size_t begin, size_
 	size_t dims = p->shape[1];
 	size_t count = 0;
 
-	while (!in_table && *next < bag->count && bag->rows[*next] < begin)
-		++*next;
-	for (size_t row = begin; !all && !in_table && *next < bag->count && bag->rows[*next] < end;)
+	for (; !all && !in_table && *next < bag->count && count < UPDATE_ROWS; ++*next)
 	{
-		row = bag->rows[*next];
-		rows[count] = (uint32_t) row;
-		gradient[count++] = bag->gradient + (*next)++ * dims;
+		rows[count] = bag->rows[*next];
+		gradient[count++] = bag->gradient + *next * dims;
 	}
-	for (size_t row = begin; (all || in_table) && row < end; row++)
+	for (; (all || in_table) && *row < p->shape[0] && count < UPDATE_ROWS; ++*row)
 	{
-		bool now = in_table ? (touched[row] & TOUCHED_NOW) != 0
-							: *next < bag->count && bag->rows[*next] == row;
+		bool now;
 
+		if (!owns(own, *row))
+			continue;
+		now = in_table ? (touched[*row] & TOUCHED_NOW) != 0
+					   : *next < bag->count && bag->rows[*next] == *row;
 		if (!all && !now)
 			continue;
-		rows[count] = (uint32_t) row;
+		rows[count] = (uint32_t) *row;
 		gradient[count++] = !now	   ? trainer->zeros
-							: in_table ? block_reals(trainer, p->gradient) + row * dims
+							: in_table ? block_reals(trainer, p->gradient) + *row * dims
 									   : bag->gradient + (*next)++ * dims;
 	}
 	return count;
@@ -289,20 +290,16 @@ ds_training_update_rows(DsTrainer *trainer, size_t number, const DsUpdate *updat
 	uint8_t *touched = (uint8_t *) trainer->block + p->touched;
 	ds_real *first = head->states > 0 ? block_reals(trainer, p->state[0]) : NULL;
 	ds_real *second = head->states > 1 ? block_reals(trainer, p->state[1]) : NULL;
+	uint64_t own = own_units(share);
 	size_t dims = p->shape[1];
+	uint32_t rows[UPDATE_ROWS];
+	const ds_real *gradient[UPDATE_ROWS];
+	size_t row = 0;
 	size_t next = 0;
+	size_t count;
 
-	for (uint64_t u = 0; u < p->units; u++)
+	while ((count = next_rows(trainer, p, own, &row, &next, rows, gradient)) > 0)
 	{
-		size_t begin = u * UNIT_ROWS;
-		size_t end = begin + UNIT_ROWS < p->shape[0] ? begin + UNIT_ROWS : p->shape[0];
-		uint32_t rows[UNIT_ROWS];
-		const ds_real *gradient[UNIT_ROWS];
-		size_t count;
-
-		if (!is_mine(share, u))
-			continue;
-		count = unit_rows(trainer, p, begin, end, &next, rows, gradient);
 		ds_optimizer_update_rows(update, rows, count, dims, gradient,
 								 parameter_value(trainer, number), first, second);
 		for (size_t i = 0; i < count; i++)
@@ -310,7 +307,9 @@ ds_training_update_rows(DsTrainer *trainer, size_t number, const DsUpdate *updat
 			if (touched[rows[i]] & TOUCHED_NOW)
 				memset(block_reals(trainer, p->gradient) + rows[i] * dims, 0,
 					   dims * sizeof(ds_real));
-			touched[rows[i]] = TOUCHED_SINCE;
+			/* a byte beside those of other workers: it is not written in vain */
+			if (touched[rows[i]] != TOUCHED_SINCE)
+				touched[rows[i]] = TOUCHED_SINCE;
 		}
 	}
 }

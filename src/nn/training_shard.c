@@ -109,7 +109,7 @@ take_texts(TowerInput *input, const DsTrainTexts *texts, size_t begin, size_t en
 			input->ids[n] = texts->ids[i];
 			input->types[n] = texts->types != NULL ? texts->types[i] : 0;
 			/* the first one stands in while no other has come through */
-			if (threshold == 0 || ds_random_next(random) >> 32 >= threshold)
+			if (random == NULL || threshold == 0 || ds_random_next(random) >> 32 >= threshold)
 				n++;
 		}
 		if (n == first && texts->offsets[t + 1] > texts->offsets[t])

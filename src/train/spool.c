@@ -21,6 +21,7 @@
 #include "utils/snapmgr.h"
 
 #include "model/catalog.h"
+#include "model/model.h"
 #include "vector/embedding.h"
 
 #define FETCH_ROWS 1000
@@ -186,15 +187,22 @@ text_column(TupleDesc desc, int number, int place)
 	return (Column){number, attribute->atttypid, false};
 }
 
+/* Features: an embedding, real[], or a text that says such; documents may be arrays, but for real[] */
 static Column
-feature_column(TupleDesc desc, int number)
+feature_column(TupleDesc desc, int number, int place)
 {
 	Form_pg_attribute attribute = TupleDescAttr(desc, number - 1);
 	Oid type = getBaseType(attribute->atttypid);
+	Oid element = get_element_type(type);
 
-	if (type != ds_catalog()->embedding && type != FLOAT4ARRAYOID)
+	if (type == ds_catalog()->embedding || type == FLOAT4ARRAYOID)
+		return (Column){number, type, false};
+	if (place > 0 && OidIsValid(element) &&
+		(element == ds_catalog()->embedding || is_text(element)))
+		return (Column){number, element, true};
+	if (!is_text(type))
 		wrong_type(attribute, number, "embedding or real[]");
-	return (Column){number, type, false};
+	return (Column){number, attribute->atttypid, false};
 }
 
 static void
@@ -214,7 +222,7 @@ find_columns(DsSpool *source, TupleDesc desc, Columns *columns)
 		else if (places < 3)
 		{
 			columns->text[places] = source->kind == DS_SPOOL_TEXT ? text_column(desc, i, places)
-																  : feature_column(desc, i);
+																  : feature_column(desc, i, places);
 			places++;
 		}
 		else
@@ -290,24 +298,16 @@ value_features(DsSpool *source, int side, Datum value, Oid type)
 	int count;
 
 	if (type == FLOAT4ARRAYOID)
+		numbers = ds_features_from_array(value, &count);
+	else if (type == ds_catalog()->embedding)
 	{
-		ArrayType *array = DatumGetArrayTypeP(value);
-
-		if (ARR_NDIM(array) != 1 || ARR_HASNULL(array))
-			bad_row(source, "features that are no plain array without NULLs");
-		numbers = (const float *) ARR_DATA_PTR(array);
-		count = ARR_DIMS(array)[0];
-	}
-	else
-	{
-		DsEmbedding *embedding = (DsEmbedding *) PG_DETOAST_DATUM(value);
+		DsEmbedding *embedding = DatumGetEmbedding(value);
 
 		numbers = embedding->x;
 		count = embedding->dim;
 	}
-	for (int i = 0; i < count; i++)
-		if (!isfinite(numbers[i]))
-			bad_row(source, "features that are not finite");
+	else
+		numbers = ds_features_from_text(value_text(value, type), &count);
 	if (source->dims[side] == 0)
 		source->dims[side] = (uint32) count;
 	else if (source->dims[side] != (uint32) count)

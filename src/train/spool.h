@@ -21,7 +21,7 @@
 typedef enum DsSpoolKind
 {
 	DS_SPOOL_TEXT,
-	DS_SPOOL_FEATURES /* vectors: embedding or real[] */
+	DS_SPOOL_FEATURES /* vectors: embedding, real[], or texts of these */
 } DsSpoolKind;
 
 /* A row: text[0] is the query, the others are its documents.  Features are texts of float bytes. */

@@ -375,11 +375,14 @@ gather_team(Training *t)
 								" of " UINT64_FORMAT,
 								t->run.id, t->name, t->progress.step, steps)));
 	else
-		ereport(NOTICE, (errmsg("training model \"%s\" on %u pairs: %u epochs of " UINT64_FORMAT
-								" steps, vocabulary of %u",
-								t->name, t->pairs->count, t->options.training.epochs,
-								(per_epoch + config.accumulate - 1) / config.accumulate,
-								t->trainee.vocabulary)));
+		/* features have no vocabulary */
+		ereport(NOTICE,
+				(errmsg("training model \"%s\" on %u pairs: %u epochs of " UINT64_FORMAT " steps%s",
+						t->name, t->pairs->count, t->options.training.epochs,
+						(per_epoch + config.accumulate - 1) / config.accumulate,
+						t->trainee.vocabulary > 0
+							? psprintf(", vocabulary of %u", t->trainee.vocabulary)
+							: "")));
 }
 
 /* ---- between steps ---- */

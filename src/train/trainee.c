@@ -63,9 +63,12 @@ ds_trainee_find(DsTrainee *trainee, const char *name, Jsonb *options, DsRunOptio
 	if (trainee->kind == &ds_trainee_bag)
 		refuse_option(options, "dropout", "is for transformers",
 					  "A model of embedding bags has \"feature_dropout\".");
-	else
+	if (trainee->kind != &ds_trainee_bag)
 		refuse_option(options, "feature_dropout", "is for models of embedding bags",
 					  "A transformer has \"dropout\".");
+	else if (ds_trainee_features(trainee))
+		refuse_option(options, "feature_dropout", "is for models of embedding bags",
+					  "This one takes features.");
 	trainee->dropout = run->dropout;
 	trainee->loss = run->training.train.loss;
 	/* a tower that is trained apart from the other one becomes one of its own */
@@ -104,10 +107,17 @@ ds_trainee_close(DsTrainee *trainee)
 	trainee->start = NULL;
 }
 
+bool
+ds_trainee_features(const DsTrainee *trainee)
+{
+	return trainee->kind == &ds_trainee_bag && ds_config_features(&trainee->config);
+}
+
 DsPairs *
 ds_trainee_pairs(DsTrainee *trainee, const char *sql, int64 *rows, int64 *skipped)
 {
-	DsSpool *source = ds_spool_create(DS_SPOOL_TEXT);
+	DsSpool *source =
+		ds_spool_create(ds_trainee_features(trainee) ? DS_SPOOL_FEATURES : DS_SPOOL_TEXT);
 	DsPairs *pairs = trainee->kind->pairs(trainee, source, sql);
 
 	*rows = source->rows;

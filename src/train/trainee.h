@@ -81,6 +81,9 @@ extern void ds_trainee_open(DsTrainee *trainee, const DsRunOptions *run);
 extern void ds_trainee_open_start(DsTrainee *trainee);
 extern void ds_trainee_close(DsTrainee *trainee);
 
+/* Does it take features instead of texts? */
+extern bool ds_trainee_features(const DsTrainee *trainee);
+
 /* The source's rows as tokens; what has no tokenizer yet learns one from them. */
 extern DsPairs *ds_trainee_pairs(DsTrainee *trainee, const char *source, int64 *rows,
 								 int64 *skipped);

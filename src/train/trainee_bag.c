@@ -1,7 +1,7 @@
 /*
  * trainee_bag.c
- *		Training of dual encoders of embedding bags: their tokenizers are learned
- *		from the first source.
+ *		Training of dual encoders of embedding bags, whose tokenizers are learned
+ *		from the first source, and of those of dense heads on given features.
  */
 #include "train/trainee.h"
 
@@ -78,6 +78,18 @@ read_text(void *context, const DsSpoolRow *row, uint32 i, DsTokens *tokens)
 }
 
 static void
+read_features(void *context pg_attribute_unused(), const DsSpoolRow *row, uint32 i,
+			  DsTokens *tokens)
+{
+	DsText text = row->text[i];
+
+	/* floats, for the trainer too */
+	tokens->ids = (const uint32_t *) text.data;
+	tokens->count = text.length / sizeof(float);
+	tokens->key = hash_bytes_extended((const unsigned char *) text.data, (int) text.length, 0);
+}
+
+static void
 open_tokenizers(DsTrainee *trainee)
 {
 	int towers = ds_config_towers(&trainee->config);
@@ -112,9 +124,28 @@ plan_net(DsTrainee *trainee)
 	trainee->net.score = encoder.score;
 	for (int i = 0; i < 2; i++)
 	{
-		trainee->net.tower[i].body = DS_BODY_BAG;
+		trainee->net.tower[i].body = encoder.tower[i].features ? DS_BODY_FEATURES : DS_BODY_BAG;
 		trainee->net.tower[i].bag = encoder.tower[i];
 	}
+}
+
+static DsPairs *
+read_feature_pairs(DsTrainee *trainee, DsSpool *source, const char *sql)
+{
+	DsTextReader reader = {trainee, read_features, false};
+
+	ds_spool_read(source, sql, NULL, NULL);
+	for (int i = 0; i < 2; i++)
+	{
+		uint32 wanted = trainee->config.tower[trainee->config.shared ? 0 : i].embedding_dims;
+
+		if (source->kept > 0 && source->dims[i] != wanted)
+			ereport(ERROR, (errcode(ERRCODE_DATA_EXCEPTION),
+							errmsg("model \"%s\" takes %u features of a %s, not %u", trainee->name,
+								   wanted, i == 0 ? "query" : "document", source->dims[i])));
+	}
+	plan_net(trainee);
+	return ds_pairs_create(source, &reader);
 }
 
 static DsPairs *
@@ -129,6 +160,8 @@ read_pairs(DsTrainee *trainee, DsSpool *source, const char *sql)
 	DsStatus status;
 	DsArena learning;
 
+	if (ds_trainee_features(trainee))
+		return read_feature_pairs(trainee, source, sql);
 	ds_server_arena(&learning, learning_context);
 	for (int i = 0; i < towers && learns; i++)
 	{
@@ -223,7 +256,7 @@ static void
 describe(const DsTrainee *trainee, DsVersionRow *row)
 {
 	row->config = ds_config_write(&trainee->config);
-	for (int i = 0; i < ds_config_towers(&trainee->config); i++)
+	for (int i = 0; i < ds_config_tokenizers(&trainee->config); i++)
 		row->bytes += (int64) trainee->tokenizer_size[i];
 }
 
@@ -236,7 +269,7 @@ stored_name(const DsTrainee *trainee pg_attribute_unused(), const char *name)
 static void
 write_tokenizers(const DsTrainee *trainee, DsModelKey key)
 {
-	for (int i = 0; i < ds_config_towers(&trainee->config); i++)
+	for (int i = 0; i < ds_config_tokenizers(&trainee->config); i++)
 	{
 		DsTensorData tensor = tokenizer_tensor(trainee, i);
 
@@ -247,7 +280,7 @@ write_tokenizers(const DsTrainee *trainee, DsModelKey key)
 static void
 restore(DsTrainee *trainee, DsReader *reader)
 {
-	for (int i = 0; i < ds_config_towers(&trainee->config); i++)
+	for (int i = 0; i < ds_config_tokenizers(&trainee->config); i++)
 	{
 		DsStored stored;
 		char *blob;

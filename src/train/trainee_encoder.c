@@ -99,6 +99,13 @@ plan_net(DsTrainee *trainee)
 		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 						errmsg("model \"%s\": %s", trainee->name, status.message)));
 	ds_check(code, &status);
+	/* it would want a label for each output, and a source gives one for each document */
+	if (net->kind == DS_NET_SINGLE && ds_net_dims(net) > 1 && trainee->loss == DS_LOSS_BINARY)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("loss \"binary\" is for a model of one output, and model \"%s\" has "
+							   "%zu",
+							   trainee->name, ds_net_dims(net)),
+						errhint("Use the loss \"classes\".")));
 }
 
 static void

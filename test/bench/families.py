@@ -3,6 +3,8 @@
 
     families.py make DIR          tiny random models, a folder each, and texts for them
     families.py large DIR         one of MiniLM's shape, and queries of ten words, for test/bench/encode
+                                  and test/bench/serving
+    families.py huge DIR          a table of embeddings of 1 GB, and a small one
     families.py ids RESULTS OUT   the token ids of the results of one model, for families_tokens
     families.py compare FOLDER RESULTS STATES   exit status 1 when something differs
 
@@ -742,13 +744,28 @@ def make(directory):
 def make_large(directory):
     m = Maker(directory)
     config = {"model_type": "bert", "architectures": ["BertModel"], "hidden_size": 384, "num_hidden_layers": 6,
-              "num_attention_heads": 12, "intermediate_size": 1536, "vocab_size": VOCABULARY,
+              "num_attention_heads": 12, "intermediate_size": 1536, "vocab_size": 30522,
               "max_position_embeddings": 512, "type_vocab_size": 2, "layer_norm_eps": 1e-12, "hidden_act": "gelu"}
-    m.folder("minilm", config, m.bert_tensors("", 384, 1536, 6, 512, 2), **{"1_Pooling__config": pooling(384, "mean_tokens")})
+    tensors = m.bert_tensors("", 384, 1536, 6, 512, 2)
+    tensors["embeddings.word_embeddings.weight"] = m.normal(config["vocab_size"], 384)
+    m.folder("minilm", config, tensors, **{"1_Pooling__config": pooling(384, "mean_tokens")})
     words = random.Random(4)
     with open(os.path.join(directory, "queries"), "w") as f:
         for _ in range(400):
             f.write(" ".join("word%d" % words.randrange(WORDS) for _ in range(10)) + "\n")
+
+
+def make_huge(directory, rows=2**18, dims=2**10):
+    folder = os.path.join(directory, "huge")
+    m = Maker(directory)
+    static = {"model_type": "model2vec", "architectures": ["StaticModel"], "hidden_dim": dims, "normalize": True}
+    for name in ("huge", "small"):
+        m.folder(name, static, {"embeddings": m.normal(VOCABULARY, dims)})
+    with open(os.path.join(folder, "model.safetensors"), "wb") as f:
+        header = json.dumps({"embeddings": {"dtype": "F32", "shape": [rows, dims], "data_offsets": [0, rows * dims * 4]}}).encode()
+        f.write(struct.pack("<Q", len(header)) + header)
+        for _ in range(0, rows, 2**12):
+            f.write(m.normal(2**12, dims).numpy().tobytes())
 
 
 # ---- comparing ----
@@ -837,6 +854,8 @@ if __name__ == "__main__":
         make(sys.argv[2])
     elif sys.argv[1] == "large":
         make_large(sys.argv[2])
+    elif sys.argv[1] == "huge":
+        make_huge(sys.argv[2])
     elif sys.argv[1] == "ids":
         write_ids(sys.argv[2], sys.argv[3])
     else:

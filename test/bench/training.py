@@ -332,7 +332,7 @@ def speed(ours, rounds):
     for sparse in False, True:
         theirs, own = [], []
         for _ in range(rounds):
-            theirs.append(torch_bags(256, 100, 32000, 128, sparse, 5)[0])
+            theirs.append(torch_bags(256, 100, 32000, 128, sparse, 20)[0])
             own.append(ours_seconds(ours, "bags", 20, 256, 100, 32000, 128))
         print(f"| embedding bags, 256 pairs x 100 features, {'sparse' if sparse else 'dense'} gradients there, pairs/s "
               f"| {256 / min(theirs):.0f} | {256 / min(own):.0f} | {min(theirs) / min(own):.1f} |", flush=True)

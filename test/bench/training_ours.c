@@ -9,6 +9,9 @@
  *         weights and texts, ids by Zipf's law.  Prints seconds of the fastest and the median step.
  *     build/bench/training_ours bags STEPS PAIRS TOKENS VOCABULARY DIMS
  *         the same for embedding bags with one dense layer
+ *     build/bench/training_ours workers N speed|bags ... (as above)
+ *         the same by N processes that share a step, as ds_train's do; seconds of wall time,
+ *         the fastest and the median step
  *     build/bench/training_ours steps FILE
  *         reads an architecture, weights and batches, and writes the weights after these
  *         steps to FILE.out
@@ -18,10 +21,13 @@
  * each step and side offsets (int32) and ids (int32), or features, and labels (float32).
  */
 #include <math.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "base/arena.h"
 #include "base/cpu.h"
@@ -67,6 +73,9 @@ checked(void *pointer)
 	return pointer;
 }
 
+/* processes that share a step; set by "workers" */
+static int workers = 1;
+
 static DsTrainer *
 make_trainer(const DsNet *net, const DsTrainConfig *config, const DsTrainLimits *limits,
 			 DsArena *arena)
@@ -77,11 +86,68 @@ make_trainer(const DsNet *net, const DsTrainConfig *config, const DsTrainLimits 
 	void *block;
 
 	check(ds_trainer_size(net, config, limits, &size, &status), &status);
-	block = checked(ds_arena_zero(arena, size, 1));
+	if (workers > 1)
+	{
+		block = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+		block = checked(block == MAP_FAILED ? NULL : block);
+	}
+	else
+		block = checked(ds_arena_zero(arena, size, 1));
 	check(ds_trainer_format(block, size, net, config, limits, &status), &status);
 	check(ds_trainer_attach(block, size, arena, &trainer, &status), &status);
 	ds_trainer_initialize(trainer);
 	return trainer;
+}
+
+/*
+ * Several processes
+ */
+
+typedef struct Team
+{
+	_Atomic unsigned arrived;
+	_Atomic unsigned generation;
+} Team;
+
+/* Wait for all; a short wait spins, as that of src/train/team.c */
+static void
+wait_for_all(Team *team, unsigned workers)
+{
+	unsigned generation = team->generation;
+
+	if (++team->arrived == workers)
+	{
+		team->arrived = 0;
+		team->generation++;
+		return;
+	}
+	for (unsigned long spins = 0; team->generation == generation; spins++)
+		if (spins > 1000000)
+			sched_yield();
+}
+
+/* Worker "index" of a step */
+static void
+step_together(DsTrainer *trainer, const DsTrainBatch *batch, Team *team, int index, int workers)
+{
+	static DsCode (*const parts[])(DsTrainer *, int, DsStatus *) = {
+		ds_trainer_forward_shard, ds_trainer_loss_shard, ds_trainer_backward_shard};
+	DsStepResult result;
+	DsStatus status;
+
+	wait_for_all(team, (unsigned) workers);
+	check(ds_trainer_begin(trainer, batch, 0, &status), &status);
+	for (size_t p = 0; p < sizeof(parts) / sizeof(parts[0]); p++)
+	{
+		for (int s = index; s < DS_SHARDS; s += workers)
+			check(parts[p](trainer, s, &status), &status);
+		wait_for_all(team, (unsigned) workers);
+	}
+	ds_trainer_reduce(trainer, index, workers);
+	wait_for_all(team, (unsigned) workers);
+	check(ds_trainer_result(trainer, &result, &status), &status);
+	ds_trainer_update(trainer, index, workers);
+	wait_for_all(team, (unsigned) workers);
 }
 
 static DsEncoderSpec
@@ -135,10 +201,18 @@ speed(const DsNet *net, const DsTrainConfig *config, int steps, size_t pairs, si
 						  .document = {.ids = ids + pairs * tokens, .offsets = offsets}};
 	DsStepResult result;
 	DsStatus status;
+	Team *team =
+		mmap(NULL, sizeof(Team), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	int index = 0;
 
+	checked(team == MAP_FAILED ? NULL : team);
 	ds_arena_init(&arena, NULL);
 	ds_random_init(&random, 1, 0);
 	trainer = make_trainer(net, config, &limits, &arena);
+	/* each makes the same batches */
+	for (int i = 1; i < workers && index == 0; i++)
+		if (fork() == 0)
+			index = i;
 	for (size_t i = 0; i <= pairs; i++)
 		offsets[i] = i * tokens;
 	for (int step = -1; step < steps; step++)
@@ -151,12 +225,17 @@ speed(const DsNet *net, const DsTrainConfig *config, int steps, size_t pairs, si
 			ids[i] = (uint32_t) (pow(vocabulary, ds_random_double(&random)) - 1);
 		t0 = now();
 		p0 = processor_time();
-		check(ds_trainer_step(trainer, &batch, &result, NULL, &status), &status);
+		if (workers > 1)
+			step_together(trainer, &batch, team, index, workers);
+		else
+			check(ds_trainer_step(trainer, &batch, &result, NULL, &status), &status);
 		if (step < 0)
 			continue;
 		wall[step] = now() - t0;
 		processor[step] = processor_time() - p0;
 	}
+	if (index > 0)
+		exit(0);
 	qsort(wall, (size_t) steps, sizeof(double), by_value);
 	qsort(processor, (size_t) steps, sizeof(double), by_value);
 	printf("%.6f %.6f %.6f %.6f\n", wall[0], wall[steps / 2], processor[0], processor[steps / 2]);
@@ -244,7 +323,7 @@ read_architecture(FILE *file)
 		tower.bag.dense_count = (uint32_t) number(file);
 		for (uint32_t i = 0; i < tower.bag.dense_count; i++)
 			tower.bag.dense[i] = (uint32_t) number(file);
-		tower.last_relu = number(file) != 0;
+		tower.bag.last_relu = number(file) != 0;
 	}
 	a.net.tower[0] = a.net.tower[1] = tower;
 	a.config.schedule.kind = DS_SCHEDULE_CONSTANT;
@@ -352,6 +431,14 @@ main(int argc, char **argv)
 
 	config.schedule.initial = 1e-4;
 	config.exact_rows = true;
+	if (argc > 3 && strcmp(argv[1], "workers") == 0)
+	{
+		workers = atoi(argv[2]);
+		if (workers < 1 || workers > DS_SHARDS)
+			return 2;
+		argc -= 2;
+		argv += 2;
+	}
 	if (argc == 6 && strcmp(argv[1], "speed") == 0)
 	{
 		net.tower[0].body = DS_BODY_TRANSFORMER;

@@ -1,11 +1,12 @@
 /*
  * seeds.c
- *		First inputs for fuzz_weights, fuzz_folder and fuzz_image: seeds DIR writes
- *		them into DIR/fuzz_weights.corpus and so on.
+ *		First inputs for fuzz_weights, fuzz_folder, fuzz_subword and fuzz_image: seeds
+ *		DIR writes them into DIR/fuzz_weights.corpus and so on.
  */
 #include <sys/stat.h>
 
 #include "../unit/family_folder.h"
+#include "../unit/subword_samples.h"
 #include "../unit/image_samples.h"
 
 static char directory[1024];
@@ -109,6 +110,17 @@ bert(const char *prefix)
 	pair(NAMED("encoder.layer.0.intermediate.dense"), 3, 2);
 	pair(NAMED("encoder.layer.0.output.dense"), 2, 3);
 	pair(NAMED("encoder.layer.0.output.LayerNorm"), 2, 0);
+}
+
+/* a tokenizer's file and a text, as fuzz_subword reads them */
+static void
+write_tokenizer(int mode, const char *json)
+{
+	static char out[65536];
+	int n = snprintf(out, sizeof(out), "%c%s%cThe running, \xe5\xa4\x8f\xe5\xad\xa3 <mask>", mode,
+					 json, 0);
+
+	write_seed("fuzz_subword", out, (size_t) n);
 }
 
 /* the first bytes as fuzz_image reads them, then a file */
@@ -237,6 +249,10 @@ main(int argc, char **argv)
 	write_weights(3, 0, find("bert_model.ckpt.index")->bytes, find("bert_model.ckpt.index")->size);
 	clear();
 	write_weights(4, 12, entries, sizeof(entries) - 1);
+	for (size_t i = 0; i < SUBWORD_SAMPLES; i++)
+		write_tokenizer(1, subword_samples[i].json);
+	write_tokenizer(2, "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nthe\nrun\n##ning\n,\n\xe5\xa4\x8f\n");
+
 	images();
 	return 0;
 }

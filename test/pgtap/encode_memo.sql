@@ -71,7 +71,7 @@ RESET min_parallel_table_scan_size;
 RESET max_parallel_workers_per_gather;
 
 -- how the functions are declared
-SELECT is(count(*), 6::bigint, 'six forms of ds_encode: stable, parallel safe, strict, expensive')
+SELECT is(count(*), 8::bigint, 'eight forms of ds_encode: stable, parallel safe, strict, expensive')
 FROM pg_proc WHERE proname = 'ds_encode' AND provolatile = 's' AND proparallel = 's' AND proisstrict AND procost >= 1000;
 SELECT is(count(*), 0::bigint, 'every object of the extension has a comment: ' || coalesce(string_agg(pg_describe_object(classid, objid, 0), ', '), ''))
 FROM pg_depend d WHERE refclassid = 'pg_extension'::regclass AND refobjid = (SELECT oid FROM pg_extension WHERE extname = 'deepsearch') AND deptype = 'e'

@@ -157,7 +157,7 @@ DROP FUNCTION encoded, two;
 
 -- long texts can be cancelled
 CREATE TABLE spaces AS SELECT repeat(' ', 100000000) AS t;
-SET statement_timeout = '500ms';
+SET statement_timeout = '100ms';
 DO $$
 DECLARE
 	began timestamptz := clock_timestamp();

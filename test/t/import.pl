@@ -68,6 +68,7 @@ close_to(sql("SELECT ds_encode('red unheard dress', 'static')"), [ mean(4, 6) ],
 close_to(sql("SELECT ds_encode('', 'static')"), [ (0) x 8 ], 'the empty text');
 is(sql("SELECT ds_encode(NULL, 'static') IS NULL"), 't', 'NULL');
 is(sql("SELECT string_agg(id || ':' || token, ' ') FROM ds_tokenize('Red dresses', 'static')"), '4:red 6:dress 12:##es', 'its tokens');
+is(sql("SELECT family, size > 8 * 17 * 4 FROM ds_models"), 'model2vec|t', 'ds_models: family, size');
 is(sql("SELECT name, dims, \"precision\", parameters, owner, version, trained_by, trained_on FROM ds_models"),
 	'static|8|f32|136|' . sql('SELECT current_user') . '|1|' . sql('SELECT current_user') . "|imported from folder \"$models/static\"", 'ds_models');
 is(sql("SELECT ds_model_config('static') -> 'encoder' ->> 'hidden'"), '8', 'its config');
@@ -207,6 +208,14 @@ sql(q{CREATE TRIGGER encode BEFORE INSERT OR UPDATE ON t FOR EACH ROW EXECUTE FU
 	INSERT INTO t VALUES (0, 'shirts for summer'); UPDATE t SET a = a || ' and shoes' WHERE id < 10});
 is(sql($wrong), '0', 'ds_encode_trigger');
 
+# a table whose rows take their time
+sql(q{CREATE TABLE slow (id int PRIMARY KEY, a text, e embedding); INSERT INTO slow SELECT i, 'red dress' FROM generate_series(1, 500) i; ANALYZE slow;
+	CREATE FUNCTION slowly() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN PERFORM pg_sleep(0.01); RETURN new; END$$;
+	CREATE TRIGGER slowly BEFORE UPDATE ON slow FOR EACH ROW EXECUTE FUNCTION slowly()});
+(undef, undef, $err) = $node->psql('postgres', q{CALL ds_encode_table('slow', 'a', 'e', 'bert', options => '{"all": true, "batch_size": 50}')});
+like($err, qr{NOTICE:  encoded [1-4]\d+ rows \(\d\d %\), \d+ rows/s, about \d+ s left\n}, 'how fast it is, and how long it will take');
+like($err, qr{NOTICE:  encoded 500 rows in \d+\.\d s \(\d+ rows/s\)}, 'and took');
+
 # --- cross-encoders ---
 sql("SELECT ds_import_model('cross', '$models/cross')");
 my $score = sql("SELECT ds_score('red dress', 'dress for summer', 'cross')");
@@ -256,6 +265,28 @@ broken('a tensor is missing', qr/ERROR:  .*$query/, $tensors->(sub { @{$_[0]} = 
 broken('another shape', qr/ERROR:  .*$query/, $tensors->(sub { $_->[0] eq $query and $_->[2] = [ 8, 32 ] for @{$_[0]} }));
 broken('a number that is none', qr/ERROR:  .*(query|not finite)/, $tensors->(sub { $_->[0] eq $query and substr($_->[3], 100, 4) = pack 'L<', 0x7fc00000 for @{$_[0]} }));
 broken('a type that is no number', qr{ERROR:  .*attention[.\w]*query[.]weight}, $tensors->(sub { $_->[0] eq $query and $_->[1] = 'U32' for @{$_[0]} }));
+# a header of which nothing but a few tensors is there
+my $header_of = sub { my ($header, $bytes) = @_; return sub { Model::spew("$_[0]/model.safetensors", pack('Q<', length $header) . $header . "\0" x $bytes) } };
+broken('overlapping offsets', qr/ERROR:  model\.safetensors: tensors "a" and "b" overlap/,
+	$header_of->('{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"b":{"dtype":"F32","shape":[2],"data_offsets":[4,12]}}', 12));
+broken('offsets out of range', qr/ERROR:  .*tensor "b"/,
+	$header_of->('{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"b":{"dtype":"F32","shape":[2],"data_offsets":[1000,1008]}}', 16));
+broken('offsets that run backwards', qr/ERROR:  .*tensor "a"/, $header_of->('{"a":{"dtype":"F32","shape":[2],"data_offsets":[8,0]}}', 8));
+broken('a tensor that is there twice', qr/ERROR:  .*tensor "a" is there twice/,
+	$header_of->('{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"a":{"dtype":"F32","shape":[2],"data_offsets":[8,16]}}', 16));
+broken('a shape beyond any memory', qr/ERROR:  .*tensor "a"/, $header_of->('{"a":{"dtype":"F32","shape":[4294967296,4294967296,4294967296],"data_offsets":[0,8]}}', 8));
+broken('a header beyond any memory', qr/ERROR:  .*model\.safetensors/, sub { Model::spew("$_[0]/model.safetensors", pack('Q<', 2**62) . '{}') });
+broken('an array of a million arrays', qr/ERROR:  .*config\.json/, $file->('config.json', sub { $_ = '{"a":[' . '[],' x 1_000_000 . '[]],"model_type":"none"}' }));
+SKIP:
+{
+	my $cut = ($ENV{DS_SHARED_DATA} // '../shared/data') . '/models/minilm-truncated';
+	skip "$cut is absent", 2 unless -d $cut;
+	# the server's user may not enter the folder
+	mkdir "$models/cut";
+	system('cp', '-LrT', $cut, "$models/cut") == 0 or die;
+	system('chmod', '-R', 'a+rX', "$models/cut");
+	refused("SELECT ds_import_model('x', '$models/cut')", qr/ERROR:  .*model\.safetensors.*tensor "[\w.]+"/, 'a download that was cut short');
+}
 broken('config.json is cut', qr/ERROR:  .*config\.json/, $file->('config.json', sub { $_ = substr $_, 0, 60 }));
 broken('no config.json', qr/ERROR:  .*config\.json/, sub { unlink "$_[0]/config.json" });
 broken('no weights', qr/ERROR:  .*safetensors/, sub { unlink "$_[0]/model.safetensors" });

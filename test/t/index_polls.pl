@@ -11,7 +11,9 @@ BEGIN
 	  or plan skip_all => 'needs the server\'s test modules (PostgreSQL 15 and later)';
 }
 
-my $most = 60;
+# What is promised.  Seen on an idle machine: 48 at most; time that a hypervisor
+# gives to others counts as the process's own.
+my $most = 100;
 my $node = PostgreSQL::Test::Cluster->new('polls');
 $node->init;
 $node->append_conf('postgresql.conf', <<"CONF");

@@ -10,6 +10,7 @@ BEGIN
 	  or plan skip_all => 'needs the server\'s test modules (PostgreSQL 15 and later)';
 }
 use Shop;
+use Time::HiRes qw(time usleep);
 
 my $node = Shop::node('resume');
 sub sql { return $node->safe_psql('postgres', $_[0]) }
@@ -60,11 +61,31 @@ for my $loss (sort keys %same)
 isnt($same{cross_entropy}[0], $same{contrastive}[0], 'and losses do not');
 ok(no_workers(), 'no worker stays');
 
-# --- kill -9 in the midst of an epoch ---
-my $pause = '"evaluate": "SELECT metric()", "goal": "min", "evaluate_steps": 7';
-for my $workers (1, 2)
+# --- kill -9 in the midst of an epoch: of the session, of a worker, of the server ---
+# as soon as the processes of the one that was killed are gone
+sub start_again
 {
-	my $options = "{\"epochs\": 6, \"workers\": $workers, \"checkpoint_steps\": 5, \"learn_temperature\": true, $pause}";
+	my $deadline = time + 60;
+	while (!$node->start(fail_ok => 1))
+	{
+		die 'the server does not start' if time > $deadline;
+		$node->stop('fast', fail_ok => 1); # what the attempt has left
+		usleep(100_000);
+	}
+	return;
+}
+sub kill_it
+{
+	my ($victim) = @_;
+	return $node->kill9 if $victim eq 'server';
+	kill 'KILL', sql($victim eq 'worker' ? "SELECT pid FROM pg_stat_activity WHERE backend_type LIKE 'deepsearch%' LIMIT 1" : 'SELECT pid FROM ds_training_runs');
+	return;
+}
+my $pause = '"evaluate": "SELECT metric()", "goal": "min", "evaluate_steps": 7';
+for my $case ([ 1, 'session' ], [ 2, 'session' ], [ 2, 'worker' ], [ 1, 'server' ], [ 2, 'server' ])
+{
+	my ($workers, $victim) = @$case;
+	my $options = "{\"epochs\": 6, \"workers\": $workers, \"checkpoint_steps\": 3, \"learn_temperature\": true, $pause}";
 	(my $again = $options) =~ s/\{/{"resume": true, /;
 	sql("SELECT ds_create_model('shop', '$Shop::CONFIG')");
 	sql("CALL ds_train('shop', '$source', '$options')");
@@ -76,10 +97,13 @@ for my $workers (1, 2)
 	sql("SELECT ds_drop_model('shop'); UPDATE pace SET seconds = 0.1");
 	sql("SELECT ds_create_model('shop', '$Shop::CONFIG')");
 	my $run = Shop::start($node, "CALL ds_train('shop', '$source', '$options');");
-	$node->poll_query_until('postgres', 'SELECT checkpoint_step >= 10 FROM ds_training_runs') or die;
-	kill 'KILL', sql('SELECT pid FROM ds_training_runs');
-	isnt(Shop::finish($run), 0, "$workers workers: killed");
-	$node->poll_query_until('postgres', q{SELECT state = 'crashed' FROM ds_training_runs}) or die;
+	# ten steps an epoch
+	$node->poll_query_until('postgres', 'SELECT checkpoint_step > 10 AND checkpoint_step % 10 > 0 FROM ds_training_runs') or die;
+	kill_it($victim);
+	isnt(Shop::finish($run), 0, "$workers workers, $victim killed");
+	start_again() if $victim eq 'server';
+	# where the workers were gone before it, the session had the time to say so
+	$node->poll_query_until('postgres', q{SELECT state IN ('crashed', 'failed') FROM ds_training_runs}) or die;
 	my $at = sql('SELECT checkpoint_step FROM ds_training_runs');
 	cmp_ok($at, '<', $steps, 'in its midst');
 	# cancelled once more
@@ -150,6 +174,21 @@ training();
 sql('SELECT pg_terminate_backend(pid) FROM ds_training_runs WHERE state = $$running$$');
 isnt(Shop::finish($run), 0, 'the session was terminated');
 ok(no_workers(), 'its workers end');
+# the server is gone: nobody trains on
+for my $workers (1, 3)
+{
+	(my $some = $long) =~ s/"workers": 3/"workers": $workers/;
+	$run = Shop::start($node, $some);
+	training();
+	my @left = split /\n/, sql(q{SELECT pid FROM pg_stat_activity WHERE query LIKE 'CALL ds_train%' OR backend_type LIKE 'deepsearch%'});
+	is(scalar @left, $workers, "$workers train");
+	$node->kill9;
+	isnt(Shop::finish($run), 0, 'the server was killed');
+	my $deadline = time + 60;
+	while ((@left = grep { kill 0, $_ } @left) && time < $deadline) { usleep(100_000) }
+	is("@left", '', 'and no process of a training outlives it');
+	start_again();
+}
 # an error that all of them meet: the loss is not finite
 ($run) = Shop::start($node, "CALL ds_train('shop', '$source', '{\"epochs\": 1000, \"workers\": 3, \"learning_rate\": 1000, \"optimizer\": \"sgd\", \"loss\": \"contrastive\", \"clip_norm\": 0, \"margin\": 1000000}');");
 Shop::finish($run);

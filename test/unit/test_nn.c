@@ -488,9 +488,23 @@ test_encoder(void)
 	ds_arena_free(&arena);
 }
 
+static void
+test_classes(void)
+{
+	float x[3] = {1, 3, 2};
+	float far[2] = {-1000, 1000};
+	float p[3];
+
+	CHECK(ds_classes_of(x, 3, p) == 1 && fabsf(p[0] - 0.09003057f) < 1e-6f &&
+			  fabsf(p[1] - 0.66524096f) < 1e-6f && fabsf(p[2] - 0.24472847f) < 1e-6f,
+		  "probabilities of classes");
+	CHECK(ds_classes_of(far, 2, far) == 1 && far[0] == 0 && far[1] == 1, "logits far apart");
+}
+
 int
 main(void)
 {
+	test_classes();
 	ds_random_init(&dice, 21, 0);
 	for (int level = 0; level <= (int) ds_cpu_level(); level++)
 		if (level <= DS_CPU_AVX512)

@@ -745,11 +745,11 @@ test_heads(void)
 		test_whole(lists[i].name, &n, &t, 6, lists[i].documents);
 	}
 	n.score = DS_SCORE_DOT;
-	n.tower[0].last_relu = n.tower[1].last_relu = true;
+	n.tower[0].bag.last_relu = n.tower[1].bag.last_relu = true;
 	t.loss = DS_LOSS_SOFTMAX;
 	test_whole("two heads that end in ReLU, dot, softmax", &n, &t, 8, 13);
 	n.kind = DS_NET_SINGLE;
-	n.tower[0].last_relu = false;
+	n.tower[0].bag.last_relu = false;
 	t.loss = DS_LOSS_CLASSES;
 	test_whole("one head, classes", &n, &t, 8, 13);
 	t.loss = DS_LOSS_BINARY;

@@ -514,7 +514,7 @@ test_features(void)
 	float class[COUNT];
 	DsTower head = {.body = DS_BODY_FEATURES,
 					.bag = {.embedding_dims = WIDTH, .dense_count = 1, .dense = {16}},
-					.last_relu = true};
+					.bag.last_relu = true};
 	DsNet net = {.kind = DS_NET_DUAL, .tower = {head, head}, .score = DS_SCORE_COSINE};
 	DsTrainConfig t = ds_train_defaults;
 	DsTrainBatch batch = {.pairs = COUNT,
@@ -527,6 +527,10 @@ test_features(void)
 	DsStepResult result = {0};
 	DsStatus status = {0};
 	DsArena arena;
+	DsDualEncoder encoder;
+	float *scratch;
+	float vectors[COUNT * 16];
+	float again[COUNT * 16];
 	bool good = true;
 
 	for (size_t i = 0; i < COUNT * (size_t) WIDTH; i++)
@@ -543,9 +547,22 @@ test_features(void)
 		good = good && ds_trainer_step(trainer, &batch, &result, NULL, &status) == DS_OK;
 	CHECK(good && result.accuracy > 0.95, "two heads on features learn pairs: %.2f%s",
 		  result.accuracy, status.message);
+	CHECK(ds_trainer_dual_encoder(trainer, &encoder) &&
+			  ds_dual_encoder_parameter(&encoder, "query.embedding") == NULL,
+		  "an encoder of their values, without a table");
+	scratch = ds_arena_alloc(&arena, ds_dual_encoder_scratch(&encoder), sizeof(float));
+	ds_dual_encoder_infer_features(&encoder, DS_SIDE_DOCUMENT, document, COUNT, scratch, vectors,
+								   NULL, &status);
+	ds_trainer_encode(trainer, DS_SIDE_DOCUMENT, &batch.document, COUNT, again, NULL, &status);
+	for (size_t i = 0; i < COUNT * 16; i++)
+		good = good && fabsf(vectors[i] - again[i]) < 1e-5f && vectors[i] >= 0;
+	CHECK(good, "inference is what was trained, the last ReLU too");
+	CHECK(ds_dual_encoder_infer(&encoder, DS_SIDE_QUERY, NULL, NULL, 1, scratch, vectors, NULL,
+								&status) == DS_INVALID,
+		  "texts are refused: %s", status.message);
 
 	net.kind = DS_NET_SINGLE;
-	net.tower[0].last_relu = false;
+	net.tower[0].bag.last_relu = false;
 	net.tower[0].bag.dense_count = 2;
 	net.tower[0].bag.dense[1] = 3;
 	t.loss = DS_LOSS_CLASSES;
