@@ -241,6 +241,8 @@ typedef struct DsTrainLimits
  * A batch
  */
 
+#define DS_NO_PICTURE UINT32_MAX
+
 /* Some texts: ids (below the vocabulary), ragged; or features */
 typedef struct DsTrainTexts
 {
@@ -249,11 +251,13 @@ typedef struct DsTrainTexts
 	const uint8_t *types; /* TRANSFORMER: token types, or NULL: all 0 */
 	const float *features; /* FEATURES: [count, embedding_dims] */
 	/*
-	 * IMAGE, FUSION: [count] pictures, [height, width, channels] of 8 bits; NULL for a FUSION: there
-	 * is none.  One that is the same (the same
-	 * address) as that before it goes through the tower once for both.
+	 * IMAGE, FUSION: pixels[pictures, height, width, channels] of 8 bits, and picture[count], which
+	 * of them is a document's.  One that is that of the document before, too, goes through the
+	 * tower once for both.  DS_NO_PICTURE, for a FUSION: there is none; so does picture NULL.
 	 */
-	const uint8_t *const *pixels;
+	const uint8_t *pixels;
+	size_t pictures;
+	const uint32_t *picture;
 	/*
 	 * Equal for equal texts, or NULL: keep a document from being a negative of a
 	 * query that it answers (SOFTMAX, CONTRASTIVE; see loss.h)

@@ -19,7 +19,7 @@
 
 static DsRandom dice;
 static uint8_t pixels[PAIRS][PIXELS];
-static const uint8_t *pictures[PAIRS];
+static uint32_t pictures[PAIRS];
 static uint32_t ids[2][PAIRS * 3];
 static size_t offsets[2][PAIRS + 1];
 static uint64_t keys[2][PAIRS];
@@ -91,7 +91,7 @@ make_batch(bool repeated, bool missing)
 
 		for (size_t k = 0; k < PIXELS; k++)
 			pixels[i][k] = (uint8_t) ((own * 37 * (k % 3 + 1) + ds_random_below(&dice, 40)) % 256);
-		pictures[i] = missing && i % 5 == 0 ? NULL : pixels[own];
+		pictures[i] = missing && i % 5 == 0 ? DS_NO_PICTURE : (uint32_t) own;
 		for (int s = 0; s < 2; s++)
 		{
 			ids[s][2 * i] = (uint32_t) own;
@@ -100,11 +100,15 @@ make_batch(bool repeated, bool missing)
 			keys[s][i] = own + 1;
 		}
 	}
-	return (DsTrainBatch){
-		.pairs = PAIRS,
-		.documents = PAIRS,
-		.query = {.ids = ids[0], .offsets = offsets[0], .keys = keys[0]},
-		.document = {.ids = ids[1], .offsets = offsets[1], .pixels = pictures, .keys = keys[1]}};
+	return (DsTrainBatch){.pairs = PAIRS,
+						  .documents = PAIRS,
+						  .query = {.ids = ids[0], .offsets = offsets[0], .keys = keys[0]},
+						  .document = {.ids = ids[1],
+									   .offsets = offsets[1],
+									   .pixels = pixels[0],
+									   .pictures = PAIRS,
+									   .picture = pictures,
+									   .keys = keys[1]}};
 }
 
 static DsCode
@@ -381,7 +385,7 @@ test_learning(DsBodyKind body, bool norm)
 	if (body == DS_BODY_IMAGE)
 	{
 		float alone[12];
-		DsTrainTexts one = {.pixels = pictures + 7};
+		DsTrainTexts one = {.pixels = pixels[0], .pictures = PAIRS, .picture = pictures + 7};
 
 		ds_trainer_encode(trainer, DS_SIDE_DOCUMENT, &one, 1, alone, NULL, &status);
 		right = 0;
@@ -456,6 +460,10 @@ test_errors(void)
 	CHECK(ds_trainer_step(trainer, &batch, NULL, NULL, &status) == DS_INVALID &&
 			  strcmp(status.message, "document 0 has no picture") == 0,
 		  "a picture is missing: %s", status.message);
+	batch = make_batch(false, false);
+	batch.document.pictures = PAIRS - 1;
+	CHECK(ds_trainer_step(trainer, &batch, NULL, NULL, &status) == DS_INVALID,
+		  "a picture behind the last: %s", status.message);
 	net.tower[1].moves = SIDE;
 	CHECK(ds_trainer_size(&net, &ds_train_defaults, &limits, &size, &status) == DS_INVALID,
 		  "moved too far: %s", status.message);
