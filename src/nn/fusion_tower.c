@@ -3,7 +3,7 @@
  *		Towers over documents that have a text and a picture, for training.
  *
  * The text goes through an embedding bag, the picture through a convolutional network, and their
- * vectors t and v become one (training.h).  The way back of the gated form, with
+ * vectors t and v become one (fusion.h).  The way back of the gated form, with
  * y = g t + (1 - g) v and g = logistic(z):
  *
  *     dz = dy (t - v) g (1 - g),  dt = dy g + ...,  dv = dy (1 - g) + ...

@@ -80,6 +80,7 @@
 
 #include "nn/dual_encoder.h"
 #include "nn/encoder.h"
+#include "nn/fusion.h"
 #include "nn/image_spec.h"
 #include "nn/loss.h"
 #include "nn/optimizer.h"
@@ -104,21 +105,6 @@ typedef enum DsBodyKind
 	DS_BODY_IMAGE, /* a convolutional network over pictures, then the spec's modules */
 	DS_BODY_FUSION /* both, BAG for the text and IMAGE for the picture of a document */
 } DsBodyKind;
-
-/*
- * How a document's vector y comes from that of its text, t, and of its picture, v:
- *
- *     CONCATENATE  y = [t v] W + b
- *     GATED        y = g t + (1 - g) v,  g = 1 / (1 + exp(-([t v] W + b))), component by component;
- *                  t, v and y are of the same width
- *
- * A text without ids and a picture that is missing have a learned vector each instead.
- */
-typedef enum DsFusion
-{
-	DS_FUSION_CONCATENATE,
-	DS_FUSION_GATED
-} DsFusion;
 
 #define DS_PIXEL_CHANNELS 4 /* of a tower over pictures, at most */
 
@@ -145,9 +131,9 @@ typedef struct DsTower
 	double pixel_deviation[DS_PIXEL_CHANNELS];
 	bool mirrors;
 	uint32_t moves;
-	/* FUSION */
+	/* FUSION (fusion.h) */
 	DsFusion fusion;
-	uint32_t fusion_dims; /* width of y */
+	uint32_t fusion_dims; /* width of what both make */
 	/* a document's text or else its picture is left out at random in training; 0 <= x < 1 */
 	double leave_out;
 } DsTower;
