@@ -26,10 +26,19 @@ COMMENT ON FUNCTION ds_encode(text[]) IS 'embeddings of queries by the default m
 COMMENT ON FUNCTION ds_encode(text[], text) IS 'embeddings of queries by a model';
 COMMENT ON FUNCTION ds_encode(text[], text, text) IS 'embeddings of texts as queries or documents';
 
+CREATE FUNCTION ds_encode(image bytea, model text DEFAULT NULL, on_error text DEFAULT 'error') RETURNS embedding
+	LANGUAGE c STABLE PARALLEL SAFE COST 1000000 AS 'MODULE_PATHNAME', 'ds_sql_encode_image';
+CREATE FUNCTION ds_encode(images bytea[], model text DEFAULT NULL, on_error text DEFAULT 'error') RETURNS embedding[]
+	LANGUAGE c STABLE PARALLEL SAFE COST 10000000 AS 'MODULE_PATHNAME', 'ds_sql_encode_images';
+COMMENT ON FUNCTION ds_encode(bytea, text, text) IS
+	'embedding of a picture (JPEG or PNG); on_error: error, or null for no embedding of a bad one';
+COMMENT ON FUNCTION ds_encode(bytea[], text, text) IS
+	'embeddings of pictures (JPEG or PNG); on_error: error, or null for no embedding of bad ones';
+
 CREATE FUNCTION ds_encode_count() RETURNS bigint
 	LANGUAGE c VOLATILE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'ds_sql_encode_count';
 COMMENT ON FUNCTION ds_encode_count() IS
-	'number of texts that this session has really encoded, not remembered';
+	'number of texts and pictures that this session has really encoded, not remembered';
 
 CREATE FUNCTION ds_clean(input text, options jsonb DEFAULT '{}') RETURNS text
 	LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'ds_sql_clean';

@@ -6,10 +6,12 @@
 #include "model/column.h"
 
 #include "catalog/pg_type.h"
+#include "executor/spi.h"
 #include "nodes/parsenodes.h"
 #include "parser/parser.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
+#include "utils/plancache.h"
 
 #include "model/catalog.h"
 
@@ -54,6 +56,27 @@ ds_source_expression(Oid relation, const char *source)
 						errmsg("source must be a column or one expression: %s", source)));
 	/* it may end in a comment */
 	return psprintf(strstr(source, "--") != NULL ? "(%s\n)" : "(%s)", source);
+}
+
+bool
+ds_source_is_image(const char *sql, int count, Oid *types)
+{
+	SPIPlanPtr plan = SPI_prepare(sql, count, types);
+	List *sources;
+	Oid type = InvalidOid;
+
+	if (plan == NULL)
+		elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));
+	sources = SPI_plan_get_plan_sources(plan);
+	if (list_length(sources) == 1)
+	{
+		TupleDesc desc = ((CachedPlanSource *) linitial(sources))->resultDesc;
+
+		if (desc != NULL && desc->natts > 0)
+			type = getBaseType(TupleDescAttr(desc, 0)->atttypid);
+	}
+	SPI_freeplan(plan);
+	return type == BYTEAOID;
 }
 
 AttrNumber

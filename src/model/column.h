@@ -16,6 +16,12 @@
 extern char *ds_source_expression(Oid relation, const char *source);
 
 /*
+ * Whether what a query gives first is of type bytea, so a picture.  FROM and
+ * parameters are the caller's.  Needs SPI.
+ */
+extern bool ds_source_is_image(const char *sql, int count, Oid *types);
+
+/*
  * The number of the column that gets the embeddings.  Errors: 42703, 0A000 (a
  * system column), 42804 (another type, or not of these dimensions; 0: of any).
  */

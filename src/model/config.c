@@ -28,6 +28,7 @@ static const char *const families[] = {"dual_encoder", NULL};
 static const char *const tower_kinds[] = {"shared", "separate", NULL};
 static const char *const scores[] = {"cosine", "dot", NULL};
 static const char *const poolings[] = {"mean", "sum", "sqrtn", NULL};
+static const char *const on_errors[] = {"error", "null", NULL};
 static const char *const tokenizer_kinds[] = {"", "ngram", NULL};
 
 static const Field clean_fields[] = {
@@ -118,6 +119,7 @@ static const Field encode_table_fields[] = {
 	BOOL("restart", DsEncodeTableOptions, restart),
 	UINT32("batch_size", DsEncodeTableOptions, batch_size, 1, 100000),
 	UINT32("workers", DsEncodeTableOptions, workers, 0, 1024),
+	CHOICE("on_error", DsEncodeTableOptions, on_error, on_errors),
 	END,
 };
 
@@ -258,6 +260,7 @@ ds_encode_table_options_read(Jsonb *json, DsEncodeTableOptions *options)
 	options->restart = false;
 	options->batch_size = 1000;
 	options->workers = 0;
+	options->on_error = DS_ON_ERROR_ERROR;
 	ds_fields_read(json, "options", "option", encode_table_fields, options);
 }
 

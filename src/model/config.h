@@ -60,7 +60,11 @@ typedef struct DsEncodeTableOptions
 	bool restart; /* with all: from the first row, even where an interrupted call could go on */
 	uint32 batch_size; /* rows a commit, at most */
 	uint32 workers; /* processes that encode; 0: as many as pay */
+	int on_error; /* of a bad picture: DS_ON_ERROR_... */
 } DsEncodeTableOptions;
+
+#define DS_ON_ERROR_ERROR 0
+#define DS_ON_ERROR_NULL 1 /* the row has no embedding */
 
 extern void ds_encode_table_options_read(Jsonb *json, DsEncodeTableOptions *options);
 

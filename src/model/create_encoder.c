@@ -154,7 +154,7 @@ open_other(const char *name, const char *key)
 {
 	DsModel *model = ds_model_open(ds_model_resolve(name));
 
-	if (!model->imported)
+	if (!model->imported || !model->pretrained.texts)
 		ereport(ERROR, (errcode(ERRCODE_WRONG_OBJECT_TYPE),
 						errmsg("\"%s\": model \"%s\" is not a transformer", key, name)));
 	ds_model_pin(model);
@@ -513,6 +513,9 @@ ds_encoder_create(const char *name, Jsonb *json)
 		*config = creation->from->pretrained;
 		config->separate = false;
 	}
+	/* of a pair of towers, the one for texts */
+	config->texts = true;
+	config->images = false;
 	if (root->precision > 0)
 		config->precision = (DsPrecision) root->precision;
 	else if (creation->from == NULL)

@@ -19,6 +19,7 @@
 #include "nodes/execnodes.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/tuplestore.h"
@@ -71,6 +72,24 @@ ds_text_server(const char *utf8, size_t length)
 }
 
 void
+ds_need_texts(const DsModel *model)
+{
+	if (model->imported && !model->pretrained.texts)
+		ereport(ERROR, (errcode(ERRCODE_WRONG_OBJECT_TYPE),
+						errmsg("model \"%s\" reads pictures, not texts",
+							   ds_model_name(model->key.model))));
+}
+
+void
+ds_need_images(const DsModel *model)
+{
+	if (!model->imported || !model->pretrained.images)
+		ereport(ERROR, (errcode(ERRCODE_WRONG_OBJECT_TYPE),
+						errmsg("model \"%s\" reads texts, not pictures",
+							   ds_model_name(model->key.model))));
+}
+
+void
 ds_count_encoded(int64 texts)
 {
 	encode_count += texts;
@@ -89,16 +108,25 @@ infer(DsModel *model, DsSide side, const uint32_t *ids, const size_t *offsets, s
 }
 
 void
-ds_model_encode(DsModel *model, DsSide side, const DsText *texts, size_t count, float *out)
+ds_model_encode(DsModel *model, DsSide side, const DsText *texts, size_t count, bool *failed,
+				float *out)
 {
-	DsTokenScratch *tokens = &model->tokens[side];
-	const DsTokenizer *tokenizer = &model->tokenizer[side];
+	DsTokenScratch *tokens;
+	const DsTokenizer *tokenizer;
 	size_t offsets[BATCH_TEXTS + 1];
 	uint32_t *ids;
 	size_t capacity;
 	size_t held = 0;
 	size_t in_batch = 0;
 
+	if (side == DS_SIDE_IMAGE)
+	{
+		ds_images_encode(model, texts, count, failed, out);
+		return;
+	}
+	if (failed != NULL)
+		memset(failed, 0, sizeof(bool) * count);
+	ds_need_texts(model);
 	if (model->imported)
 	{
 		if (model->pretrained.spec.scores > 0)
@@ -114,6 +142,8 @@ ds_model_encode(DsModel *model, DsSide side, const DsText *texts, size_t count, 
 		ds_features_encode(model, side, texts, count, out);
 		return;
 	}
+	tokens = &model->tokens[side];
+	tokenizer = &model->tokenizer[side];
 	offsets[0] = 0;
 	if (count == 1)
 	{
@@ -201,35 +231,78 @@ make_embedding(const float *x, int dims)
 	return EmbeddingGetDatum(ds_embedding_from(x, dims));
 }
 
-static Datum
-encode_text(FunctionCallInfo fcinfo, const char *model_name, DsSide side)
+/* What the pure rooms get of an argument: a text in UTF-8, a picture's file as it is */
+static DsText
+input_of(DsSide side, const char *data, size_t length)
+{
+	return side == DS_SIDE_IMAGE ? (DsText){data, length} : ds_text_utf8(data, length);
+}
+
+/*
+ * What the memo knows an input by: a text itself, a picture, whose file may be
+ * megabytes, by a digest.
+ */
+static DsText
+memo_key(DsSide side, const char *data, size_t length)
+{
+	bytea *digest;
+
+	if (side != DS_SIDE_IMAGE)
+		return (DsText){data, length};
+	digest = DatumGetByteaPP(DirectFunctionCall1(
+		sha256_bytea, PointerGetDatum(cstring_to_text_with_len(data, (int) length))));
+	return (DsText){VARDATA_ANY(digest), VARSIZE_ANY_EXHDR(digest)};
+}
+
+/* A text, or with DS_SIDE_IMAGE a picture; null_on_error: false, where a bad one gives nothing */
+static bool
+encode_one(FunctionCallInfo fcinfo, const char *model_name, DsSide side, bool null_on_error,
+		   Datum *result)
 {
 	text *input = PG_GETARG_TEXT_PP(0);
 	const char *data = VARDATA_ANY(input);
 	size_t length = VARSIZE_ANY_EXHDR(input);
 	const LastText *last = fcinfo->flinfo->fn_extra;
 	DsModelKey key = ds_model_resolve(model_name);
+	DsText known;
 	const float *x;
 	int dims;
 
 	if (last != NULL && last->x != NULL && last->key.model == key.model &&
 		last->key.version == key.version && last->side == side && last->length == length &&
 		memcmp(last->text, data, length) == 0)
-		return make_embedding(last->x, last->dims);
-	x = ds_memo_find(key, side, data, length, &dims);
+	{
+		*result = make_embedding(last->x, last->dims);
+		return true;
+	}
+	known = memo_key(side, data, length);
+	x = ds_memo_find(key, side, known.data, known.length, &dims);
 	if (x == NULL)
 	{
 		DsModel *model = ds_model_open(key);
-		DsText utf8 = ds_text_utf8(data, length);
+		DsText one = input_of(side, data, length);
 		float *fresh = palloc(sizeof(float) * (Size) model->dims);
+		bool failed = false;
 
-		ds_model_encode(model, side, &utf8, 1, fresh);
+		ds_model_encode(model, side, &one, 1, null_on_error ? &failed : NULL, fresh);
+		if (failed)
+			return false;
 		dims = model->dims;
-		ds_memo_add(key, side, data, length, fresh, dims);
+		ds_memo_add(key, side, known.data, known.length, fresh, dims);
 		x = fresh;
 	}
 	remember_last(fcinfo->flinfo, key, side, data, length, x, dims);
-	return make_embedding(x, dims);
+	*result = make_embedding(x, dims);
+	return true;
+}
+
+static Datum
+encode_text(FunctionCallInfo fcinfo, const char *model_name, DsSide side)
+{
+	Datum result = (Datum) 0;
+
+	(void) encode_one(fcinfo, model_name, side, false, &result);
+	return result;
 }
 
 static char *
@@ -262,7 +335,7 @@ ds_sql_encode_side(PG_FUNCTION_ARGS)
 /* ---- ds_encode(text[] ...) ---- */
 
 static Datum
-encode_array(FunctionCallInfo fcinfo, const char *model_name, DsSide side)
+encode_array(FunctionCallInfo fcinfo, const char *model_name, DsSide side, bool null_on_error)
 {
 	ArrayType *array = PG_GETARG_ARRAYTYPE_P(0);
 	DsModelKey key = ds_model_resolve(model_name);
@@ -272,6 +345,7 @@ encode_array(FunctionCallInfo fcinfo, const char *model_name, DsSide side)
 	bool *nulls;
 	int count;
 	DsText *texts;
+	DsText *keys; /* of the memo */
 	int *places;
 	size_t wanted = 0;
 	float *out;
@@ -281,9 +355,11 @@ encode_array(FunctionCallInfo fcinfo, const char *model_name, DsSide side)
 	/* a bulk load would only push out what queries need */
 	bool small;
 
-	deconstruct_array(array, TEXTOID, -1, false, TYPALIGN_INT, &values, &nulls, &count);
+	deconstruct_array(array, side == DS_SIDE_IMAGE ? BYTEAOID : TEXTOID, -1, false, TYPALIGN_INT,
+					  &values, &nulls, &count);
 	small = count <= ds_setting_encode_cache / 4;
 	texts = palloc(sizeof(DsText) * Max(count, 1));
+	keys = palloc(sizeof(DsText) * Max(count, 1));
 	places = palloc(sizeof(int) * Max(count, 1));
 	for (int i = 0; i < count; i++)
 	{
@@ -295,7 +371,10 @@ encode_array(FunctionCallInfo fcinfo, const char *model_name, DsSide side)
 			continue;
 		input = DatumGetTextPP(values[i]);
 		if (small)
-			x = ds_memo_find(key, side, VARDATA_ANY(input), VARSIZE_ANY_EXHDR(input), &dims);
+		{
+			keys[wanted] = memo_key(side, VARDATA_ANY(input), VARSIZE_ANY_EXHDR(input));
+			x = ds_memo_find(key, side, keys[wanted].data, keys[wanted].length, &dims);
+		}
 		if (x != NULL)
 			values[i] = make_embedding(x, dims);
 		else
@@ -310,18 +389,25 @@ encode_array(FunctionCallInfo fcinfo, const char *model_name, DsSide side)
 	{
 		DsText *utf8 = palloc(sizeof(DsText) * wanted);
 
+		bool *failed = null_on_error ? palloc0(sizeof(bool) * wanted) : NULL;
+
 		model = ds_model_open(key);
 		for (size_t i = 0; i < wanted; i++)
-			utf8[i] = ds_text_utf8(texts[i].data, texts[i].length);
+			utf8[i] = input_of(side, texts[i].data, texts[i].length);
 		out = MemoryContextAllocHuge(CurrentMemoryContext,
 									 sizeof(float) * wanted * (Size) model->dims);
-		ds_model_encode(model, side, utf8, wanted, out);
+		ds_model_encode(model, side, utf8, wanted, failed, out);
 		for (size_t i = 0; i < wanted; i++)
 		{
 			const float *x = out + i * (size_t) model->dims;
 
+			if (failed != NULL && failed[i])
+			{
+				nulls[places[i]] = true;
+				continue;
+			}
 			if (small)
-				ds_memo_add(key, side, texts[i].data, texts[i].length, x, model->dims);
+				ds_memo_add(key, side, keys[i].data, keys[i].length, x, model->dims);
 			values[places[i]] = make_embedding(x, model->dims);
 		}
 		pfree(out);
@@ -335,21 +421,66 @@ DS_FUNCTION(ds_sql_encode_array);
 Datum
 ds_sql_encode_array(PG_FUNCTION_ARGS)
 {
-	return encode_array(fcinfo, NULL, DS_SIDE_QUERY);
+	return encode_array(fcinfo, NULL, DS_SIDE_QUERY, false);
 }
 
 DS_FUNCTION(ds_sql_encode_array_model);
 Datum
 ds_sql_encode_array_model(PG_FUNCTION_ARGS)
 {
-	return encode_array(fcinfo, name_argument(fcinfo, 1), DS_SIDE_QUERY);
+	return encode_array(fcinfo, name_argument(fcinfo, 1), DS_SIDE_QUERY, false);
 }
 
 DS_FUNCTION(ds_sql_encode_array_side);
 Datum
 ds_sql_encode_array_side(PG_FUNCTION_ARGS)
 {
-	return encode_array(fcinfo, name_argument(fcinfo, 1), ds_side_from(name_argument(fcinfo, 2)));
+	return encode_array(fcinfo, name_argument(fcinfo, 1), ds_side_from(name_argument(fcinfo, 2)),
+						false);
+}
+
+/* ---- ds_encode(bytea ...), ds_encode(bytea[] ...): pictures ---- */
+
+/* "error" or "null" */
+static bool
+null_on_error(FunctionCallInfo fcinfo, int n)
+{
+	char *word;
+
+	if (PG_ARGISNULL(n))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("on_error must not be NULL")));
+	word = name_argument(fcinfo, n);
+	if (strcmp(word, "null") != 0 && strcmp(word, "error") != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("unknown on_error \"%s\"", word),
+				 errhint("It is error, or null for no embedding of a bad picture.")));
+	return strcmp(word, "null") == 0;
+}
+
+DS_FUNCTION(ds_sql_encode_image);
+Datum
+ds_sql_encode_image(PG_FUNCTION_ARGS)
+{
+	bool nulls = null_on_error(fcinfo, 2);
+	Datum result;
+
+	if (PG_ARGISNULL(0) || !encode_one(fcinfo, PG_ARGISNULL(1) ? NULL : name_argument(fcinfo, 1),
+									   DS_SIDE_IMAGE, nulls, &result))
+		PG_RETURN_NULL();
+	return result;
+}
+
+DS_FUNCTION(ds_sql_encode_images);
+Datum
+ds_sql_encode_images(PG_FUNCTION_ARGS)
+{
+	bool nulls = null_on_error(fcinfo, 2);
+
+	if (PG_ARGISNULL(0))
+		PG_RETURN_NULL();
+	return encode_array(fcinfo, PG_ARGISNULL(1) ? NULL : name_argument(fcinfo, 1), DS_SIDE_IMAGE,
+						nulls);
 }
 
 DS_FUNCTION(ds_sql_encode_count);
@@ -450,6 +581,7 @@ ds_sql_tokenize(PG_FUNCTION_ARGS)
 	TupleDesc desc;
 	Tuplestorestate *store = ds_materialize(fcinfo, &desc);
 
+	ds_need_texts(model);
 	if (!model->imported && ds_config_features(&model->config))
 		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 						errmsg("model \"%s\" takes features, not texts",

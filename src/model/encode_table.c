@@ -66,6 +66,7 @@ typedef struct Job
 	char *target;
 	char *side_name;
 	DsSide side;
+	bool image; /* the source of the table at hand is pictures */
 	DsEncodeTableOptions options;
 	DsModel *model;
 	bool atomic;
@@ -76,6 +77,7 @@ typedef struct Job
 	Oid relation;
 	char *relation_sql; /* qualified and quoted */
 	char *source_sql;
+	const char *cast; /* behind it: what texts are converted by */
 	char *target_sql;
 	int key_count;
 	char **key_sql; /* quoted names of the primary key's columns, */
@@ -90,6 +92,7 @@ typedef struct Job
 
 	/* progress */
 	int64 rows;
+	int64 bad; /* whose picture gives no embedding */
 	int64 noticed_rows;
 	TimestampTz began;
 	TimestampTz noticed;
@@ -183,8 +186,15 @@ enter_table(Job *job, Oid oid)
 		job->source_sql = ds_source_expression(oid, job->source_argument);
 		job->target_sql = pstrdup(quote_identifier(job->target));
 		/* what is wrong with the expression should show before anything is written */
-		plan = SPI_prepare(psprintf("SELECT %s::pg_catalog.text FROM ONLY %s WHERE %s IS NOT NULL",
-									job->source_sql, job->relation_sql, job->source_sql),
+		job->image = ds_source_is_image(
+			psprintf("SELECT %s FROM ONLY %s", job->source_sql, job->relation_sql), 0, NULL);
+		job->cast = job->image ? "" : "::pg_catalog.text";
+		if (job->image)
+			ds_need_images(job->model);
+		else
+			ds_need_texts(job->model);
+		plan = SPI_prepare(psprintf("SELECT %s%s FROM ONLY %s WHERE %s IS NOT NULL",
+									job->source_sql, job->cast, job->relation_sql, job->source_sql),
 						   0, NULL);
 		if (plan == NULL)
 			elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));
@@ -269,13 +279,15 @@ write_rows(Job *job, SPITupleTable *table, uint64 count)
 	size_t next = 0;
 	float *out;
 	int lower = 1;
-	int dims = (int) count;
+	int dims = 0; /* rows that are written */
 	int16 length;
 	bool by_value;
 	char align;
 	SPIPlanPtr plan;
 	int result;
 	int count_processes;
+	DsSide side = job->image ? DS_SIDE_IMAGE : job->side;
+	bool *failed = job->options.on_error == DS_ON_ERROR_NULL ? palloc0(sizeof(bool) * count) : NULL;
 	TimestampTz began = GetCurrentTimestamp();
 
 	for (uint64 i = 0; i < count; i++)
@@ -289,28 +301,46 @@ write_rows(Job *job, SPITupleTable *table, uint64 count)
 		{
 			text *packed = DatumGetTextPP(text_datum);
 
-			texts[wanted++] = ds_text_utf8(VARDATA_ANY(packed), VARSIZE_ANY_EXHDR(packed));
+			texts[wanted++] = job->image
+								  ? (DsText){VARDATA_ANY(packed), VARSIZE_ANY_EXHDR(packed)}
+								  : ds_text_utf8(VARDATA_ANY(packed), VARSIZE_ANY_EXHDR(packed));
 		}
 	}
 	out = MemoryContextAllocHuge(CurrentMemoryContext,
 								 sizeof(float) * (Size) job->model->dims * Max(wanted, 1));
 	count_processes = processes(job, wanted);
 	if (count_processes > 1)
-		ds_encode_parallel(job->model, job->side, texts, wanted, count_processes, out);
+		ds_encode_parallel(job->model, side, texts, wanted, count_processes, failed, out);
 	else
-		ds_model_encode(job->model, job->side, texts, wanted, out);
+		ds_model_encode(job->model, side, texts, wanted, failed, out);
 	for (uint64 i = 0; i < count; i++)
 	{
-		embeddings[i] = (Datum) 0;
-		if (!nulls[i])
-			embeddings[i] = EmbeddingGetDatum(
+		bool bad = !nulls[i] && failed != NULL && failed[next];
+
+		next += bad;
+		job->bad += bad;
+		/*
+		 * Without an embedding before and after, the row stays as it is: an update
+		 * would only move it to where this walk meets it again.
+		 */
+		if (bad && !job->options.all)
+			continue;
+		tids[dims] = tids[i];
+		embeddings[dims] = (Datum) 0;
+		if (!bad && !nulls[i])
+		{
+			embeddings[dims] = EmbeddingGetDatum(
 				ds_embedding_from(out + next++ * (size_t) job->model->dims, job->model->dims));
+			job->rows++;
+		}
+		nulls[dims] = bad || nulls[i];
+		dims++;
 	}
 	get_typlenbyvalalign(embedding, &length, &by_value, &align);
 	types[0] = get_array_type(TIDOID);
 	types[1] = get_array_type(embedding);
 	values[0] = PointerGetDatum(
-		construct_array(tids, (int) count, TIDOID, sizeof(ItemPointerData), false, TYPALIGN_SHORT));
+		construct_array(tids, dims, TIDOID, sizeof(ItemPointerData), false, TYPALIGN_SHORT));
 	values[1] = PointerGetDatum(construct_md_array(embeddings, nulls, 1, &dims, &lower, embedding,
 												   length, by_value, align));
 	/*
@@ -330,7 +360,6 @@ write_rows(Job *job, SPITupleTable *table, uint64 count)
 	if (result != SPI_OK_UPDATE)
 		elog(ERROR, "SPI_execute_plan failed: %s", SPI_result_code_string(result));
 	SPI_freeplan(plan);
-	job->rows += (int64) wanted;
 	adapt_batch(job, count, began);
 	MemoryContextSwitchTo(caller);
 	MemoryContextReset(job->chunk_context);
@@ -581,11 +610,11 @@ encode_missing_once(Job *job)
 		window = Min(Max(window, 1), WINDOW_MAX);
 		end = begin + (BlockNumber) Min(window, pages - begin);
 		count = encode_query(job,
-							 psprintf("SELECT ctid, %s::pg_catalog.text FROM ONLY %s"
+							 psprintf("SELECT ctid, %s%s FROM ONLY %s"
 									  " WHERE ctid OPERATOR(pg_catalog.>=) '(%u,0)'::pg_catalog.tid"
 									  " AND ctid OPERATOR(pg_catalog.<) '(%u,0)'::pg_catalog.tid"
 									  " AND %s IS NULL AND %s IS NOT NULL FOR NO KEY UPDATE",
-									  job->source_sql, job->relation_sql, begin, end,
+									  job->source_sql, job->cast, job->relation_sql, begin, end,
 									  job->target_sql, job->source_sql),
 							 NULL);
 		if (count > 0)
@@ -607,11 +636,20 @@ encode_missing_once(Job *job)
 static void
 encode_missing(Job *job)
 {
+	int64 bad = job->bad;
+
 	(void) begin_record(job);
 	commit_chunk(job);
 	for (int pass = 0; pass < PASSES_MAX; pass++)
-		if (encode_missing_once(job) == 0)
+	{
+		uint64 met;
+
+		/* each pass meets the bad ones again */
+		job->bad = bad;
+		met = encode_missing_once(job);
+		if (met == (uint64) (job->bad - bad))
 			break;
+	}
 	update_record(job, NULL, 0, true);
 	commit_chunk(job);
 }
@@ -647,7 +685,7 @@ encode_all(Job *job)
 
 		MemoryContextSwitchTo(job->context);
 		initStringInfo(&sql);
-		appendStringInfo(&sql, "SELECT ctid, %s::pg_catalog.text AS \"ds text\"", job->source_sql);
+		appendStringInfo(&sql, "SELECT ctid, %s%s AS \"ds text\"", job->source_sql, job->cast);
 		/* ORDER BY prefers names of the result: these must not hide the columns */
 		for (int i = 0; i < job->key_count; i++)
 			appendStringInfo(&sql, ", %s AS \"ds key %d\"", job->key_sql[i], i);
@@ -697,6 +735,10 @@ run(Job *job, Oid root)
 			encode_missing(job);
 	}
 	seconds = (double) (GetCurrentTimestamp() - job->began) / USECS_PER_SEC;
+	if (job->bad > 0)
+		ereport(WARNING, (errmsg(INT64_FORMAT " pictures could not be read: their rows have no "
+											  "embedding",
+								 job->bad)));
 	ereport(NOTICE, (errmsg("encoded " INT64_FORMAT " rows in %.1f s (%.0f rows/s)", job->rows,
 							seconds, (double) job->rows / Max(seconds, 1e-6))));
 }

@@ -54,6 +54,7 @@ struct DsFiles
 
 	/* the server: the file that was read last */
 	char *path;
+	char *only; /* the one file that was named; NULL: all of the folder */
 	char *open_name;
 	int fd;
 
@@ -216,6 +217,8 @@ look_server(DsFiles *files, const char *name, uint64 *size)
 	char *path = psprintf("%s/%s", files->path, name);
 	struct stat found;
 
+	if (files->only != NULL && strcmp(files->only, name) != 0)
+		return false;
 	if (stat(path, &found) != 0)
 	{
 		if (errno == ENOENT || errno == ENOTDIR)
@@ -273,6 +276,7 @@ ds_files_server(const char *path)
 	DsFiles *files;
 	DIR *dir;
 	struct dirent *entry;
+	struct stat file;
 
 	if (!has_privs_of_role(GetUserId(), ROLE_PG_READ_SERVER_FILES))
 		ereport(ERROR,
@@ -288,6 +292,17 @@ ds_files_server(const char *path)
 						errmsg("path \"%s\" is not absolute", path)));
 	files->look = look_server;
 	files->read = read_server;
+	if (stat(files->path, &file) == 0 && S_ISREG(file.st_mode))
+	{
+		/* one file of weights is a folder of this file */
+		char *slash = strrchr(files->path, '/');
+
+		files->place = psprintf("file \"%s\"", path);
+		files->only = pstrdup(slash + 1);
+		add_entry(files, files->only, (uint64) file.st_size, InvalidOid);
+		*slash = '\0';
+		return files;
+	}
 	dir = AllocateDir(files->path);
 	while ((entry = ReadDir(dir, files->path)) != NULL)
 	{

@@ -22,6 +22,7 @@
 #include "utils/snapmgr.h"
 
 #include "format/encoder_source.h"
+#include "format/image_source.h"
 #include "format/tf_bundle.h"
 #include "model/catalog.h"
 #include "model/create.h"
@@ -49,7 +50,9 @@ typedef struct Import
 	DsArena arena;
 	DsArena scratch;
 	DsArena text; /* of the tokenizer's file */
-	DsEncoderSource source;
+	bool classes; /* of a classifier: its scores, not what comes before them */
+	DsEncoderSource source; /* of texts */
+	DsImageSource image; /* of pictures */
 	DsImportedConfig config;
 	const char *tokenizer; /* the file */
 	size_t tokenizer_size;
@@ -110,6 +113,14 @@ read_option(Import *import, const char *key, const JsonbValue *value)
 			wrong_option(key, "true or false");
 		import->replace = value->val.boolean;
 	}
+	else if (strcmp(key, "output") == 0)
+	{
+		char *name = value->type == jbvString ? string_option(key, value) : "";
+
+		import->classes = strcmp(name, "classes") == 0;
+		if (!import->classes && strcmp(name, "features") != 0)
+			wrong_option(key, "\"features\" or \"classes\"");
+	}
 	else if (strcmp(key, "keep_versions") == 0)
 		import->keep_versions = integer_option(key, value, 1, 1000000);
 	else if (strcmp(key, "max_tokens") == 0)
@@ -122,7 +133,7 @@ read_option(Import *import, const char *key, const JsonbValue *value)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("unknown option \"%s\"", key),
 				 errhint("Valid options are: precision, replace, keep_versions, max_tokens, "
-						 "query_prompt, document_prompt.")));
+						 "query_prompt, document_prompt, output.")));
 }
 
 static void
@@ -169,7 +180,7 @@ check_name(Import *import)
 }
 
 static void
-read_files(Import *import)
+read_texts(Import *import)
 {
 	const DsFolder *folder = ds_files_folder(import->files);
 	DsImportedConfig *config = &import->config;
@@ -183,7 +194,6 @@ read_files(Import *import)
 		ds_encoder_source_open(folder, &import->arena, &import->scratch, &import->source, &status),
 		&status);
 	config->spec = import->source.spec;
-	config->precision = import->precision;
 	config->special = import->source.special;
 	config->drop_id = import->source.unk_id;
 	config->vocab = import->source.vocab;
@@ -225,12 +235,63 @@ read_files(Import *import)
 }
 
 static void
-describe(const DsSourceTensor *tensor, DsStored *stored)
+read_images(Import *import)
+{
+	DsImportedConfig *config = &import->config;
+	DsStatus status;
+
+	ds_files_check(import->files,
+				   ds_image_source_open(ds_files_folder(import->files), import->classes,
+										&import->arena, &import->scratch, &import->image, &status),
+				   &status);
+	config->image = import->image.spec;
+	config->transform = import->image.transform;
+	if (config->image.channels != 3)
+		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+						errmsg("a network over pictures of %u channels is not supported",
+							   config->image.channels)));
+}
+
+static void
+read_files(Import *import)
+{
+	DsImportedConfig *config = &import->config;
+	DsStatus status;
+	uint32_t reads;
+
+	ds_files_check(
+		import->files,
+		ds_source_reads(ds_files_folder(import->files), &import->scratch, &reads, &status),
+		&status);
+	config->precision = import->precision;
+	config->texts = (reads & DS_READS_TEXTS) != 0;
+	config->images = (reads & DS_READS_IMAGES) != 0;
+	if (import->classes && !config->images)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("option \"output\" is for models that read pictures")));
+	if (!config->texts && (import->max_tokens > 0 || import->prompt[DS_SIDE_QUERY] != NULL ||
+						   import->prompt[DS_SIDE_DOCUMENT] != NULL))
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("options max_tokens, query_prompt and document_prompt are for "
+							   "models that read texts")));
+	if (config->texts)
+		read_texts(import);
+	if (config->images)
+		read_images(import);
+	if (config->texts && config->images &&
+		ds_spec_dims(&config->spec) != ds_image_spec_dims(&config->image))
+		ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED),
+						errmsg("texts get %zu dimensions and pictures %zu",
+							   ds_spec_dims(&config->spec), ds_image_spec_dims(&config->image))));
+}
+
+static void
+describe(const DsSourceTensor *tensor, const char *prefix, DsStored *stored)
 {
 	const DsTensorInfo *info = tensor->info;
 
 	memset(stored, 0, sizeof(*stored));
-	strlcpy(stored->name, tensor->name, sizeof(stored->name));
+	snprintf(stored->name, sizeof(stored->name), "%s%s", prefix, tensor->name);
 	stored->dtype = info->dtype;
 	stored->rank = (int) info->rank;
 	for (uint32 d = 0; d < info->rank; d++)
@@ -239,11 +300,8 @@ describe(const DsSourceTensor *tensor, DsStored *stored)
 }
 
 static void
-write_tensors(Import *import, DsModelKey key)
+write_tokenizer(Import *import, DsModelKey key)
 {
-	MemoryContext context =
-		AllocSetContextCreate(CurrentMemoryContext, "deepsearch tensor", ALLOCSET_DEFAULT_SIZES);
-	MemoryContext caller = MemoryContextSwitchTo(context);
 	DsTensorData tokenizer = {.name = DS_TOKENIZER_TENSOR,
 							  .dtype = DS_DTYPE_U8,
 							  .shape_count = 1,
@@ -254,9 +312,20 @@ write_tensors(Import *import, DsModelKey key)
 	ds_store_write(key, &tokenizer, 1);
 	ds_arena_free(&import->text);
 	import->tokenizer = NULL;
-	for (size_t i = 0; i < import->source.tensor_count; i++)
+}
+
+/* prefix: before the neutral names */
+static void
+write_tensors(Import *import, DsModelKey key, const DsSourceTensor *tensors, size_t count,
+			  const char *prefix)
+{
+	MemoryContext context =
+		AllocSetContextCreate(CurrentMemoryContext, "deepsearch tensor", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext caller = MemoryContextSwitchTo(context);
+
+	for (size_t i = 0; i < count; i++)
 	{
-		const DsSourceTensor *tensor = &import->source.tensors[i];
+		const DsSourceTensor *tensor = &tensors[i];
 		char *buffer;
 		DsStored stored;
 		DsTensorWriter *writer;
@@ -265,7 +334,7 @@ write_tensors(Import *import, DsModelKey key)
 
 		MemoryContextReset(context);
 		buffer = palloc(BUFFER_SIZE);
-		describe(tensor, &stored);
+		describe(tensor, prefix, &stored);
 		writer = ds_store_begin(key, &stored);
 		INIT_CRC32C(crc);
 		for (uint64 offset = 0; offset < stored.bytes;)
@@ -301,16 +370,21 @@ import_model(Import *import)
 	check_name(import);
 	read_files(import);
 	row.config = ds_imported_config_write(&import->config);
-	row.dims = (int32) ds_spec_dims(&import->config.spec);
+	row.dims = ds_imported_dims(&import->config);
 	row.precision = ds_precision_name(import->precision);
-	row.parameters = (int64) ds_spec_parameters(&import->config.spec);
+	row.parameters = ds_imported_parameters(&import->config);
 	row.bytes = (int64) import->tokenizer_size;
 	for (size_t i = 0; i < import->source.tensor_count; i++)
 		row.bytes += (int64) import->source.tensors[i].info->bytes;
+	for (size_t i = 0; i < import->image.tensor_count; i++)
+		row.bytes += (int64) import->image.tensors[i].info->bytes;
 	row.source = psprintf("imported from %s", ds_files_place(import->files));
 	id = import->exists ? import->row.id : ds_model_create(import->name, row.config, row.dims);
 	key = ds_version_insert(id, import->name, &row);
-	write_tensors(import, key);
+	if (import->config.texts)
+		write_tokenizer(import, key);
+	write_tensors(import, key, import->source.tensors, import->source.tensor_count, "");
+	write_tensors(import, key, import->image.tensors, import->image.tensor_count, DS_IMAGE_PREFIX);
 	ds_version_finish(key, import->keep_versions, true);
 
 	/* lays it out, and so reads every number once */
@@ -318,10 +392,10 @@ import_model(Import *import)
 	PushActiveSnapshot(GetTransactionSnapshot());
 	(void) ds_model_open(key);
 	PopActiveSnapshot();
-	ereport(
-		NOTICE,
-		(errmsg("model \"%s\" has version %d: %s, " INT64_FORMAT " parameters, %d dimensions",
-				import->name, key.version, import->config.spec.family, row.parameters, row.dims)));
+	ereport(NOTICE,
+			(errmsg("model \"%s\" has version %d: %s, " INT64_FORMAT " parameters, %d dimensions",
+					import->name, key.version, ds_imported_family(&import->config), row.parameters,
+					row.dims)));
 }
 
 DS_FUNCTION(ds_sql_import_model);

@@ -8,8 +8,10 @@
 
 #include "server.h"
 
+#include "image/transform.h"
 #include "nn/dual_encoder.h"
 #include "nn/encoder.h"
+#include "nn/image_network.h"
 #include "text/subword.h"
 
 #include "utils/jsonb.h"
@@ -17,8 +19,20 @@
 /* The tensor that is the tokenizer's file */
 #define DS_TOKENIZER_TENSOR "tokenizer"
 
+/* What the names of the tensors of a network over pictures begin with */
+#define DS_IMAGE_PREFIX "image."
+
 typedef struct DsImportedConfig
 {
+	/* One of the two, or both with as many components (CLIP) */
+	bool texts;
+	bool images;
+
+	/* pictures */
+	DsImageSpec image;
+	DsImageTransform transform;
+
+	/* texts */
 	DsEncoderSpec spec;
 	DsPrecision precision;
 	bool
@@ -42,7 +56,12 @@ extern bool ds_config_is_imported(Jsonb *config);
 extern void ds_imported_config_read(Jsonb *json, DsImportedConfig *config);
 extern Jsonb *ds_imported_config_write(const DsImportedConfig *config);
 
-/* The number of encoders, and what the names of one's tensors begin with */
+/* Components of an embedding, or number of scores; "bert" and so on; all parameters */
+extern int ds_imported_dims(const DsImportedConfig *config);
+extern const char *ds_imported_family(const DsImportedConfig *config);
+extern int64 ds_imported_parameters(const DsImportedConfig *config);
+
+/* The number of encoders of texts, and what the names of one's tensors begin with */
 extern int ds_imported_towers(const DsImportedConfig *config);
 extern const char *ds_imported_prefix(const DsImportedConfig *config, int tower);
 

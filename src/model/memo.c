@@ -56,7 +56,7 @@ entry_text(Entry *entry)
 static uint64
 hash_of(DsModelKey key, DsSide side, const char *text, size_t length)
 {
-	uint64 seed = ((uint64) (uint32) key.model << 32 | (uint32) key.version) * 2 + (uint64) side;
+	uint64 seed = ((uint64) (uint32) key.model << 32 | (uint32) key.version) * 4 + (uint64) side;
 
 	return hash_bytes_extended((const unsigned char *) text, (int) length, seed);
 }

@@ -60,6 +60,7 @@ typedef struct DsModel
 	DsImportedConfig pretrained;
 	DsSubword subword;
 	DsEncoder *network[2]; /* by DsSide; the same unless pretrained.separate */
+	DsImageNetwork *image; /* NULL: it reads no pictures */
 	DsArena run_arena;
 	DsSubwordScratch *subword_scratch; /* NULL until it is needed */
 	DsArena subword_arena;
@@ -118,12 +119,27 @@ extern uint32 ds_model_lock_id(const char *name); /* objid in pg_locks */
 extern DsSide ds_side_from(const char *name);
 
 /*
- * Encode texts, in the server's encoding, into out[count, dims].  Counted by
- * ds_encode_count().  Cancellable.
+ * Encode texts (UTF-8) or pictures into out[count, dims].  failed as in
+ * ds_images_encode(); a text never fails alone.  Counted by ds_encode_count().
+ * Cancellable.
  */
 extern void ds_count_encoded(int64 texts);
 extern void ds_model_encode(DsModel *model, DsSide side, const DsText *texts, size_t count,
-							float *out);
+							bool *failed, float *out);
+
+/*
+ * No side of texts, but pictures: what DsText points to are files (JPEG, PNG).
+ * Memos keep them apart from texts by it.
+ */
+#define DS_SIDE_IMAGE ((DsSide) 2)
+
+/*
+ * encode_image.c: pictures to embeddings.  failed (NULL: a bad picture is an
+ * error: 22P03 damaged or no picture, 0A000 a kind that is not read, 54000 larger
+ * than the settings allow) gets those that have none.
+ */
+extern void ds_images_encode(DsModel *model, const DsText *pictures, size_t count, bool *failed,
+							 float *out);
 
 /*
  * encode_features.c: the same of models that take features.  A text of these is
@@ -138,7 +154,11 @@ extern float *ds_features_from_array(Datum array, int *count);
 
 /* encode_parallel.c: the same by so many processes, this one counted; it counts what it did itself. */
 extern void ds_encode_parallel(DsModel *model, DsSide side, const DsText *texts, size_t count,
-							   int processes, float *out);
+							   int processes, bool *failed, float *out);
+
+/* 42809 for a model that does not read texts, or pictures */
+extern void ds_need_texts(const DsModel *model);
+extern void ds_need_images(const DsModel *model);
 
 /*
  * encode_imported.c: texts to embeddings, pairs of a query and documents to

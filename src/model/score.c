@@ -22,7 +22,7 @@ open_cross_encoder(FunctionCallInfo fcinfo, int argument)
 	char *name = PG_ARGISNULL(argument) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(argument));
 	DsModel *model = ds_model_open(ds_model_resolve(name));
 
-	if (!model->imported || model->pretrained.spec.scores == 0)
+	if (!model->imported || !model->pretrained.texts || model->pretrained.spec.scores == 0)
 		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 						errmsg("model \"%s\" gives embeddings, not scores",
 							   ds_model_name(model->key.model)),

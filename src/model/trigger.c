@@ -39,6 +39,7 @@ typedef struct Known
 	int argument_count;
 	char *arguments[ARGUMENTS_MAX];
 
+	bool image; /* the source is a picture */
 	AttrNumber column; /* the text, or 0: */
 	SPIPlanPtr plan; /* an expression */
 	Oid output; /* of the column's type; 0: it is text */
@@ -85,15 +86,18 @@ check_use(FunctionCallInfo fcinfo)
 /* ---- what a trigger is about ---- */
 
 static SPIPlanPtr
-make_plan(Relation relation, const char *expression)
+make_plan(Relation relation, const char *expression, bool *image)
 {
 	Oid types[1] = {RelationGetForm(relation)->reltype};
+	/* the row under the table's name, as in an expression of ds_encode_table */
+	const char *from =
+		psprintf("FROM (SELECT ($1).*) AS %s", quote_identifier(RelationGetRelationName(relation)));
 	SPIPlanPtr plan;
 
-	/* the row under the table's name, as in an expression of ds_encode_table */
-	plan = SPI_prepare(psprintf("SELECT (%s)::pg_catalog.text FROM (SELECT ($1).*) AS %s",
-								expression, quote_identifier(RelationGetRelationName(relation))),
-					   1, types);
+	*image = ds_source_is_image(psprintf("SELECT (%s) %s", expression, from), 1, types);
+	plan = SPI_prepare(
+		psprintf("SELECT (%s)%s %s", expression, *image ? "" : "::pg_catalog.text", from), 1,
+		types);
 	if (plan == NULL)
 		elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));
 	if (SPI_keepplan(plan) != 0)
@@ -117,11 +121,13 @@ find_out(Known *known, Relation relation, const Trigger *trigger)
 		Oid type = getBaseType(TupleDescAttr(RelationGetDescr(relation), column - 1)->atttypid);
 		bool is_varlena;
 
-		if (type != TEXTOID && type != VARCHAROID)
+		known->image = type == BYTEAOID;
+		if (type != TEXTOID && type != VARCHAROID && !known->image)
 			getTypeOutputInfo(type, &known->output, &is_varlena);
 	}
 	else
-		known->plan = make_plan(relation, ds_source_expression(RelationGetRelid(relation), source));
+		known->plan = make_plan(relation, ds_source_expression(RelationGetRelid(relation), source),
+								&known->image);
 	caller = MemoryContextSwitchTo(known->context);
 	known->argument_count = trigger->tgnargs;
 	for (int i = 0; i < trigger->tgnargs; i++)
@@ -249,11 +255,13 @@ ds_sql_encode_trigger(PG_FUNCTION_ARGS)
 	if (input != NULL)
 	{
 		DsModel *model = ds_model_open(ds_model_resolve(known->model));
-		DsText utf8 = ds_text_utf8(VARDATA_ANY(input), VARSIZE_ANY_EXHDR(input));
+		DsText one = {VARDATA_ANY(input), VARSIZE_ANY_EXHDR(input)};
 		float *x = palloc(sizeof(float) * (Size) model->dims);
 
 		(void) ds_check_target(data->tg_relation, data->tg_trigger->tgargs[1], model->dims);
-		ds_model_encode(model, known->side, &utf8, 1, x);
+		if (!known->image)
+			one = ds_text_utf8(one.data, one.length);
+		ds_model_encode(model, known->image ? DS_SIDE_IMAGE : known->side, &one, 1, NULL, x);
 		value = EmbeddingGetDatum(ds_embedding_from(x, model->dims));
 		null = false;
 	}

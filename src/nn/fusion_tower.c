@@ -3,7 +3,7 @@
  *		Towers over documents that have a text and a picture, for training.
  *
  * The text goes through an embedding bag, the picture through a convolutional network, and their
- * vectors t and v become one (training.h).  The way back of the gated form, with
+ * vectors t and v become one (fusion.h).  The way back of the gated form, with
  * y = g t + (1 - g) v and g = logistic(z):
  *
  *     dz = dy (t - v) g (1 - g),  dt = dy g + ...,  dv = dy (1 - g) + ...
@@ -118,8 +118,8 @@ ds_fusion_forward(DsTrainer *trainer, TowerPass *pass, size_t t, bool trains, Ds
 		memcpy(to, has_text(input, i) ? fp->text + i * text : parameter_value(trainer, fp->no_text),
 			   text * sizeof(ds_real));
 		memcpy(to + text,
-			   input->picture[i] != NO_PICTURE ? vectors + input->picture[i] * image
-											   : parameter_value(trainer, fp->no_image),
+			   input->picture[i] != DS_NO_PICTURE ? vectors + input->picture[i] * image
+												  : parameter_value(trainer, fp->no_image),
 			   image * sizeof(ds_real));
 	}
 	z = tower->fusion == DS_FUSION_GATED ? fp->gate : pass->out;
@@ -204,7 +204,7 @@ ds_fusion_backward(DsTrainer *trainer, TowerPass *pass, size_t t, int shard, dou
 			if (no_text != NULL)
 				kernels->add(no_text, from, text);
 		}
-		if (input->picture[i] != NO_PICTURE)
+		if (input->picture[i] != DS_NO_PICTURE)
 			kernels->add(fp->d_picture + input->picture[i] * image, from + text, image);
 		else if (no_image != NULL)
 			kernels->add(no_image, from + text, image);

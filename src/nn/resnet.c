@@ -62,7 +62,7 @@ append_block(Builder *b, uint32_t input, uint32_t in, uint32_t stage, uint32_t b
 
 	if (stride > 1 || in != out)
 	{
-		if (net->cifar)
+		if (net->padded)
 			shortcut =
 				append(b,
 					   (DsImageLayer){
@@ -98,9 +98,9 @@ ds_resnet_spec(const DsResNet *net, DsImageSpec *spec, DsResNetRole roles[DS_IMA
 	spec->height = net->height;
 	spec->width = net->width;
 	spec->channels = net->channels;
-	x = append_conv(&b, 0, net->stem, net->cifar ? 3 : 7, net->cifar ? 1 : 2, 0, net->activation,
+	x = append_conv(&b, 0, net->stem, net->small ? 3 : 7, net->small ? 1 : 2, 0, net->activation,
 					(DsResNetRole){DS_RESNET_STEM, 0, 0});
-	if (!net->cifar)
+	if (!net->small)
 		x = append(&b,
 				   (DsImageLayer){.kind = DS_LAYER_MAX_POOL,
 								  .input = x,
@@ -159,7 +159,7 @@ ds_resnet_depth(uint32_t depth, DsResNet *net)
 	if (depth != 20 && depth != 32 && depth != 44 && depth != 56 && depth != 110)
 		return false;
 	net->height = net->width = 32;
-	net->cifar = true;
+	net->small = net->padded = true;
 	net->stem = 16;
 	net->stages = 3;
 	for (uint32_t s = 0; s < 3; s++)

@@ -18,10 +18,11 @@ typedef struct DsResNet
 	uint32_t height;
 	uint32_t width;
 	/*
-	 * The form for CIFAR: a stem of 3 x 3, no pooling behind it, and shortcuts
-	 * without weights.  Otherwise 7 x 7 with stride 2, and 3 x 3 pooling.
+	 * The form for CIFAR: a stem of 3 x 3 and no pooling behind it.  Otherwise 7 x 7
+	 * with stride 2, and 3 x 3 pooling.
 	 */
-	bool cifar;
+	bool small;
+	bool padded; /* shortcuts without weights, padded with channels of zeros */
 	bool bottleneck; /* blocks of 1 x 1, 3 x 3, 1 x 1 */
 	bool stride_first; /* a bottleneck's stride is in its first convolution (2015), not the 3 x 3 */
 	uint32_t stem; /* channels */

@@ -98,9 +98,16 @@ ds_training_check_texts(const DsTrainer *trainer, size_t tower, const DsTrainTex
 	const size_t *offsets = texts->offsets;
 	uint32_t highest = 0;
 
-	for (size_t i = begin; t->body == DS_BODY_IMAGE && i < end; i++)
-		if (texts->pixels == NULL || texts->pixels[i] == NULL)
+	for (size_t i = begin; has_pictures(t) && i < end; i++)
+	{
+		uint32_t picture = texts->picture != NULL ? texts->picture[i] : DS_NO_PICTURE;
+
+		if (picture == DS_NO_PICTURE && t->body == DS_BODY_IMAGE)
 			return ds_fail(status, DS_INVALID, "%s %zu has no picture", what, i);
+		if (picture != DS_NO_PICTURE && picture >= texts->pictures)
+			return ds_fail(status, DS_INVALID, "%s %zu has picture %u of %zu", what, i, picture,
+						   texts->pictures);
+	}
 	for (size_t i = begin; has_ids(t) && i < end; i++)
 	{
 		if (offsets[i] > offsets[i + 1])

@@ -80,6 +80,7 @@
 
 #include "nn/dual_encoder.h"
 #include "nn/encoder.h"
+#include "nn/fusion.h"
 #include "nn/image_spec.h"
 #include "nn/loss.h"
 #include "nn/optimizer.h"
@@ -104,21 +105,6 @@ typedef enum DsBodyKind
 	DS_BODY_IMAGE, /* a convolutional network over pictures, then the spec's modules */
 	DS_BODY_FUSION /* both, BAG for the text and IMAGE for the picture of a document */
 } DsBodyKind;
-
-/*
- * How a document's vector y comes from that of its text, t, and of its picture, v:
- *
- *     CONCATENATE  y = [t v] W + b
- *     GATED        y = g t + (1 - g) v,  g = 1 / (1 + exp(-([t v] W + b))), component by component;
- *                  t, v and y are of the same width
- *
- * A text without ids and a picture that is missing have a learned vector each instead.
- */
-typedef enum DsFusion
-{
-	DS_FUSION_CONCATENATE,
-	DS_FUSION_GATED
-} DsFusion;
 
 #define DS_PIXEL_CHANNELS 4 /* of a tower over pictures, at most */
 
@@ -145,9 +131,9 @@ typedef struct DsTower
 	double pixel_deviation[DS_PIXEL_CHANNELS];
 	bool mirrors;
 	uint32_t moves;
-	/* FUSION */
+	/* FUSION (fusion.h) */
 	DsFusion fusion;
-	uint32_t fusion_dims; /* width of y */
+	uint32_t fusion_dims; /* width of what both make */
 	/* a document's text or else its picture is left out at random in training; 0 <= x < 1 */
 	double leave_out;
 } DsTower;
@@ -241,6 +227,8 @@ typedef struct DsTrainLimits
  * A batch
  */
 
+#define DS_NO_PICTURE UINT32_MAX
+
 /* Some texts: ids (below the vocabulary), ragged; or features */
 typedef struct DsTrainTexts
 {
@@ -249,11 +237,13 @@ typedef struct DsTrainTexts
 	const uint8_t *types; /* TRANSFORMER: token types, or NULL: all 0 */
 	const float *features; /* FEATURES: [count, embedding_dims] */
 	/*
-	 * IMAGE, FUSION: [count] pictures, [height, width, channels] of 8 bits; NULL for a FUSION: there
-	 * is none.  One that is the same (the same
-	 * address) as that before it goes through the tower once for both.
+	 * IMAGE, FUSION: pixels[pictures, height, width, channels] of 8 bits, and picture[count], which
+	 * of them is a document's.  One that is that of the document before, too, goes through the
+	 * tower once for both.  DS_NO_PICTURE, for a FUSION: there is none; so does picture NULL.
 	 */
-	const uint8_t *const *pixels;
+	const uint8_t *pixels;
+	size_t pictures;
+	const uint32_t *picture;
 	/*
 	 * Equal for equal texts, or NULL: keep a document from being a negative of a
 	 * query that it answers (SOFTMAX, CONTRASTIVE; see loss.h)

@@ -121,10 +121,8 @@ typedef struct TowerInput
 	uint8_t *types; /* or NULL */
 	ds_real *features; /* or NULL; IMAGE: [pictures] */
 	size_t pictures; /* those of texts without repetitions */
-	uint32_t *picture; /* [texts] which one is a text's; NO_PICTURE: none */
+	uint32_t *picture; /* [texts] which one is a text's; DS_NO_PICTURE: none */
 } TowerInput;
-
-#define NO_PICTURE UINT32_MAX
 
 #define INPUT_ROOMS 5
 

@@ -139,22 +139,18 @@ take_pictures(const DsTower *tower, TowerInput *input, size_t first, const DsTra
 			  size_t begin, size_t end, DsRandom *random)
 {
 	size_t values = ds_image_values(&tower->image);
-	const uint8_t *last = NULL;
+	uint32_t last = DS_NO_PICTURE;
 
 	for (size_t i = begin; i < end; i++)
 	{
-		const uint8_t *pixels = texts->pixels != NULL ? texts->pixels[i] : NULL;
+		uint32_t picture = texts->picture != NULL ? texts->picture[i] : DS_NO_PICTURE;
 
-		if (pixels == NULL)
-		{
-			input->picture[first++] = NO_PICTURE;
-			last = NULL;
-			continue;
-		}
-		if (pixels != last)
-			ds_image_take(tower, pixels, random, input->features + input->pictures++ * values);
-		input->picture[first++] = (uint32_t) (input->pictures - 1);
-		last = pixels;
+		if (picture != last && picture != DS_NO_PICTURE)
+			ds_image_take(tower, texts->pixels + picture * values, random,
+						  input->features + input->pictures++ * values);
+		input->picture[first++] =
+			picture != DS_NO_PICTURE ? (uint32_t) (input->pictures - 1) : DS_NO_PICTURE;
+		last = picture;
 	}
 }
 
@@ -170,10 +166,10 @@ leave_out(const DsTower *tower, TowerInput *input, size_t first, DsRandom *rando
 		size_t end = input->offsets[i + 1];
 		uint64_t draw = ds_random_next(random) >> 32;
 
-		if (draw < threshold && input->picture[i] != NO_PICTURE)
+		if (draw < threshold && input->picture[i] != DS_NO_PICTURE)
 			begin = end;
 		else if (draw >= threshold && draw < 2 * threshold && end > begin)
-			input->picture[i] = NO_PICTURE;
+			input->picture[i] = DS_NO_PICTURE;
 		memmove(input->ids + n, input->ids + begin, (end - begin) * sizeof(uint32_t));
 		n += end - begin;
 		begin = end;

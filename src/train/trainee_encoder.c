@@ -34,6 +34,10 @@ find(DsTrainee *trainee, DsTrainOptions *training)
 	DsModelConfig defaults;
 
 	ds_imported_config_read(trainee->row.config, &trainee->pretrained);
+	if (trainee->pretrained.images)
+		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+						errmsg("model \"%s\" reads pictures, which is not trained here",
+							   trainee->row.name)));
 	ds_config_read(DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum("{}"))), &defaults);
 	*training = defaults.training;
 	training->epochs = EPOCHS;

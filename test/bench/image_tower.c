@@ -78,7 +78,8 @@ typedef struct Data
 	uint32_t *pair_product;
 	size_t pairs;
 	size_t products;
-	uint8_t **pixels;
+	uint8_t *pixels; /* [products, HIGH, WIDE, 3] */
+	uint32_t *numbers; /* [products] 0, 1, .. */
 	bool *held;
 	uint64_t (*attributes)[ATTRIBUTES];
 	uint64_t (*asked)[ATTRIBUTES];
@@ -163,14 +164,13 @@ hash(const char *text)
 }
 
 /* "\\xffd8..." */
-static uint8_t *
-picture(const char *hex, DsArena *scratch)
+static void
+picture(const char *hex, uint8_t *out, DsArena *scratch)
 {
 	static const DsImageLimits limits = {DS_IMAGE_BYTES_DEFAULT, DS_IMAGE_PIXELS_DEFAULT, false};
 	DsArenaMark mark = ds_arena_mark(scratch);
 	size_t n;
 	uint8_t *bytes;
-	uint8_t *out = checked(malloc((size_t) WIDE * HIGH * 3));
 	DsArena other;
 	DsImage image;
 	DsStatus status;
@@ -192,7 +192,6 @@ picture(const char *hex, DsArena *scratch)
 		  &status);
 	ds_arena_free(&other);
 	ds_arena_rewind(scratch, mark);
-	return out;
 }
 
 static void
@@ -206,7 +205,8 @@ read_data(const char *folder, Data *d)
 	DsArena scratch;
 
 	ds_arena_init(&scratch, NULL);
-	d->pixels = checked(calloc(1 << 16, sizeof(*d->pixels)));
+	d->pixels = checked(malloc((size_t) 21000 * WIDE * HIGH * 3));
+	d->numbers = checked(calloc(1 << 16, sizeof(uint32_t)));
 	d->held = checked(calloc(1 << 16, sizeof(bool)));
 	d->titles.text = checked(calloc(1 << 16, sizeof(char *)));
 	d->attributes = checked(calloc(1 << 16, sizeof(*d->attributes)));
@@ -216,7 +216,7 @@ read_data(const char *folder, Data *d)
 	{
 		size_t p = d->products;
 
-		if (split(line, f, 9) < 9)
+		if (split(line, f, 9) < 9 || p == 21000)
 			continue;
 		d->ids[p] = (uint32_t) atoi(f[0]);
 		product_of[d->ids[p] & ((1 << 20) - 1)] = (uint32_t) p;
@@ -224,7 +224,8 @@ read_data(const char *folder, Data *d)
 		d->attributes[p][0] = hash(f[1]);
 		for (int a = 1; a < ATTRIBUTES; a++)
 			d->attributes[p][a] = hash(f[a + 2]);
-		d->pixels[p] = picture(f[8], &scratch);
+		picture(f[8], d->pixels + p * WIDE * HIGH * 3, &scratch);
+		d->numbers[p] = (uint32_t) p;
 		d->titles.text[p] = checked(strdup(f[7]));
 		d->products++;
 	}
@@ -443,7 +444,7 @@ work(const Settings *s, const Data *d, DsTrainer *trainer, pthread_barrier_t *ba
 	size_t *title_offsets = checked(calloc(s->batch + 1, sizeof(size_t)));
 	uint64_t *query_keys = checked(malloc(s->batch * sizeof(uint64_t)));
 	uint64_t *document_keys = checked(malloc(s->batch * sizeof(uint64_t)));
-	const uint8_t **pixels = checked(malloc(s->batch * sizeof(*pixels)));
+	uint32_t *pictures = checked(malloc(s->batch * sizeof(uint32_t)));
 	int workers = (int) s->workers;
 	double begin = now();
 
@@ -463,7 +464,9 @@ work(const Settings *s, const Data *d, DsTrainer *trainer, pthread_barrier_t *ba
 								  .query = {.ids = ids, .offsets = offsets, .keys = query_keys},
 								  .document = {.ids = title_ids,
 											   .offsets = title_offsets,
-											   .pixels = pixels,
+											   .pixels = d->pixels,
+											   .pictures = d->products,
+											   .picture = pictures,
 											   .keys = document_keys}};
 
 			for (size_t i = 0; i < s->batch; i++)
@@ -483,7 +486,7 @@ work(const Settings *s, const Data *d, DsTrainer *trainer, pthread_barrier_t *ba
 					title_offsets[i + 1] = title_offsets[i] + (at_title[1] - at_title[0]);
 				}
 				document_keys[i] = d->pair_product[pair] + 1;
-				pixels[i] = d->pixels[d->pair_product[pair]];
+				pictures[i] = d->pair_product[pair];
 			}
 			check(ds_trainer_begin(trainer, &batch, 0, &status), &status);
 			for (int k = worker; k < DS_SHARDS; k += workers)
@@ -751,7 +754,9 @@ main(int argc, char **argv)
 	vectors = encode(trainer, DS_SIDE_DOCUMENT,
 					 &(DsTrainTexts){.ids = d.titles.ids,
 									 .offsets = d.titles.offsets,
-									 .pixels = (const uint8_t *const *) d.pixels},
+									 .pixels = d.pixels,
+									 .pictures = d.products,
+									 .picture = d.numbers},
 					 d.products, dims);
 	printf("documents encoded: %.0f a second of processor\n",
 		   (double) d.products / (processor_time() - t));

@@ -180,7 +180,7 @@ steps(bool norm, const char *path)
 	FILE *file = checked(fopen(path, "rb"));
 	static float numbers[PAIRS][HIGH * WIDE * 3];
 	static uint8_t pixels[PAIRS][HIGH * WIDE * 3];
-	const uint8_t *pictures[PAIRS];
+	uint32_t pictures[PAIRS];
 	float labels[PAIRS];
 	char out_path[1000];
 	DsArena arena;
@@ -198,7 +198,10 @@ steps(bool norm, const char *path)
 	for (int step = 0; step < STEPS; step++)
 	{
 		DsTrainBatch batch = {
-			.pairs = PAIRS, .documents = PAIRS, .document = {.pixels = pictures}, .labels = labels};
+			.pairs = PAIRS,
+			.documents = PAIRS,
+			.document = {.pixels = pixels[0], .pictures = PAIRS, .picture = pictures},
+			.labels = labels};
 		DsStepResult result;
 		DsStatus status;
 
@@ -208,7 +211,7 @@ steps(bool norm, const char *path)
 		{
 			for (size_t k = 0; k < sizeof(pixels[0]); k++)
 				pixels[i][k] = (uint8_t) numbers[i][k];
-			pictures[i] = pixels[i];
+			pictures[i] = (uint32_t) i;
 		}
 		check(ds_trainer_step(trainer, &batch, &result, NULL, &status), &status);
 		printf("%.6f\n", result.loss);
@@ -235,14 +238,15 @@ speed(int count, size_t pairs, size_t repeated)
 	DsTrainConfig config = ds_train_defaults;
 	DsTrainLimits limits = {pairs, pairs, pairs * 12, 12};
 	uint8_t *pixels = checked(malloc(pairs * 80 * 60 * 3));
-	const uint8_t **pictures = checked(malloc(pairs * sizeof(*pictures)));
+	uint32_t *pictures = checked(malloc(pairs * sizeof(uint32_t)));
 	uint32_t *ids = checked(malloc(pairs * 12 * sizeof(uint32_t)));
 	size_t *offsets = checked(malloc((pairs + 1) * sizeof(size_t)));
 	uint64_t *keys = checked(malloc(pairs * sizeof(uint64_t)));
-	DsTrainBatch batch = {.pairs = pairs,
-						  .documents = pairs,
-						  .query = {.ids = ids, .offsets = offsets},
-						  .document = {.pixels = pictures, .keys = keys}};
+	DsTrainBatch batch = {
+		.pairs = pairs,
+		.documents = pairs,
+		.query = {.ids = ids, .offsets = offsets},
+		.document = {.pixels = pixels, .pictures = pairs, .picture = pictures, .keys = keys}};
 	double best = 1e30;
 	DsArena arena;
 	DsTrainer *trainer;
@@ -261,7 +265,7 @@ speed(int count, size_t pairs, size_t repeated)
 		offsets[i] = i * 12;
 	for (size_t i = 0; i < pairs; i++)
 	{
-		pictures[i] = pixels + i / repeated * 80 * 60 * 3;
+		pictures[i] = (uint32_t) (i / repeated);
 		keys[i] = i / repeated;
 	}
 	for (int step = -1; step < count; step++)

@@ -159,7 +159,7 @@ refused("SELECT ds_import_model('x', '$models/bert')", qr/permission denied to r
 refused("SELECT ds_import_model('x', upload => 'up')", qr/must be owner of upload "up"/, 'someone else\'s upload', 'reader');
 refused("SELECT ds_import_model('x', upload => 'nothing')", qr/upload "nothing" does not exist/, 'no upload');
 refused("SELECT ds_import_model('x', '$models/nothing')", qr/could not open directory "[^"]*nothing": No such file or directory/, 'no folder');
-refused("SELECT ds_import_model('x', '$models/bert/config.json')", qr/could not open directory "[^"]*": Not a directory/, 'a file');
+refused("SELECT ds_import_model('x', '$models/bert/config.json')", qr{there is no model.safetensors}, 'a file that is no network over pictures');
 refused("SELECT ds_import_model('x', 'bert')", qr/path "bert" is not absolute/, 'not an absolute path');
 chmod 0755, $models;
 is(error("SELECT ds_import_model('mine', '$models/bert')", 'reader') =~ /ERROR/, '', 'with pg_read_server_files');

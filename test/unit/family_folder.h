@@ -122,6 +122,21 @@ one_weight(const char *name, unsigned rows, unsigned columns)
 	data_size += bytes;
 }
 
+/* of any shape, as "2,3,3,3" */
+__attribute__((unused)) static void
+shaped_weight(const char *name, const char *shape)
+{
+	uint64_t bytes = 4;
+
+	for (const char *p = shape; p != NULL; p = strchr(p, ','))
+		bytes *= strtoul(p += *p == ',', NULL, 10);
+	header_length += (size_t) snprintf(
+		header + header_length, sizeof(header) - header_length,
+		",\"%s\":{\"dtype\":\"F32\",\"shape\":[%s],\"data_offsets\":[%" PRIu64 ",%" PRIu64 "]}",
+		name, shape, data_size, data_size + bytes);
+	data_size += bytes;
+}
+
 static void
 weight(const char *pattern, unsigned rows, unsigned columns)
 {

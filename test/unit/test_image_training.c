@@ -9,7 +9,9 @@
 
 #include "base/random.h"
 #include "nn/conv.h"
+#include "nn/fusion.h"
 #include "nn/image_network.h"
+#include "nn/image_small.h"
 #include "nn/training.h"
 #include "training_block.h"
 
@@ -19,7 +21,7 @@
 
 static DsRandom dice;
 static uint8_t pixels[PAIRS][PIXELS];
-static const uint8_t *pictures[PAIRS];
+static uint32_t pictures[PAIRS];
 static uint32_t ids[2][PAIRS * 3];
 static size_t offsets[2][PAIRS + 1];
 static uint64_t keys[2][PAIRS];
@@ -91,7 +93,7 @@ make_batch(bool repeated, bool missing)
 
 		for (size_t k = 0; k < PIXELS; k++)
 			pixels[i][k] = (uint8_t) ((own * 37 * (k % 3 + 1) + ds_random_below(&dice, 40)) % 256);
-		pictures[i] = missing && i % 5 == 0 ? NULL : pixels[own];
+		pictures[i] = missing && i % 5 == 0 ? DS_NO_PICTURE : (uint32_t) own;
 		for (int s = 0; s < 2; s++)
 		{
 			ids[s][2 * i] = (uint32_t) own;
@@ -100,11 +102,15 @@ make_batch(bool repeated, bool missing)
 			keys[s][i] = own + 1;
 		}
 	}
-	return (DsTrainBatch){
-		.pairs = PAIRS,
-		.documents = PAIRS,
-		.query = {.ids = ids[0], .offsets = offsets[0], .keys = keys[0]},
-		.document = {.ids = ids[1], .offsets = offsets[1], .pixels = pictures, .keys = keys[1]}};
+	return (DsTrainBatch){.pairs = PAIRS,
+						  .documents = PAIRS,
+						  .query = {.ids = ids[0], .offsets = offsets[0], .keys = keys[0]},
+						  .document = {.ids = ids[1],
+									   .offsets = offsets[1],
+									   .pixels = pixels[0],
+									   .pictures = PAIRS,
+									   .picture = pictures,
+									   .keys = keys[1]}};
 }
 
 static DsCode
@@ -381,7 +387,7 @@ test_learning(DsBodyKind body, bool norm)
 	if (body == DS_BODY_IMAGE)
 	{
 		float alone[12];
-		DsTrainTexts one = {.pixels = pictures + 7};
+		DsTrainTexts one = {.pixels = pixels[0], .pictures = PAIRS, .picture = pictures + 7};
 
 		ds_trainer_encode(trainer, DS_SIDE_DOCUMENT, &one, 1, alone, NULL, &status);
 		right = 0;
@@ -441,6 +447,98 @@ test_serving(void)
 	ds_arena_free(&arena);
 }
 
+/* The parts of a trained tower on texts and pictures, put together as they are served */
+static void
+test_fusion(DsFusion fusion)
+{
+	DsNet net = make_net(DS_BODY_FUSION, true);
+	DsTrainBatch batch;
+	DsArena arena;
+	DsStatus status = {0};
+	DsTrainer *trainer;
+	DsTensorSource source;
+	Memory m = {0};
+	DsBlobWriter writer = {&m, memory_write};
+	DsImageNetwork *network = NULL;
+	uint64_t size = 0;
+	size_t n;
+	static float x[PIXELS];
+	float trained[PAIRS * 12];
+	double worst = 0;
+	DsDualEncoderConfig config = {.score = DS_SCORE_DOT};
+	DsDualEncoder encoder;
+	DsFusionWeights weights = {.fusion = fusion, .text = 12, .image = 12, .dims = 12};
+
+	net.tower[1].fusion = fusion;
+	batch = make_batch(false, true);
+	offsets[1][3] = offsets[1][2]; /* a text that is missing */
+	ds_arena_init(&arena, NULL);
+	trainer = make_trainer(&net, &ds_train_defaults, &limits, &arena);
+	for (int step = 0; step < 20; step++)
+		ds_trainer_step(trainer, &batch, NULL, NULL, &status);
+	source = ds_trainer_source(trainer, 1);
+	ds_image_network_size(&net.tower[1].image, DS_PRECISION_F32, &size, &status);
+	m.bytes = ds_arena_alloc(&arena, size, 1);
+	ds_image_network_layout(&net.tower[1].image, DS_PRECISION_F32, &source, &writer, &arena, NULL,
+							&status);
+	ds_image_network_open(m.bytes, m.size, &arena, &network, &status);
+	weights.weight = value_of(trainer, "document.fusion.weight", &n);
+	weights.bias = value_of(trainer, "document.fusion.bias", &n);
+	weights.no_text = value_of(trainer, "document.fusion.no_text", &n);
+	weights.no_image = value_of(trainer, "document.fusion.no_image", &n);
+	for (int t = 0; t < 2; t++)
+		config.tower[t] = net.tower[t].bag;
+	ds_dual_encoder_plan(&config, &encoder, &status);
+	for (size_t i = 0; i < encoder.parameter_count; i++)
+		encoder.parameter[i].value =
+			(float *) (uintptr_t) value_of(trainer, encoder.parameter[i].name, &n);
+	ds_trainer_encode(trainer, DS_SIDE_DOCUMENT, &batch.document, PAIRS, trained, NULL, &status);
+	for (size_t i = 0; i < PAIRS; i++)
+	{
+		float text[12];
+		float image[12];
+		float joined[24];
+		float out[12];
+		float scratch[64];
+		double square = 0;
+		bool has_image = pictures[i] != DS_NO_PICTURE;
+		bool has_text = offsets[1][i + 1] > offsets[1][i];
+
+		ds_dual_encoder_infer(&encoder, DS_SIDE_DOCUMENT, ids[1], offsets[1] + i, 1, scratch, text,
+							  NULL, &status);
+		for (size_t k = 0; has_image && k < PIXELS; k++)
+			x[k] = ((float) pixels[pictures[i]][k] / 255 - 0.5f) / 0.25f;
+		ds_image_network_run(network, 1, x, image, &arena, NULL, &status);
+		ds_fusion_infer(&weights, has_text ? text : NULL, has_image ? image : NULL, joined, out);
+		for (size_t c = 0; c < 12; c++)
+			square += (double) out[c] * (double) out[c];
+		for (size_t c = 0; c < 12; c++)
+			worst =
+				fmax(worst, fabs((double) out[c] / sqrt(square) - (double) trained[i * 12 + c]));
+	}
+	CHECK(worst < 1e-5, "fusion %d is served as it was trained: %.1e off", (int) fusion, worst);
+	ds_arena_free(&arena);
+}
+
+static void
+test_small(void)
+{
+	static const uint32_t sizes[][2] = {{80, 60}, {8, 8}, {9, 200}, {224, 224}, {32, 32}};
+	DsImageSpec spec;
+	DsStatus status;
+
+	for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++)
+	{
+		DsCode code = ds_image_spec_small(&spec, sizes[i][0], sizes[i][1], 64, &status);
+
+		CHECK(code == DS_OK && ds_image_spec_dims(&spec) == 64 && spec.height == sizes[i][0],
+			  "a network for %u x %u: %u layers, %llu parameters", sizes[i][0], sizes[i][1],
+			  spec.layer_count, (unsigned long long) ds_image_spec_parameters(&spec));
+	}
+	CHECK(ds_image_spec_small(&spec, 7, 100, 64, &status) == DS_INVALID, "too small: %s",
+		  status.message);
+}
+
 static void
 test_errors(void)
 {
@@ -456,6 +554,10 @@ test_errors(void)
 	CHECK(ds_trainer_step(trainer, &batch, NULL, NULL, &status) == DS_INVALID &&
 			  strcmp(status.message, "document 0 has no picture") == 0,
 		  "a picture is missing: %s", status.message);
+	batch = make_batch(false, false);
+	batch.document.pictures = PAIRS - 1;
+	CHECK(ds_trainer_step(trainer, &batch, NULL, NULL, &status) == DS_INVALID,
+		  "a picture behind the last: %s", status.message);
 	net.tower[1].moves = SIDE;
 	CHECK(ds_trainer_size(&net, &ds_train_defaults, &limits, &size, &status) == DS_INVALID,
 		  "moved too far: %s", status.message);
@@ -486,6 +588,9 @@ main(void)
 	test_learning(DS_BODY_IMAGE, false);
 	test_learning(DS_BODY_FUSION, true);
 	test_serving();
+	test_fusion(DS_FUSION_CONCATENATE);
+	test_fusion(DS_FUSION_GATED);
+	test_small();
 	test_errors();
 	return unit_done();
 }

@@ -467,7 +467,7 @@ typedef struct Arrays
 	float weights[MAX_PAIRS];
 	size_t others[MAX_PAIRS + 1];
 	uint8_t pixels[2][MAX_DOCUMENTS][PIXELS];
-	const uint8_t *picture[2][MAX_DOCUMENTS];
+	uint32_t picture[2][MAX_DOCUMENTS];
 } Arrays;
 
 static void
@@ -495,9 +495,9 @@ random_texts(Arrays *a, int side, size_t texts, uint32_t vocabulary, size_t fewe
 		for (size_t i = 0; i < PIXELS; i++)
 			a->pixels[side][t][i] = (uint8_t) ds_random_below(&dice, 256);
 		/* some are the same as that before */
-		a->picture[side][t] = t % 3 == 2 ? a->picture[side][t - 1] : a->pixels[side][t];
+		a->picture[side][t] = t % 3 == 2 ? a->picture[side][t - 1] : (uint32_t) t;
 		if (fusion && t % 4 == 3)
-			a->picture[side][t] = NULL;
+			a->picture[side][t] = DS_NO_PICTURE;
 	}
 }
 
@@ -536,10 +536,22 @@ random_batch(Arrays *a, const DsNet *net, const DsTrainConfig *train, size_t pai
 		a->others[i] = i == 0 ? 0 : i < pairs ? (documents - pairs) * 2 / 3 : documents - pairs;
 	batch.others = a->others;
 	batch.weights = a->weights;
-	batch.query = (DsTrainTexts){a->ids[0],		 a->offsets[0], a->types[0],
-								 a->features[0], a->picture[0], a->keys[0]};
-	batch.document = (DsTrainTexts){a->ids[1],		a->offsets[1], a->types[1],
-									a->features[1], a->picture[1], a->keys[1]};
+	batch.query = (DsTrainTexts){.ids = a->ids[0],
+								 .offsets = a->offsets[0],
+								 .types = a->types[0],
+								 .features = a->features[0],
+								 .pixels = a->pixels[0][0],
+								 .pictures = MAX_DOCUMENTS,
+								 .picture = a->picture[0],
+								 .keys = a->keys[0]};
+	batch.document = (DsTrainTexts){.ids = a->ids[1],
+									.offsets = a->offsets[1],
+									.types = a->types[1],
+									.features = a->features[1],
+									.pixels = a->pixels[1][0],
+									.pictures = MAX_DOCUMENTS,
+									.picture = a->picture[1],
+									.keys = a->keys[1]};
 	return batch;
 }
 
