@@ -157,7 +157,8 @@ convolve(const DsConvolution *p)
 		{
 			/* of equal height, as far as that goes: a last tile of one row waits for its weights */
 			size_t tiles_left = (p->rows - row + TILE_ROWS - 1) / TILE_ROWS;
-			size_t rows = tiles_left > 7 ? TILE_ROWS : (p->rows - row + tiles_left - 1) / tiles_left;
+			size_t rows =
+				tiles_left > 7 ? TILE_ROWS : (p->rows - row + tiles_left - 1) / tiles_left;
 
 			tiles[wide - 1][rows - 1](p, row, panel * DS_PANEL);
 			row += rows;

@@ -189,8 +189,7 @@ main(int argc, char **argv)
 			first = first + 2 * at_once <= pictures ? first + at_once : 0;
 		}
 		qsort(times, n, sizeof(double), compare);
-		printf("%.2f %s\n", (double) at_once / times[n / 2],
-			   ds_image_network_kernel_name(network));
+		printf("%.2f %s\n", (double) at_once / times[n / 2], ds_image_network_kernel_name(network));
 	}
 	ds_arena_free(&arena);
 	return 0;
