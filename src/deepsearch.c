@@ -38,11 +38,10 @@ _PG_init(void)
 	DefineCustomIntVariable(
 		"deepsearch.encode_cache", "Number of encoded texts that a process remembers.", NULL,
 		&ds_setting_encode_cache, 1024, 0, 1000000, PGC_USERSET, 0, NULL, NULL, NULL);
-	DefineCustomIntVariable("deepsearch.image_max_pixels",
-							"Number of pixels of the largest picture that is decoded.",
-							"A file may be small and its picture large.",
-							&ds_setting_image_max_pixels, 50000000, 1, INT_MAX, PGC_USERSET, 0,
-							NULL, NULL, NULL);
+	DefineCustomIntVariable(
+		"deepsearch.image_max_pixels", "Number of pixels of the largest picture that is decoded.",
+		"A file may be small and its picture large.", &ds_setting_image_max_pixels, 50000000, 1,
+		INT_MAX, PGC_USERSET, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable("deepsearch.image_max_bytes",
 							"Size of the largest picture's file that is decoded.", NULL,
 							&ds_setting_image_max_bytes, 32 * 1024, 1, 1024 * 1024, PGC_USERSET,

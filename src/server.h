@@ -19,7 +19,8 @@ extern char *ds_setting_model; /* deepsearch.model: "" means the only model ther
 extern double ds_setting_target_recall; /* deepsearch.target_recall, 0 < x <= 1 */
 extern int ds_setting_probes; /* deepsearch.probes: 0 means chosen from the target */
 extern int ds_setting_encode_cache; /* deepsearch.encode_cache: texts remembered a process */
-extern int ds_setting_image_max_pixels; /* deepsearch.image_max_pixels: of a picture that is decoded */
+extern int
+	ds_setting_image_max_pixels; /* deepsearch.image_max_pixels: of a picture that is decoded */
 extern int ds_setting_image_max_bytes; /* deepsearch.image_max_bytes: of its file, in kB */
 
 /*

@@ -318,7 +318,7 @@ def make(kind, directory, data=None):
     with torch.no_grad():
         # double precision takes minutes for thousands of pictures
         out = [net.run(double, part.double()) for part in x[:200].split(100)]
-        out = torch.cat(out + [net.run(w, part).double() for part in x[200:].split(100)])
+        out = torch.cat(out + [net.run(w, part).double() for part in x[200:].split(100) if len(part)])
     out.float().numpy().tofile(os.path.join(directory, "wanted"))
     if kind == "cifar":
         scores = out @ double["linear.weight"].T + double["linear.bias"]

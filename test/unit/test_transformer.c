@@ -394,8 +394,11 @@ test_forward(const char *name, const DsEncoderSpec *spec)
 	input = as_texts(&texts);
 	CHECK(
 		ds_trainer_encode(trainer, DS_SIDE_DOCUMENT, &input, PAIRS, ours, NULL, &status) == DS_OK &&
-			ds_encoder_run(encoder, &(DsEncoderBatch){PAIRS, texts.starts, texts.ids, texts.types},
-						   theirs, &arena, NULL, &status) == DS_OK,
+			ds_encoder_run(
+				encoder,
+				&(DsEncoderBatch){
+					.texts = PAIRS, .starts = texts.starts, .ids = texts.ids, .types = texts.types},
+				theirs, &arena, NULL, &status) == DS_OK,
 		"%s: both run %s", name, status.message);
 	for (size_t i = 0; i < PAIRS * dims; i++)
 		worst = fmax(worst, fabs((double) (ours[i] - theirs[i])));
