@@ -119,6 +119,7 @@ check_added(const DsSubword *t, DsStatus *status)
 {
 	uint32_t count = blob_length(t, SECTION_ADDED) / (ADDED_WORDS * 4);
 	uint32_t parts = blob_length(t, SECTION_TEMPLATE) / (PART_WORDS * 4);
+	uint32_t seen = 0; /* bits of the texts in a template so far */
 	DsTrie raw = blob_trie(t, SECTION_ADDED_RAW);
 	DsTrie normalized = blob_trie(t, SECTION_ADDED_NORMALIZED);
 
@@ -137,10 +138,17 @@ check_added(const DsSubword *t, DsStatus *status)
 	for (uint32_t i = 0; i < parts; i++)
 	{
 		const unsigned char *part = blob_section(t, SECTION_TEMPLATE) + (size_t) i * PART_WORDS * 4;
+		uint32_t what = ds_read_u32(part);
 
-		if (ds_read_u32(part) > PART_TOKEN || ds_read_u32(part + 8) > 1 ||
-			(ds_read_u32(part) == PART_SECOND && i < blob_word(t, AT_SINGLE)) ||
-			(ds_read_u32(part) == PART_TOKEN && ds_read_u32(part + 4) >= t->vocabulary))
+		if (i == blob_word(t, AT_SINGLE))
+			seen = 0;
+		/* a text comes once, or cutting it to the most tokens would not do */
+		if (what < PART_TOKEN && (seen & 1u << what) != 0)
+			return damaged(status, "its template");
+		seen |= what < PART_TOKEN ? 1u << what : 0;
+		if (what > PART_TOKEN || ds_read_u32(part + 8) > 1 ||
+			(what == PART_SECOND && i < blob_word(t, AT_SINGLE)) ||
+			(what == PART_TOKEN && ds_read_u32(part + 4) >= t->vocabulary))
 			return damaged(status, "its template");
 	}
 	return DS_OK;

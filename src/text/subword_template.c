@@ -43,9 +43,13 @@ read_pair(Compiler *c, DsJson value, const char *what, uint32_t *id)
 		   compile_fail(c, DS_BAD_DATA, "%s of the post-processor has no id", what);
 }
 
-/* one part of a template: {"Sequence": {"id": "A", "type_id": 0}}, {"SpecialToken": ...} */
+/*
+ * One part of a template: {"Sequence": {"id": "A", "type_id": 0}}, {"SpecialToken": ...}.
+ * seen: bits of the sequences before it.  Each may come once, because a text is cut to what a
+ * template leaves of the most tokens.
+ */
 static bool
-compile_part(Compiler *c, DsJson part, DsJson special_tokens, bool pair)
+compile_part(Compiler *c, DsJson part, DsJson special_tokens, bool pair, unsigned *seen)
 {
 	DsJson sequence;
 	DsJson special;
@@ -68,6 +72,9 @@ compile_part(Compiler *c, DsJson part, DsJson special_tokens, bool pair)
 		if ((second && !pair) || (!second && !ds_json_string_is(id_value, "A")))
 			return compile_fail(c, DS_BAD_DATA,
 								"the template has a sequence that is neither A nor B");
+		if (*seen & 1u << second)
+			return compile_fail(c, DS_UNSUPPORTED, "a template that has a sequence twice");
+		*seen |= 1u << second;
 		return add_part(c, pair, second ? PART_SECOND : PART_FIRST, 0, type);
 	}
 	if (!compile_string(c, id_value, "id in the template", &name))
@@ -101,16 +108,18 @@ compile_template(Compiler *c, DsJson processor)
 	DsJson single;
 	DsJson pair;
 	DsJson special;
+	unsigned seen = 0;
 	DsJsonWanted wanted[] = {{"single", &single}, {"pair", &pair}, {"special_tokens", &special}};
 
 	ds_json_members(processor, wanted, 3);
 	if (ds_json_kind(single) != DS_JSON_ARRAY || ds_json_kind(pair) != DS_JSON_ARRAY)
 		return compile_fail(c, DS_UNSUPPORTED, "a template that is not a list");
 	for (DsJsonItem item = ds_json_items(single); ds_json_next(&item);)
-		if (!compile_part(c, item.value, special, false))
+		if (!compile_part(c, item.value, special, false, &seen))
 			return false;
+	seen = 0;
 	for (DsJsonItem item = ds_json_items(pair); ds_json_next(&item);)
-		if (!compile_part(c, item.value, special, true))
+		if (!compile_part(c, item.value, special, true, &seen))
 			return false;
 	return true;
 }

@@ -259,6 +259,10 @@ test_refused(void)
 	refused("{\"pre_tokenizer\":{\"type\":\"Split\",\"pattern\":{\"Regex\":\"(a)\\\\1\"}}," WORDS
 			"}",
 			"pattern \"(a)\\1\": an unknown escape at byte 4");
+	refused(
+		"{\"post_processor\":{\"type\":\"TemplateProcessing\",\"single\":[{\"Sequence\":{\"id\":\"A\"}},"
+		"{\"Sequence\":{\"id\":\"A\"}}],\"pair\":[]}," WORDS "}",
+		"a template that has a sequence twice");
 	refused("{\"post_processor\":{\"type\":\"Y\"}," WORDS "}", "post-processor Y is not supported");
 	refused("{\"added_tokens\":[{\"content\":\"x\"}]," WORDS "}", "an added token has no id");
 	refused("{\"truncation\":{\"max_length\":5,\"strategy\":\"Z\"}," WORDS "}",
