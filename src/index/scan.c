@@ -562,7 +562,8 @@ next_by_distance(IndexScanDesc scan, Refined *row, bool *known)
 		}
 		else if (state->waits > 0)
 		{
-			bool empty = state->rows.left == 0 && state->refineds == 0 && state->aheads == 0;
+			bool empty = state->rows.left == 0 && state->refineds == 0 && state->aheads == 0 &&
+						 state->knowns == 0;
 
 			if (state->counts.returned >= (int64) state->round_until || empty)
 			{

@@ -73,10 +73,12 @@ ds_sql_score(PG_FUNCTION_ARGS)
 static bool
 gives_logits(const DsEncoderSpec *spec)
 {
-	const DsSpecModule *last = &spec->modules[spec->module_count - 1];
+	const DsSpecModule *last;
 
-	return spec->module_count == 0 || last->kind != DS_MODULE_DENSE ||
-		   last->activation == DS_ACT_IDENTITY;
+	if (spec->module_count == 0)
+		return true;
+	last = &spec->modules[spec->module_count - 1];
+	return last->kind != DS_MODULE_DENSE || last->activation == DS_ACT_IDENTITY;
 }
 
 /* ds_classify(query, document, model): class, probability, probabilities */

@@ -35,6 +35,22 @@ store(float *p, vector v)
 	memcpy(p, &v, sizeof(v));
 }
 
+/*
+ * The same, but a compiler will not make one operation of what comes before and
+ * behind: where it fuses a product with a sum in one copy of a loop and not in
+ * another, a row's result would depend on the rows beside it.
+ */
+INLINE vector
+rounded(vector x)
+{
+#if defined(__x86_64__)
+	__asm__("" : "+v"(x));
+#elif defined(__aarch64__)
+	__asm__("" : "+w"(x));
+#endif
+	return x;
+}
+
 INLINE vector
 all(float x)
 {
