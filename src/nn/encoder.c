@@ -2,9 +2,9 @@
  * encoder.c
  *		The forward pass of pretrained encoders.
  *
- * Texts are taken as they come, some at a time until there are 256 tokens, and
- * their tokens put behind each other: everything but attention works token by
- * token, so there is nothing to pad and no need to sort by length.  256 rows
+ * Texts are taken as they come, some at a time until there are 256 tokens (160 in
+ * f32), and their tokens put behind each other: everything but attention works token
+ * by token, so there is nothing to pad and no need to sort by length.  So many rows
  * make good use of a weight once it is in the cache, and their activations stay
  * in the second and third level (docs/internals/nn.md has the measurement).
  */
@@ -23,6 +23,12 @@
 
 /* multiplications between two looks at cancel: a few milliseconds, some 20 in portable code */
 #define CANCEL_WORK ((size_t) 1 << 28)
+
+/*
+ * Tokens of a pass in f32, where a product waits for its rows when these and their
+ * results do not fit into the second level of cache
+ */
+#define F32_PASS_ROWS 160
 
 /* The rows that a product of this precision reads, made from rows of floats */
 static void
@@ -392,11 +398,12 @@ check_batch(const DsEncoderSpec *spec, const DsEncoderBatch *batch, DsStatus *st
 
 /* The end of the texts that go through the layers together, from first on */
 static size_t
-pass_end(const DsEncoderBatch *batch, size_t first)
+pass_end(const DsEncoder *encoder, const DsEncoderBatch *batch, size_t first)
 {
 	size_t last = first + 1;
+	size_t most = encoder->precision == DS_PRECISION_F32 ? F32_PASS_ROWS : DS_PASS_ROWS;
 
-	while (last < batch->texts && batch->starts[last + 1] - batch->starts[first] <= DS_PASS_ROWS)
+	while (last < batch->texts && batch->starts[last + 1] - batch->starts[first] <= most)
 		last++;
 	return last;
 }
@@ -539,7 +546,7 @@ run_batch(DsPass *pass, const DsEncoderBatch *batch, float *out, DsArena *arena,
 	pass->longest = 1;
 	for (size_t first = 0; first < batch->texts;)
 	{
-		size_t last = pass_end(batch, first);
+		size_t last = pass_end(pass->encoder, batch, first);
 		size_t n = batch->starts[last] - batch->starts[first];
 
 		rows = n > rows ? n : rows;
@@ -561,7 +568,7 @@ run_batch(DsPass *pass, const DsEncoderBatch *batch, float *out, DsArena *arena,
 	TRY(prepare(pass, rows, arena, status));
 	for (size_t first = 0; first < batch->texts;)
 	{
-		size_t last = pass_end(batch, first);
+		size_t last = pass_end(pass->encoder, batch, first);
 
 		TRY(run_pass(pass, batch, first, last, only, v, next, out + first * dims));
 		first = last;

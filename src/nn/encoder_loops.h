@@ -13,6 +13,7 @@
 
 #include "nn/encoder_pack.h"
 #include "nn/encoder_product.h"
+#include "nn/encoder_product_f32.h"
 #if HAVE_AMX
 #include "nn/encoder_amx.h"
 #endif

@@ -190,45 +190,6 @@ product(const DsProduct *given, size_t value_size, TileFunction tiles[TILE_PANEL
 	}
 }
 
-INLINE void
-tile_f32(size_t rows, size_t panels, const DsProduct *p, size_t row, size_t panel, float *c,
-		 size_t ldc)
-{
-	vector sum[TILE_ROWS][TILE_PANELS * PANEL_VECTORS];
-	const float *a = (const float *) p->a + row * p->lda;
-	const float *b = (const float *) p->b + panel * p->stride;
-	size_t next = p->stride;
-	size_t vectors = panels * PANEL_VECTORS;
-
-#pragma GCC unroll 16
-	for (size_t r = 0; r < rows; r++)
-#pragma GCC unroll 16
-		for (size_t v = 0; v < vectors; v++)
-			sum[r][v] = (vector){0};
-	for (size_t k = 0; k < p->ins; k++)
-	{
-		vector w[TILE_PANELS * PANEL_VECTORS];
-
-#pragma GCC unroll 16
-		for (size_t v = 0; v < vectors; v++)
-			w[v] = load(b + v / PANEL_VECTORS * next + k * DS_PANEL + v % PANEL_VECTORS * LANES);
-#pragma GCC unroll 16
-		for (size_t r = 0; r < rows; r++)
-		{
-			float x = a[r * p->lda + k];
-
-#pragma GCC unroll 16
-			for (size_t v = 0; v < vectors; v++)
-				sum[r][v] += x * w[v];
-		}
-	}
-#pragma GCC unroll 16
-	for (size_t r = 0; r < rows; r++)
-#pragma GCC unroll 16
-		for (size_t v = 0; v < vectors; v++)
-			store(c + r * ldc + v * LANES, sum[r][v]);
-}
-
 #if HAVE_BF16
 
 /* Rows of bf16, two products and sums an instruction */
@@ -449,15 +410,8 @@ tile_int8(size_t rows, size_t panels, const DsProduct *p, size_t row, size_t pan
 	static TileFunction tiles_##type[TILE_PANELS][TILE_ROWS] = {TILE_NAMES(type, 1)};
 #endif
 
-TILES(f32)
 TILES(bf16)
 TILES(int8)
-
-static void
-product_f32(const DsProduct *p)
-{
-	product(p, sizeof(float), tiles_f32, p->bias == NULL && p->row_scales == NULL, false);
-}
 
 static void
 product_bf16(const DsProduct *p)
