@@ -91,6 +91,28 @@ is(sql("$weights 'made back'"), sql("$weights 'made'"), 'its weights');
 is(sql($answers{bert} =~ s/NAME/made back/gr), sql($answers{bert} =~ s/NAME/made/gr), 'its embeddings, prompts included');
 like(listing("$models/made"), qr/2_Dense .*vocab\.txt/, 'its dense layer has a folder, its tokenizer is a vocabulary');
 
+# --- models that others have published ---
+SKIP:
+{
+	my $data = ($ENV{DS_SHARED_DATA} // '../shared/data') . '/models';
+	my @real = grep { -d "$data/$_" } qw(tiny-bert-random/tiny_bert tiny-bert-random/tiny_nomic tiny-bert-1layer-random tiny-modernbert-random
+		model2vec/test-model-float16 model2vec/test-model-float32 model2vec/test-model-int8 model2vec/test-model-vocab-quantized model2vec/test-model-sentence-transformers);
+	skip "needs models of $data", 1 unless @real;
+	for my $real (@real)
+	{
+		my $to = "$models/" . $real =~ s{.*/}{}r;
+		PostgreSQL::Test::Utils::system_or_bail('cp', '-r', '--no-preserve=mode', "$data/$real", "$to-in");
+		sql("SELECT ds_import_model('real', '$to-in'); SELECT count(*) FROM ds_export_model('real', '$to'); SELECT ds_import_model('real back', '$to')");
+		is(sql("SELECT ds_model_config('real back') = ds_model_config('real')"), 't', "$real: the same description comes back");
+		# of 64 bits a number keeps the 32 that are used
+		is(sql("$weights 'real back'"), sql("$weights 'real'"), "$real: the same weights") unless $real =~ /vocab-quantized/;
+		my $ask = $answers{$real =~ /modernbert/ ? "grades" : "bert"};
+		is(sql($ask =~ s/NAME/real back/gr), sql($ask =~ s/NAME/real/gr), "$real: the same answers");
+		sql("SELECT ds_drop_model('real'), ds_drop_model('real back')");
+		PostgreSQL::Test::Utils::system_or_bail('rm', '-r', $to, "$to-in");
+	}
+}
+
 # --- what has no counterpart ---
 sql(q{SELECT ds_create_model('shop'); CREATE TABLE clicks (query text, title text); INSERT INTO clicks SELECT 'red dress ' || i, 'a red dress, number ' || i FROM generate_series(1, 50) i});
 refused("SELECT ds_export_model('shop', '$models/shop')", qr/ERROR:  55000: model "shop" is not trained/, 'a model that is not trained');
@@ -100,7 +122,6 @@ sql(q{UPDATE ds_model_version SET config = jsonb_set(config, '{encoder,pool_skip
 refused("SELECT ds_export_model('bert back', '$models/shop')", qr/ERROR:  0A000: .*\nDETAIL:  the model's "pool_skip" has no counterpart/, 'a pooling that the format cannot say');
 
 # --- rights and places ---
-sql('ALTER EXTENSION deepsearch SET SCHEMA public') if 0;
 chmod 0777, $models;
 refused("SELECT ds_export_model('bert', '$models/other')", qr/ERROR:  42501: permission denied for model "bert"/, 'someone else\'s model', 'writer');
 sql("SELECT ds_grant_model('bert', 'public')");
