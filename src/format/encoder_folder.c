@@ -84,7 +84,7 @@ tensor_part(Writer *writer, const char *neutral, DsPlanPart *part)
 	DsDtype dtype;
 	uint32_t rank;
 	uint64_t shape[4];
-	char stored[DS_SPEC_NAME + 4];
+	char stored[DS_SPEC_NAME];
 
 	if (!ds_spec_find(writer->spec, neutral, &wanted))
 		return ds_fail(writer->status, DS_INVALID, "there is no tensor \"%s\"", neutral);
@@ -92,9 +92,9 @@ tensor_part(Writer *writer, const char *neutral, DsPlanPart *part)
 	snprintf(stored, sizeof(stored), "%s", neutral);
 	if (!writer->in->stored->describe(writer->in->stored->context, stored, &dtype, &rank, shape))
 	{
-		snprintf(stored, sizeof(stored), "%s_t", neutral);
-		if (!wanted.linear || strlen(stored) >= DS_SPEC_NAME ||
-			!writer->in->stored->describe(writer->in->stored->context, stored, &dtype, &rank,
+		if (strlen(stored) + 3 <= sizeof(stored))
+			strcat(stored, "_t");
+		if (!wanted.linear || !writer->in->stored->describe(writer->in->stored->context, stored, &dtype, &rank,
 										  shape))
 			return ds_fail(writer->status, DS_BAD_DATA, "tensor \"%s\" is missing", neutral);
 		part->transpose = true;

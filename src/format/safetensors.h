@@ -47,7 +47,7 @@ extern DsCode ds_safetensors_open_sharded(const DsFolder *folder, const char *in
 /* A tensor of a file that is written: its name there, and where its numbers come from */
 typedef struct DsSafetensor
 {
-	const char *name;
+	const char *name; /* valid UTF-8 */
 	uint32_t rank;
 	uint64_t shape[4]; /* as it is written */
 	DsPlanPart part;

@@ -74,8 +74,8 @@ describe(void *context, const char *name, DsDtype *dtype, uint32_t *rank, uint64
 	if (!export->source.find(&export->stored, name, &values) || export->stored.stored.rank > 4)
 		return false;
 	*dtype = export->stored.stored.dtype;
-	/* no writer has numbers that long */
-	if (*dtype == DS_DTYPE_F64)
+	/* no writer has numbers that long, nor scales beside them */
+	if (*dtype == DS_DTYPE_F64 || export->stored.scales != NULL)
 		*dtype = DS_DTYPE_F32;
 	*rank = (uint32_t) export->stored.stored.rank;
 	for (uint32_t d = 0; d < *rank; d++)

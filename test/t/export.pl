@@ -91,6 +91,28 @@ is(sql("$weights 'made back'"), sql("$weights 'made'"), 'its weights');
 is(sql($answers{bert} =~ s/NAME/made back/gr), sql($answers{bert} =~ s/NAME/made/gr), 'its embeddings, prompts included');
 like(listing("$models/made"), qr/2_Dense .*vocab\.txt/, 'its dense layer has a folder, its tokenizer is a vocabulary');
 
+# --- models that others have published ---
+SKIP:
+{
+	my $data = ($ENV{DS_SHARED_DATA} // '../shared/data') . '/models';
+	my @real = grep { -d "$data/$_" } qw(tiny-bert-random/tiny_bert tiny-bert-random/tiny_nomic tiny-bert-1layer-random tiny-modernbert-random
+		model2vec/test-model-float16 model2vec/test-model-float32 model2vec/test-model-int8 model2vec/test-model-vocab-quantized model2vec/test-model-sentence-transformers);
+	skip "needs models of $data", 1 unless @real;
+	for my $real (@real)
+	{
+		my $to = "$models/" . $real =~ s{.*/}{}r;
+		PostgreSQL::Test::Utils::system_or_bail('cp', '-r', '--no-preserve=mode', "$data/$real", "$to-in");
+		sql("SELECT ds_import_model('real', '$to-in'); SELECT count(*) FROM ds_export_model('real', '$to'); SELECT ds_import_model('real back', '$to')");
+		is(sql("SELECT ds_model_config('real back') = ds_model_config('real')"), 't', "$real: the same description comes back");
+		# of 64 bits a number keeps the 32 that are used
+		is(sql("$weights 'real back'"), sql("$weights 'real'"), "$real: the same weights") unless $real =~ /vocab-quantized/;
+		my $ask = $answers{$real =~ /modernbert/ ? "grades" : "bert"};
+		is(sql($ask =~ s/NAME/real back/gr), sql($ask =~ s/NAME/real/gr), "$real: the same answers");
+		sql("SELECT ds_drop_model('real'), ds_drop_model('real back')");
+		PostgreSQL::Test::Utils::system_or_bail('rm', '-r', $to, "$to-in");
+	}
+}
+
 # --- what has no counterpart ---
 sql(q{SELECT ds_create_model('shop'); CREATE TABLE clicks (query text, title text); INSERT INTO clicks SELECT 'red dress ' || i, 'a red dress, number ' || i FROM generate_series(1, 50) i});
 refused("SELECT ds_export_model('shop', '$models/shop')", qr/ERROR:  55000: model "shop" is not trained/, 'a model that is not trained');
@@ -99,8 +121,37 @@ refused("SELECT ds_export_model('shop', '$models/shop')", qr/ERROR:  0A000: .*"h
 sql(q{UPDATE ds_model_version SET config = jsonb_set(config, '{encoder,pool_skip}', '1') WHERE model = (SELECT id FROM ds_model WHERE name = 'bert back')});
 refused("SELECT ds_export_model('bert back', '$models/shop')", qr/ERROR:  0A000: .*\nDETAIL:  the model's "pool_skip" has no counterpart/, 'a pooling that the format cannot say');
 
+# --- shorter numbers ---
+my %most = (fp16 => 0.00001, bf16 => 0.001, int8 => 0.01);
+for my $to (sort keys %most)
+{
+	my ($stored, $before, $after, $count, $cosine, $same) = split /\|/, sql(qq{SELECT stored_as, size_before, size_after, texts, 1 - cosine_min, same_nearest FROM ds_quantize_model('shop', 'shop $to', '$to',
+		'{"calibration": "SELECT title FROM clicks"}')});
+	is("$stored $count", "$to 50", "$to: a dual encoder and its calibration texts");
+	cmp_ok($cosine, '<', $most{$to}, "$to: its embeddings are near");
+	is(sql("SELECT size = $after AND \"precision\" = '$to' AND report ->> 'size_before' = '$before' AND report ->> 'texts' = '50' FROM ds_model_versions WHERE model = 'shop $to'"), 't', "$to: what was measured is kept");
+	is(sql("SELECT sum(octet_length(data)) FROM ds_tensor t JOIN ds_model m ON m.id = t.model WHERE m.name = 'shop $to'"), $after, "$to: its size is that of its tensors");
+	my $table = sub { return sql("SELECT sum(octet_length(data)) FROM ds_tensor t JOIN ds_model m ON m.id = t.model AND m.version = t.version WHERE m.name = '$_[0]' AND split_part(t.name, '#', 1) = 'shared.embedding'") };
+	cmp_ok($table->('shop') / $table->("shop $to"), '>', $to eq 'int8' ? 3.8 : 1.99, "$to: its table is shorter");
+	($before, $after, $cosine) = split /\|/, sql(qq{SELECT size_before, size_after, 1 - cosine_min FROM ds_quantize_model('made', 'made $to', '$to', '{"calibration": "SELECT title FROM clicks"}')});
+	cmp_ok($cosine, '<', 0.01, "$to: a transformer");
+	# what is stored shorter is what comes back from a file
+	sql("SELECT count(*) FROM ds_export_model('made $to', '$models/short'); SELECT ds_import_model('made $to back', '$models/short', jsonb_build_object('precision', ds_model_config('made $to') ->> 'precision'))");
+	cmp_ok(sql("SELECT max(ds_encode(t, 'made $to') <=> ds_encode(t, 'made $to back')) FROM unnest(ARRAY['red dress', 'blue shoe for summer']) t"), '<', $to eq 'int8' ? 1e-4 : 1e-12, "$to: exported and imported");
+	PostgreSQL::Test::Utils::system_or_bail('rm', '-r', "$models/short");
+	like(sql("SELECT (ds_quantize_model('static', 'static $to', '$to')).size_after"), qr/^\d+$/, "$to: without a calibration query");
+}
+sql(q{CALL ds_train('shop int8', 'SELECT query, title FROM clicks', '{"epochs": 1}')});
+is(sql(q{SELECT "precision" FROM ds_models WHERE name = 'shop int8'}), 'f32', 'a training goes on from shorter numbers, in f32');
+refused("SELECT ds_quantize_model('shop', 'bert', 'int8')", qr/ERROR:  42710: model "bert" already exists/, 'a name that is taken');
+refused("SELECT ds_quantize_model('shop', 'q', 'int4')", qr/ERROR:  22023: unknown precision "int4"/, 'no such precision');
+refused("SELECT ds_quantize_model('shop', 'q', 'int8', '{\"calibration\": \"SELECT 1, 2\"}')", qr/ERROR:  42804: calibration has the wrong number of columns/, 'a calibration query of two columns');
+refused("SELECT ds_quantize_model('shop', 'q', 'int8', '{\"calibration\": \"DELETE FROM clicks RETURNING title\"}')", qr/ERROR:  22023: calibration must be one SELECT/, 'one that writes');
+refused("SELECT ds_quantize_model('shop', 'q', 'int8', '{\"calibration\": \"SELECT title FROM clicks LIMIT 0\"}')", qr/ERROR:  P0002: the calibration query returned no texts/, 'one that gives nothing');
+refused("SELECT ds_quantize_model('shop', 'q', 'int8')", qr/ERROR:  42501: permission denied for model "shop"/, 'someone else\'s model to quantize', 'writer');
+is(sql("SELECT count(*) FROM ds_model WHERE name = 'q'"), '0', 'of which nothing is left');
+
 # --- rights and places ---
-sql('ALTER EXTENSION deepsearch SET SCHEMA public') if 0;
 chmod 0777, $models;
 refused("SELECT ds_export_model('bert', '$models/other')", qr/ERROR:  42501: permission denied for model "bert"/, 'someone else\'s model', 'writer');
 sql("SELECT ds_grant_model('bert', 'public')");
