@@ -1,6 +1,7 @@
 /*
  * encoder_folder.c
- *		An encoder of texts as a folder of Hugging Face and sentence-transformers.
+ *		An encoder of texts as a folder of Hugging Face and sentence-transformers,
+ *		or as one of Google's checkpoints of BERT.
  *
  * The files, in this order: config.json of the family (folder_config.c),
  * modules.json with pooling and dense layers, or the head of a cross-encoder;
@@ -16,6 +17,7 @@
 #include "format/families.h"
 #include "format/folder_config.h"
 #include "format/safetensors.h"
+#include "format/tf_bundle.h"
 
 typedef struct Writer
 {
@@ -94,8 +96,8 @@ tensor_part(Writer *writer, const char *neutral, DsPlanPart *part)
 	{
 		if (strlen(stored) + 3 <= sizeof(stored))
 			strcat(stored, "_t");
-		if (!wanted.linear || !writer->in->stored->describe(writer->in->stored->context, stored, &dtype, &rank,
-										  shape))
+		if (!wanted.linear || !writer->in->stored->describe(writer->in->stored->context, stored,
+															&dtype, &rank, shape))
 			return ds_fail(writer->status, DS_BAD_DATA, "tensor \"%s\" is missing", neutral);
 		part->transpose = true;
 	}
@@ -199,11 +201,10 @@ write_modules(Writer *writer)
 	unsigned number = 1;
 
 	ds_buffer_init(&list, writer->plan->arena);
-	ds_buffer_printf(&list,
-					 "[\n  {\"idx\": 0, \"name\": \"0\", \"path\": \"%s\", \"type\": \"" MODULES
-					 "%s\"}",
-					 writer->static_file ? "0_StaticEmbedding" : "",
-					 writer->static_file ? "StaticEmbedding" : "Transformer");
+	ds_buffer_printf(
+		&list, "[\n  {\"idx\": 0, \"name\": \"0\", \"path\": \"%s\", \"type\": \"" MODULES "%s\"}",
+		writer->static_file ? "0_StaticEmbedding" : "",
+		writer->static_file ? "StaticEmbedding" : "Transformer");
 	if (!writer->static_file)
 	{
 		ds_buffer_text(&list,
@@ -255,9 +256,9 @@ write_lengths(Writer *writer)
 	for (int side = 0; side < 2; side++)
 		if (writer->in->prompt[side][0] != '\0')
 		{
-			ds_buffer_printf(&text, "%s\n    \"%s\": ",
-							 side == 1 && writer->in->prompt[0][0] != '\0' ? "," : "",
-							 side == 0 ? "query" : "document");
+			ds_buffer_printf(
+				&text, "%s\n    \"%s\": ", side == 1 && writer->in->prompt[0][0] != '\0' ? "," : "",
+				side == 0 ? "query" : "document");
 			ds_buffer_json(&text, writer->in->prompt[side]);
 		}
 	ds_buffer_printf(&text,
@@ -309,6 +310,66 @@ write_tokenizer(Writer *writer)
 }
 
 /* ---- the weights ---- */
+
+/* As a checkpoint of TensorFlow, where kernels are stored the other way round */
+static DsCode
+write_checkpoint(Writer *writer)
+{
+	const DsEncoderSpec *spec = writer->spec;
+	size_t count = ds_spec_tensors(spec);
+	DsTfTensor *tensors = ds_arena_zero(writer->plan->arena, count, sizeof(DsTfTensor));
+
+	if (tensors == NULL)
+		return no_memory(writer);
+	for (size_t i = 0; i < count; i++)
+	{
+		DsTfTensor *tensor = &tensors[i];
+		DsSpecTensor wanted;
+		const size_t size = 256;
+		char *name = ds_arena_alloc(writer->plan->arena, size, 1);
+		char neutral[DS_SPEC_NAME + 2];
+
+		if (name == NULL)
+			return no_memory(writer);
+		(void) ds_spec_tensor(spec, i, &wanted);
+		snprintf(neutral, sizeof(neutral), "%s%s", wanted.name, wanted.linear ? "_t" : "");
+		if (!ds_source_name(writer->family, false, false, "", neutral, name, size))
+			return ds_fail(writer->status, DS_UNSUPPORTED,
+						   "tensor \"%s\" has no counterpart in a checkpoint of TensorFlow",
+						   wanted.name);
+		TRY(tensor_part(writer, wanted.name, &tensor->part));
+		tensor->name = name;
+		tensor->rank = wanted.rank;
+		tensor->shape[0] = wanted.shape[wanted.linear ? 1 : 0];
+		tensor->shape[1] = wanted.shape[wanted.linear ? 0 : 1];
+		if (wanted.linear)
+			tensor->part.transpose = !tensor->part.transpose;
+	}
+	return ds_tf_bundle_plan(writer->plan, "bert_model.ckpt", tensors, count,
+							 writer->in->checkpoint, writer->in->cancel, writer->status);
+}
+
+/* What of a model such a checkpoint cannot have */
+static DsCode
+check_checkpoint(Writer *writer)
+{
+	const DsEncoderSpec *spec = writer->spec;
+
+	if (strcmp(spec->family, "bert") != 0)
+		return ds_fail(writer->status, DS_UNSUPPORTED,
+					   "a model of the family \"%s\" has no counterpart in a checkpoint of "
+					   "TensorFlow: BERT alone has",
+					   spec->family);
+	if (spec->scores != 0)
+		return ds_fail(writer->status, DS_UNSUPPORTED,
+					   "a head that scores has no counterpart in a checkpoint of TensorFlow");
+	for (uint32_t m = 0; m < spec->module_count; m++)
+		if (spec->modules[m].kind != DS_MODULE_NORMALIZE)
+			return ds_fail(writer->status, DS_UNSUPPORTED,
+						   "a layer behind the pooling has no counterpart in a checkpoint of "
+						   "TensorFlow");
+	return DS_OK;
+}
 
 static DsCode
 write_weights(Writer *writer)
@@ -497,8 +558,8 @@ check(Writer *writer, DsArena *arena, DsArena *scratch)
 	for (int side = 0; side < 2; side++)
 		if (strcmp(source.prompt[side] != NULL ? source.prompt[side] : "", in->prompt[side]) != 0)
 			return refuse(writer, "the model's prompt");
-	if (source.vocab != in->vocab ||
-		(in->vocab && memcmp(&source.vocab_options, in->vocab_options, sizeof(DsVocabOptions)) != 0))
+	if (source.vocab != in->vocab || (in->vocab && memcmp(&source.vocab_options, in->vocab_options,
+														  sizeof(DsVocabOptions)) != 0))
 		return refuse(writer, "how the model reads its vocabulary");
 	return DS_OK;
 }
@@ -517,22 +578,29 @@ ds_encoder_folder(const DsEncoderFolder *folder, DsPlan *plan, DsStatus *status)
 		return ds_fail(status, DS_UNSUPPORTED,
 					   "a model of the family \"%s\" has no counterpart in this format",
 					   spec->family);
+	if (folder->checkpoint != NULL)
+	{
+		TRY(check_checkpoint(&writer));
+		writer.family = ds_family_tf_bert();
+	}
 	writer.static_file = strcmp(spec->family, "static") == 0;
 	if (writer.static_file && (spec->token_weights || spec->static_rows != spec->vocabulary))
 		return refuse(&writer, "a table whose tokens have weights or share rows");
 	writer.prefix = ds_folder_prefix(spec);
 	ds_buffer_init(&config, plan->arena);
-	TRY(ds_folder_config(spec, dense_class(spec->module_count > 0
-											   ? spec->modules[spec->module_count - 1].activation
-											   : DS_ACT_IDENTITY),
+	TRY(ds_folder_config(spec,
+						 dense_class(spec->module_count > 0
+										 ? spec->modules[spec->module_count - 1].activation
+										 : DS_ACT_IDENTITY),
 						 &config, status));
 	if (!writer.static_file)
-		TRY(ds_plan_text(plan, "config.json", &config, status));
+		TRY(ds_plan_text(plan, folder->checkpoint != NULL ? "bert_config.json" : "config.json",
+						 &config, status));
 	if (!spec->scores && spec->pooling != DS_POOL_EOT && strcmp(spec->family, "model2vec") != 0)
 		TRY(write_modules(&writer));
 	TRY(write_lengths(&writer));
 	TRY(write_tokenizer(&writer));
-	TRY(write_weights(&writer));
+	TRY(folder->checkpoint != NULL ? write_checkpoint(&writer) : write_weights(&writer));
 	ds_arena_init(&arena, &plan->arena->allocator);
 	ds_arena_init(&scratch, &plan->arena->allocator);
 	code = check(&writer, &arena, &scratch);

@@ -1,7 +1,7 @@
 /*
  * encoder_folder.h
  *		A model as the folder that Hugging Face and sentence-transformers have it
- *		in: what encoder_source.h and image_source.h read, written.
+ *		in, or Google BERT's checkpoints: what encoder_source.h and image_source.h read, written.
  *
  * What is planned is read back, by the readers of this room, before it is
  * given: a model whose description would come back as another one has no
@@ -28,6 +28,13 @@ typedef struct DsEncoderFolder
 	uint32_t drop_id; /* a token that is left out, or DS_SPEC_NO_ID */
 	const char *prompt[2]; /* UTF-8, by side; "" for none */
 	const DsPlanStored *stored;
+	/*
+	 * NULL: weights are in model.safetensors.  Otherwise in a checkpoint of
+	 * TensorFlow with the names of Google's BERT, whose index has checksums, for
+	 * which these numbers are read.
+	 */
+	const DsTensorSource *checkpoint;
+	const DsCancel *cancel; /* of reading them */
 } DsEncoderFolder;
 
 /*

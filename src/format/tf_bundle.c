@@ -344,7 +344,8 @@ find_block(Bundle *bundle, Bytes *handle, Bytes *block)
 	uint64_t length = (uint64_t) (bundle->table.end - bundle->table.at);
 
 	if (!read_varint(handle, &offset) || !read_varint(handle, &size) ||
-		length < DS_TF_FOOTER_SIZE + TRAILER_SIZE || offset > length - DS_TF_FOOTER_SIZE - TRAILER_SIZE ||
+		length < DS_TF_FOOTER_SIZE + TRAILER_SIZE ||
+		offset > length - DS_TF_FOOTER_SIZE - TRAILER_SIZE ||
 		size > length - DS_TF_FOOTER_SIZE - TRAILER_SIZE - offset)
 		return damaged(bundle, "a block lies outside of it");
 	block->at = bundle->table.at + offset;

@@ -213,8 +213,8 @@ add_bytes(void *context, const void *bytes, size_t length, DsStatus *status)
 
 /* The checksum of a tensor as it will be written */
 static DsCode
-checksum(DsPlan *plan, const DsPlanPart *part, const DsTensorSource *source,
-		 const DsCancel *cancel, uint32_t *crc, DsStatus *status)
+checksum(DsPlan *plan, const DsPlanPart *part, const DsTensorSource *source, const DsCancel *cancel,
+		 uint32_t *crc, DsStatus *status)
 {
 	DsPlanPart copy = *part;
 	DsPlanFile file = {.name = "", .part_count = 1, .parts = &copy};

@@ -25,10 +25,11 @@
 
 typedef enum Format
 {
-	FORMAT_HUGGINGFACE
+	FORMAT_HUGGINGFACE,
+	FORMAT_TENSORFLOW
 } Format;
 
-static const char *const formats[] = {"huggingface", NULL};
+static const char *const formats[] = {"huggingface", "tensorflow", NULL};
 static const char *const sides[] = {"default", "query", "document", NULL};
 
 typedef struct Options
@@ -175,6 +176,11 @@ plan_imported(Export *export)
 						export->name),
 				 errhint("Export one after the other, with the option \"side\".")));
 	begin_source(export, ds_imported_prefix(config, export->options.side - 1));
+	if (export->format == FORMAT_TENSORFLOW)
+	{
+		folder.checkpoint = &export->source;
+		folder.cancel = &ds_server_cancel;
+	}
 	folder.tokenizer = load_bytes(export, DS_TOKENIZER_TENSOR, &folder.tokenizer_size);
 	code = ds_encoder_folder(&folder, &export->plan, &status);
 	if (code == DS_UNSUPPORTED && export->stored.guard.error == NULL)
@@ -226,7 +232,7 @@ format_of(const char *name)
 		if (strcmp(formats[i], name) == 0)
 			return (Format) i;
 	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("unknown format \"%s\"", name),
-					errhint("Valid formats are: huggingface.")));
+					errhint("Valid formats are: huggingface, tensorflow.")));
 	return FORMAT_HUGGINGFACE; /* not reached */
 }
 

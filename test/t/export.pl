@@ -81,6 +81,21 @@ is(listing("$models/bert"), '1_Pooling 2_Normalize config.json config_sentence_t
 # the tokenizer's file goes along as it came
 is(PostgreSQL::Test::Utils::slurp_file("$models/bert/tokenizer.json"), PostgreSQL::Test::Utils::slurp_file("$models/in/bert/tokenizer.json"), 'tokenizer.json');
 
+# --- Google's checkpoints of BERT ---
+sql("SELECT count(*) FROM ds_export_model('bert', '$models/google', 'tensorflow'); SELECT ds_import_model('google', '$models/google'); SELECT count(*) FROM ds_export_model('google', '$models/google again', 'tensorflow')");
+is(listing("$models/google"), '1_Pooling bert_config.json bert_model.ckpt.data-00000-of-00001 bert_model.ckpt.index config_sentence_transformers.json modules.json sentence_bert_config.json tokenizer.json tokenizer_config.json',
+	'a checkpoint of TensorFlow');
+is(sql("SELECT ds_model_config('google') = ds_model_config('bert')"), 't', 'the same description comes back from it');
+is(sql($answers{bert} =~ s/NAME/google/gr), sql($answers{bert} =~ s/NAME/bert/gr), 'and the same answers');
+is(system("diff -r '$models/google' '$models/google again' >&2"), 0, 'exported again, it is the same to the byte');
+sql("SELECT ds_upload('google', file, \"offset\", data) FROM ds_export_files('google', 'tensorflow'); SELECT ds_import_model('google sent', upload => 'google')");
+is(sql($answers{bert} =~ s/NAME/google sent/gr), sql($answers{bert} =~ s/NAME/bert/gr), 'the same of what is sent to a client and back');
+# kernels that are stored the other way round are turned once more
+sql("SELECT count(*) FROM ds_export_model('google', '$models/turned'); SELECT ds_import_model('turned', '$models/turned')");
+is(sql("$weights 'turned'"), sql("$weights 'bert'"), 'from it a folder of Hugging Face: the same weights as at first');
+refused("SELECT ds_export_model('static', '$models/no', 'tensorflow')", qr/ERROR:  0A000: .*"tensorflow"\nDETAIL:  a model of the family "[^"]*" has no counterpart/, 'no checkpoint of a static table');
+refused("SELECT ds_export_model('cross', '$models/no', 'tensorflow')", qr/ERROR:  0A000: .*\nDETAIL:  a head that scores has no counterpart/, 'no checkpoint of a cross-encoder');
+
 # --- heads, dense layers, prompts of models that were made here; precisions ---
 my $vocab = join "\n", @Model::WORDS;
 sql(qq{SELECT ds_create_model('made', jsonb_build_object('encoder', '{"layers": 2, "hidden": 32, "heads": 4, "dims": 12, "max_tokens": 20, "activation": "gelu_tanh"}'::jsonb,
@@ -89,6 +104,7 @@ sql("SELECT count(*) FROM ds_export_model('made', '$models/made'); SELECT ds_imp
 is(sql("SELECT ds_model_config('made back') = ds_model_config('made')"), 't', 'a model that was made here');
 is(sql("$weights 'made back'"), sql("$weights 'made'"), 'its weights');
 is(sql($answers{bert} =~ s/NAME/made back/gr), sql($answers{bert} =~ s/NAME/made/gr), 'its embeddings, prompts included');
+refused("SELECT ds_export_model('made', '$models/no', 'tensorflow')", qr/ERROR:  0A000: .*\nDETAIL:  a layer behind the pooling has no counterpart/, 'no checkpoint of a model with a dense layer');
 like(listing("$models/made"), qr/2_Dense .*vocab\.txt/, 'its dense layer has a folder, its tokenizer is a vocabulary');
 
 # --- models that others have published ---

@@ -103,8 +103,7 @@ test_types_and_shapes(void)
 {
 	DsTfTensor tensors[] = {vector_of("layer_1/bias", DS_DTYPE_F32),
 							vector_of("layer_1/half", DS_DTYPE_F16),
-							vector_of("layer", DS_DTYPE_BF16),
-							vector_of("matrix", DS_DTYPE_F32),
+							vector_of("layer", DS_DTYPE_BF16), vector_of("matrix", DS_DTYPE_F32),
 							vector_of("kernel", DS_DTYPE_F32)};
 	DsTensorFiles files;
 	const DsTensorInfo *info;
