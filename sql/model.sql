@@ -38,6 +38,7 @@ CREATE TABLE ds_model_version (
 	step bigint,
 	query_since integer,
 	document_since integer,
+	report jsonb,
 	PRIMARY KEY (model, version)
 );
 
@@ -75,8 +76,9 @@ COMMENT ON COLUMN ds_model_version.query_since IS
 	'the first version that gives queries the embeddings of this one; NULL: this one';
 COMMENT ON COLUMN ds_model_version.document_since IS
 	'the same of documents: what that version has encoded stays valid';
+COMMENT ON COLUMN ds_model_version.report IS 'what ds_quantize_model measured';
 COMMENT ON TABLE ds_tensor IS 'weights and tokenizers of model versions, in chunks of at most 1 MB; never changed';
-COMMENT ON COLUMN ds_tensor.dtype IS 'f32: little-endian IEEE numbers; u8: bytes (a tokenizer); u32: numbers of rows (of a version that has a base)';
+COMMENT ON COLUMN ds_tensor.dtype IS 'f32, f16, bf16: little-endian numbers; i8: integers, times the scale of their row in NAME#scale where that is there; u8: bytes (a tokenizer); u32: numbers of rows (of a version that has a base)';
 
 -- Every writer makes other sessions look again which version is current:
 -- the functions do it themselves, and these triggers for everyone else.
@@ -139,12 +141,13 @@ CREATE VIEW ds_model_versions WITH (security_barrier) AS
 	SELECT m.name AS model, v.version, v.version IS NOT DISTINCT FROM m.version AS current, v.step,
 		coalesce(v.query_since, v.version) AS query_since,
 		coalesce(v.document_since, v.version) AS document_since,
-		v.dims, v.run, v.trained_by, v.trained_on, v.pairs, v.trained
+		v.dims, v.run, v.trained_by, v.trained_on, v.pairs, v.trained, v."precision", v.bytes AS size, v.report
 	FROM ds_model m JOIN ds_model_version v ON v.model = m.id
 	WHERE ds_may_use_model(m.owner, m.readers);
 GRANT SELECT ON ds_model_versions TO PUBLIC;
 COMMENT ON VIEW ds_model_versions IS 'the versions of the models that the current user may use';
 COMMENT ON COLUMN ds_model_versions.current IS 'whether the name alone means this version; others are called NAME@VERSION';
+COMMENT ON COLUMN ds_model_versions.report IS 'what ds_quantize_model measured: sizes, speed, how near its embeddings are to those of the model that it was made of';
 COMMENT ON COLUMN ds_model_versions.step IS 'steps that ds_train_step has made since the last training';
 COMMENT ON COLUMN ds_model_versions.query_since IS 'the first version that gives queries the same embeddings';
 COMMENT ON COLUMN ds_model_versions.document_since IS 'the first version that gives documents the same embeddings: what it has encoded stays valid';

@@ -10,8 +10,6 @@
 
 #include "text/blob.h"
 
-#define FOOTER_SIZE 48
-#define TABLE_MAGIC UINT64_C(0xdb4775248b80fb57)
 #define TRAILER_SIZE 5 /* of a block: its compression, its checksum */
 #define MASK_DELTA UINT32_C(0xa282ead8)
 #define SHARDS_MAX 1024
@@ -346,8 +344,9 @@ find_block(Bundle *bundle, Bytes *handle, Bytes *block)
 	uint64_t length = (uint64_t) (bundle->table.end - bundle->table.at);
 
 	if (!read_varint(handle, &offset) || !read_varint(handle, &size) ||
-		length < FOOTER_SIZE + TRAILER_SIZE || offset > length - FOOTER_SIZE - TRAILER_SIZE ||
-		size > length - FOOTER_SIZE - TRAILER_SIZE - offset)
+		length < DS_TF_FOOTER_SIZE + TRAILER_SIZE ||
+		offset > length - DS_TF_FOOTER_SIZE - TRAILER_SIZE ||
+		size > length - DS_TF_FOOTER_SIZE - TRAILER_SIZE - offset)
 		return damaged(bundle, "a block lies outside of it");
 	block->at = bundle->table.at + offset;
 	block->end = block->at + size;
@@ -421,9 +420,9 @@ read_table(Bundle *bundle)
 	Bytes block;
 	uint64_t number;
 
-	if (length < FOOTER_SIZE || ds_read_u64(bundle->table.end - 8) != TABLE_MAGIC)
+	if (length < DS_TF_FOOTER_SIZE || ds_read_u64(bundle->table.end - 8) != DS_TF_TABLE_MAGIC)
 		return damaged(bundle, "it is no table of a checkpoint, or cut short");
-	footer = (Bytes){bundle->table.end - FOOTER_SIZE, bundle->table.end - 8};
+	footer = (Bytes){bundle->table.end - DS_TF_FOOTER_SIZE, bundle->table.end - 8};
 	if (!read_varint(&footer, &number) || !read_varint(&footer, &number))
 		return damaged(bundle, "its footer");
 	TRY(find_block(bundle, &footer, &block));

@@ -4,6 +4,10 @@
  */
 #include "model/layout.h"
 
+#include "model/stored_source.h"
+
+#define FLOATS ((uint64) 1 << 18) /* converted at once */
+
 /* parameters, and then the tokenizers */
 typedef struct Tensors
 {
@@ -18,15 +22,13 @@ tokenizer_name(const DsModel *model, int tower)
 }
 
 static void
-describe(DsReader *reader, const char *name, DsDtype dtype, Tensors *tensors)
+describe(DsReader *reader, const char *name, bool numbers, Tensors *tensors)
 {
 	DsStored *stored = &tensors->stored[tensors->count++];
 
 	ds_reader_need(reader, name, stored);
-	if (stored->dtype != dtype)
-		ds_store_damaged(reader->key, name,
-						 psprintf("has type %s instead of %s", ds_dtype_name(stored->dtype),
-								  ds_dtype_name(dtype)));
+	if (numbers ? !ds_dtype_has_floats(stored->dtype) : stored->dtype != DS_DTYPE_U8)
+		ds_store_damaged(reader->key, name, psprintf("has type %s", ds_dtype_name(stored->dtype)));
 }
 
 /* The tokenizer tells the vocabulary, and so the parameters' shapes. */
@@ -87,17 +89,41 @@ sections(DsModel *model, DsReader *reader, DsSection *out, void **state)
 
 	ds_check(ds_dual_encoder_plan(&config, names, &status), &status);
 	for (size_t i = 0; i < names->parameter_count; i++)
-		describe(reader, names->parameter[i].name, DS_DTYPE_F32, tensors);
+		describe(reader, names->parameter[i].name, true, tensors);
 	for (int t = 0; t < ds_config_tokenizers(&model->config); t++)
-		describe(reader, tokenizer_name(model, t), DS_DTYPE_U8, tensors);
+		describe(reader, tokenizer_name(model, t), false, tensors);
 	check_shapes(model, reader, tensors, names->parameter_count);
 	for (int i = 0; i < tensors->count; i++)
 	{
 		strlcpy(out[i].name, tensors->stored[i].name, DS_SECTION_NAME);
-		out[i].size = tensors->stored[i].bytes;
+		/* numbers are used in f32, however they are stored */
+		out[i].size = tensors->stored[i].dtype == DS_DTYPE_U8
+						  ? tensors->stored[i].bytes
+						  : tensors->stored[i].elements * sizeof(float);
 	}
 	*state = tensors;
 	return tensors->count;
+}
+
+/* Numbers of another type, or with scales */
+static void
+append_floats(DsReader *reader, const DsStored *stored, DsSharedBuild *build)
+{
+	DsStoredSource state;
+	DsTensorSource source = ds_stored_source(&state, reader, "");
+	float *values = palloc(sizeof(float) * FLOATS);
+
+	for (uint64 first = 0; first < stored->elements; first += FLOATS)
+	{
+		size_t n = Min(stored->elements - first, FLOATS);
+		DsStatus status;
+
+		ds_guard_check(&state.guard,
+					   source.read(source.context, stored->name, first, n, values, &status),
+					   &status);
+		ds_shared_append(build, values, n * sizeof(float));
+	}
+	pfree(values);
 }
 
 static void
@@ -106,7 +132,15 @@ fill(DsModel *model pg_attribute_unused(), DsReader *reader, DsSharedBuild *buil
 	const Tensors *tensors = state;
 
 	for (int i = 0; i < tensors->count; i++)
-		ds_layout_copy(reader, &tensors->stored[i], build);
+	{
+		const DsStored *stored = &tensors->stored[i];
+
+		/* a version that is stored as changes has f32 */
+		if (stored->dtype == DS_DTYPE_F32 || stored->dtype == DS_DTYPE_U8)
+			ds_layout_copy(reader, stored, build);
+		else
+			append_floats(reader, stored, build);
+	}
 }
 
 /* Point tokenizers and encoder into the mapping. */

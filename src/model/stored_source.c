@@ -4,6 +4,44 @@
  */
 #include "model/stored_source.h"
 
+/* Of a tensor that was found */
+static void
+load_scales(DsStoredSource *source)
+{
+	DsStored scales;
+	uint64 rows;
+
+	if (source->scales != NULL)
+		pfree(source->scales);
+	source->scales = NULL;
+	if (!source->found || source->stored.dtype != DS_DTYPE_I8 || source->stored.rank < 2 ||
+		!ds_reader_find(source->reader, psprintf("%s" DS_SCALE_SUFFIX, source->stored.name),
+						&scales))
+		return;
+	rows = (uint64) source->stored.shape[0];
+	if (scales.dtype != DS_DTYPE_F32 || scales.elements != rows)
+		ds_store_damaged(source->reader->key, scales.name, "does not fit its tensor");
+	source->scales = MemoryContextAllocHuge(source->guard.context, scales.bytes);
+	for (uint64 offset = 0; offset < scales.bytes;)
+	{
+		size_t size;
+		const char *bytes = ds_reader_bytes(source->reader, &scales, offset, &size);
+
+		memcpy((char *) source->scales + offset, bytes, size);
+		offset += size;
+	}
+}
+
+/* Numbers of the tensor from this one on, times their rows' scales */
+static void
+scale(const DsStoredSource *source, uint64 first, size_t count, float *values)
+{
+	uint64 width = source->stored.elements / (uint64) source->stored.shape[0];
+
+	for (size_t i = 0; i < count; i++)
+		values[i] *= source->scales[(first + i) / width];
+}
+
 static void
 do_find(void *argument)
 {
@@ -13,7 +51,10 @@ do_find(void *argument)
 	snprintf(name, sizeof(name), "%s%s", source->prefix, source->name);
 	/* asked for again and again as it is read */
 	if (strcmp(source->stored.name, name) != 0 || source->stored.elements == 0)
+	{
 		source->found = ds_reader_find(source->reader, name, &source->stored);
+		load_scales(source);
+	}
 	else
 		source->found = true;
 }
@@ -41,6 +82,7 @@ do_read(void *argument)
 	unsigned size;
 	uint64 offset;
 	uint64 left;
+	uint64 first = source->first;
 	float *out = source->out;
 
 	do_find(source);
@@ -62,6 +104,9 @@ do_read(void *argument)
 		/* a chunk has whole elements: its size is a multiple of theirs */
 		length = Min(length, left);
 		ds_dtype_to_float(source->stored.dtype, bytes, length / size, out);
+		if (source->scales != NULL)
+			scale(source, first, length / size, out);
+		first += length / size;
 		out += length / size;
 		offset += length;
 		left -= length;

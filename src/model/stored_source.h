@@ -9,6 +9,12 @@
 #include "model/store.h"
 #include "nn/encoder.h"
 
+/*
+ * A tensor of i8 has beside it one of this name with a scale for each row that its
+ * numbers are to be multiplied by, unless it came without scales.
+ */
+#define DS_SCALE_SUFFIX "#scale"
+
 /* Their names there are those that are asked for, behind a prefix */
 typedef struct DsStoredSource
 {
@@ -19,6 +25,7 @@ typedef struct DsStoredSource
 	/* private: a callback's arguments and result */
 	const char *name;
 	DsStored stored;
+	float *scales; /* of the rows of a quantised tensor; NULL: of none */
 	bool found;
 	uint64 first;
 	size_t count;

@@ -9,8 +9,10 @@
  *		3: the index of a checkpoint
  *		4: two bytes, the size of a shard; the entries of its only block, around
  *		   which a table with good checksums is put
- * What opens must describe tensors that can be read to their ends.
+ * What opens must describe tensors that can be read to their ends, and that are the
+ * same when they have been written and read again.
  */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -113,6 +115,60 @@ use(const DsTensorFiles *files)
 	}
 }
 
+/* What the writer makes of these tensors is read as the same tensors again. */
+static void
+write_again(const DsTensorFiles *files, DsArena *arena, DsArena *scratch)
+{
+	DsSafetensor *tensors = ds_arena_zero(arena, files->count + 1, sizeof(DsSafetensor));
+	MemoryFolder memory;
+	DsTensorFiles again;
+	DsPlan plan;
+	DsStatus status;
+	size_t count = 0;
+	unsigned char *bytes;
+
+	ds_plan_init(&plan, arena);
+	for (size_t i = 0; i < files->count; i++)
+	{
+		const DsTensorInfo *info = &files->tensors[i];
+		DsSafetensor *tensor = &tensors[count];
+
+		if (info->rank > 4 || ds_dtype_bits(info->dtype) % 8 != 0 || info->bytes > 1 << 20)
+			continue;
+		tensor->name = info->name;
+		tensor->rank = info->rank;
+		memcpy(tensor->shape, info->shape, sizeof(tensor->shape));
+		strcpy(tensor->part.tensor, "t");
+		tensor->part.dtype = info->dtype;
+		tensor->part.rows = info->elements;
+		tensor->part.columns = 1;
+		count++;
+	}
+	if (ds_safetensors_plan(&plan, "m", tensors, count, &status) != DS_OK ||
+		plan.files[0].size > 64 << 20)
+		return;
+	bytes = calloc(plan.files[0].size, 1);
+	memcpy(bytes, plan.files[0].parts[0].bytes, plan.files[0].parts[0].length);
+	memory_open(&memory);
+	memory_put(&memory, "m", bytes, plan.files[0].size);
+	free(bytes);
+	if (ds_safetensors_open(&memory.folder, "m", arena, scratch, &again, &status) != DS_OK ||
+		again.count != count)
+	{
+		fprintf(stderr, "%s\n", status.message);
+		abort();
+	}
+	for (size_t i = 0; i < count; i++)
+	{
+		const DsTensorInfo *info = ds_tensors_find(&again, tensors[i].name);
+
+		if (info == NULL || info->dtype != tensors[i].part.dtype || info->rank != tensors[i].rank ||
+			memcmp(info->shape, tensors[i].shape, sizeof(uint64_t) * info->rank) != 0)
+			abort();
+	}
+	memory_close(&memory);
+}
+
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -173,7 +229,12 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		}
 	}
 	if (code == DS_OK)
+	{
 		use(&files);
+		/* names of checkpoints may be any bytes */
+		if (kind <= 2)
+			write_again(&files, &arena, &scratch);
+	}
 	else if (status.message[0] == '\0')
 		abort();
 	if (scratch.allocated != 0)
