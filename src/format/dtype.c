@@ -4,6 +4,7 @@
  */
 #include "format/dtype.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "text/blob.h"
@@ -154,6 +155,93 @@ ds_dtype_to_float(DsDtype dtype, const void *in, size_t count, float *out)
 			break;
 		default:
 			memset(out, 0, count * sizeof(float));
+			break;
+	}
+}
+
+static uint32_t
+bits_of_float(float value)
+{
+	uint32_t bits;
+
+	memcpy(&bits, &value, sizeof(bits));
+	return bits;
+}
+
+static uint32_t
+half_of_float(float value)
+{
+	uint32_t bits = bits_of_float(value);
+	uint32_t sign = bits >> 16 & 0x8000;
+	uint32_t magnitude = bits & 0x7FFFFFFF;
+	float rounded;
+
+	if (magnitude > 0x7F800000)
+		return sign | 0x7E00;
+	/* 65520 and more round to infinity */
+	if (magnitude >= 0x477FF000)
+		return sign | 0x7C00;
+	if (magnitude >= 0x38800000)
+		return sign | ((magnitude + 0xFFF + (magnitude >> 13 & 1) - (112u << 23)) >> 13);
+	/* subnormal: adding a number whose last bit is the smallest half rounds as it should */
+	rounded = float_of_bits(magnitude) + float_of_bits(126u << 23);
+	return sign | (bits_of_float(rounded) - (126u << 23));
+}
+
+static uint32_t
+bf16_of_float(float value)
+{
+	uint32_t bits = bits_of_float(value);
+
+	if ((bits & 0x7FFFFFFF) > 0x7F800000)
+		return bits >> 16 | 0x40;
+	return (bits + 0x7FFF + (bits >> 16 & 1)) >> 16;
+}
+
+static int64_t
+integer_of(float value, float least, float most)
+{
+	if (!(value >= least))
+		return value < least ? (int64_t) least : 0;
+	return value > most ? (int64_t) most : (int64_t) rintf(value);
+}
+
+void
+ds_dtype_from_float(DsDtype dtype, const float *in, size_t count, void *out)
+{
+	unsigned char *p = out;
+
+	switch (dtype)
+	{
+		case DS_DTYPE_F32:
+			for (size_t i = 0; i < count; i++)
+				ds_write_u32(p + 4 * i, bits_of_float(in[i]));
+			break;
+		case DS_DTYPE_F16:
+		case DS_DTYPE_BF16:
+			for (size_t i = 0; i < count; i++)
+			{
+				uint32_t half =
+					dtype == DS_DTYPE_F16 ? half_of_float(in[i]) : bf16_of_float(in[i]);
+
+				p[2 * i] = (unsigned char) half;
+				p[2 * i + 1] = (unsigned char) (half >> 8);
+			}
+			break;
+		case DS_DTYPE_I8:
+			for (size_t i = 0; i < count; i++)
+				p[i] = (unsigned char) integer_of(in[i], -127, 127);
+			break;
+		case DS_DTYPE_I32:
+			for (size_t i = 0; i < count; i++)
+				ds_write_u32(p + 4 * i, (uint32_t) integer_of(in[i], -2147483648.0f, 2147483520.0f));
+			break;
+		case DS_DTYPE_I64:
+			for (size_t i = 0; i < count; i++)
+				ds_write_u64(p + 8 * i, (uint64_t) integer_of(in[i], -9.2e18f, 9.2e18f));
+			break;
+		default:
+			memset(out, 0, count * (ds_dtype_bits(dtype) / 8));
 			break;
 	}
 }

@@ -56,4 +56,11 @@ extern bool ds_dtype_has_floats(DsDtype dtype);
  */
 extern void ds_dtype_to_float(DsDtype dtype, const void *in, size_t count, float *out);
 
+/*
+ * And back, rounded to the nearest (ties to even): for f32, f16 (what is too
+ * large becomes an infinity), bf16, i8 (limited to -127 .. 127), i32 and i64.
+ * NaN is a NaN, and 0 as an integer.  Other types give zeros.
+ */
+extern void ds_dtype_from_float(DsDtype dtype, const float *in, size_t count, void *out);
+
 #endif /* DS_DTYPE_H */

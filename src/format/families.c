@@ -745,6 +745,15 @@ ds_family_find(DsJson model_type)
 }
 
 const Family *
+ds_family_named(const char *name)
+{
+	for (size_t i = 0; i < sizeof(families) / sizeof(families[0]); i++)
+		if (strcmp(families[i].model_type, name) == 0)
+			return &families[i];
+	return strcmp(name, static_embedding.model_type) == 0 ? &static_embedding : NULL;
+}
+
+const Family *
 ds_family_open_clip(void)
 {
 	return &open_clip;

@@ -73,6 +73,8 @@ extern const Family *ds_family_find(DsJson model_type);
 extern const Family *ds_family_open_clip(void);
 extern const Family *ds_family_static(void);
 extern const Family *ds_family_tf_bert(void);
+/* by the name that a description has; NULL for one that has no writer */
+extern const Family *ds_family_named(const char *name);
 /* the types that are known, for messages */
 extern const char *ds_family_names(void);
 
@@ -99,6 +101,12 @@ extern DsCode ds_source_open_weights(Source *source, const char *folder, DsTenso
 /* does the pattern match the neutral name?  *layer gets '#', *suffix what comes behind */
 extern bool ds_source_match(const char *pattern, const char *neutral, unsigned *layer,
 							const char **suffix);
+/*
+ * The name that a family's file has for a neutral one, of its body or of its
+ * head: false when there is none.  Where there are several, the first, or the last.
+ */
+extern bool ds_source_name(const Family *family, bool head, bool last, const char *prefix,
+						   const char *neutral, char *out, size_t size);
 /* ds_source_tensor(); expected gets the name that was looked for first, unless it has one */
 extern const DsTensorInfo *ds_source_find(const Source *source, const char *neutral, char *expected,
 										  size_t size);

@@ -1,6 +1,6 @@
 /*
  * safetensors.h
- *		Reading safetensors files, whole or in parts.
+ *		Reading safetensors files, whole or in parts, and writing them.
  *
  * A file is eight bytes (the header's length N), N bytes of JSON that give each
  * tensor's type, shape and place, and the tensors' bytes.  What the reference
@@ -15,6 +15,7 @@
 #ifndef DS_SAFETENSORS_H
 #define DS_SAFETENSORS_H
 
+#include "format/plan.h"
 #include "format/tensors.h"
 
 /*
@@ -42,5 +43,22 @@ extern DsCode ds_safetensors_open(const DsFolder *folder, const char *file, DsAr
  */
 extern DsCode ds_safetensors_open_sharded(const DsFolder *folder, const char *index, DsArena *arena,
 										  DsArena *scratch, DsTensorFiles *files, DsStatus *status);
+
+/* A tensor of a file that is written: its name there, and where its numbers come from */
+typedef struct DsSafetensor
+{
+	const char *name;
+	uint32_t rank;
+	uint64_t shape[4]; /* as it is written */
+	DsPlanPart part;
+} DsSafetensor;
+
+/*
+ * Plan a file of these tensors, which are put in the order in which they are
+ * written.  Errors: DS_INVALID for a name that is there twice or a shape that
+ * does not fit its part, DS_TOO_LARGE, DS_OUT_OF_MEMORY.
+ */
+extern DsCode ds_safetensors_plan(DsPlan *plan, const char *file, DsSafetensor *tensors,
+								  size_t count, DsStatus *status);
 
 #endif /* DS_SAFETENSORS_H */

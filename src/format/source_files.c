@@ -234,6 +234,26 @@ file_name(const char *prefix, const char *pattern, unsigned layer, const char *s
 				 hash + 1, suffix);
 }
 
+bool
+ds_source_name(const Family *family, bool head, bool last, const char *prefix, const char *neutral,
+			   char *out, size_t size)
+{
+	bool found = false;
+
+	for (const Name *names = head ? family->head : family->names;
+		 names != NULL && names->neutral != NULL; names++)
+	{
+		const char *suffix;
+		unsigned layer;
+
+		if ((found && !last) || !ds_source_match(names->neutral, neutral, &layer, &suffix))
+			continue;
+		file_name(prefix, names->file, layer, suffix, out, size);
+		found = true;
+	}
+	return found;
+}
+
 static const DsTensorInfo *
 find_exact(const Source *source, const char *name)
 {

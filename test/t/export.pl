@@ -1,0 +1,156 @@
+# Models written to files and read back; who may write where, and what is left after an error.
+use strict;
+use warnings;
+
+use Test::More;
+BEGIN
+{
+	eval { require PostgreSQL::Test::Cluster; require PostgreSQL::Test::Utils; 1 }
+	  or plan skip_all => 'needs the server\'s test modules (PostgreSQL 15 and later)';
+	require PostgreSQL::Test::BackgroundPsql unless PostgreSQL::Test::Cluster->can('background_psql');
+}
+use Model;
+use Shop;
+
+my $node = Shop::node('export');
+my $models = PostgreSQL::Test::Utils::tempdir();
+sub sql { return $node->safe_psql('postgres', "SET client_min_messages = warning; $_[0]") }
+
+# the error of a statement
+sub error
+{
+	my ($sql, $role) = @_;
+	my (undef, undef, $err) = $node->psql('postgres', "\\set VERBOSITY verbose\n$sql", $role ? (extra_params => [ '-U', $role ]) : ());
+	$err =~ s/^psql:\S+ //mg;
+	return $err;
+}
+
+# what lies in a folder
+sub listing
+{
+	my ($folder) = @_;
+	opendir my $dir, $folder or return '';
+	return join ' ', sort grep { !/^\.\.?$/ } readdir $dir;
+}
+
+sub refused
+{
+	my ($sql, $error, $what, $role) = @_;
+	my $before = listing($models);
+	like(error($sql, $role), $error, $what);
+	is(listing($models), $before, "$what: nothing is left");
+	return;
+}
+
+sql('CREATE EXTENSION deepsearch; CREATE ROLE someone LOGIN; CREATE ROLE writer LOGIN IN ROLE pg_write_server_files');
+mkdir "$models/in";
+Model::static("$models/in/static", 8);
+Model::bert("$models/in/bert", sentence => 1, prompts => 1);
+Model::bert("$models/in/cross", classes => 1);
+Model::bert("$models/in/grades", classes => 3);
+
+# --- there and back: the same weights, the same description, the same answers ---
+my $weights = q{SELECT md5(string_agg(t.name || t.chunk || t.dtype || t.shape::text || md5(t.data), ',' ORDER BY t.name, t.chunk)) FROM ds_tensor t JOIN ds_model m ON m.id = t.model AND m.version = t.version WHERE m.name = };
+my $texts = q{unnest(ARRAY['', 'red dress', 'red dresses and blue shirts for summer', 'unheard of', 'a' || repeat(' shoe', 40)])};
+my %answers = (
+	static => "SELECT string_agg(ds_encode(t, 'NAME')::text, ' ' ORDER BY t) FROM $texts t",
+	bert => "SELECT string_agg(ds_encode(t, 'NAME', 'query')::text || ds_encode(t, 'NAME', 'document')::text, ' ' ORDER BY t) FROM $texts t",
+	cross => "SELECT string_agg(ds_score(t, 'red shoe', 'NAME')::text, ' ' ORDER BY t) FROM $texts t",
+	grades => "SELECT string_agg((ds_classify(t, 'red shoe', 'NAME'))::text, ' ' ORDER BY t) FROM $texts t",
+);
+for my $name (sort keys %answers)
+{
+	sql("SELECT ds_import_model('$name', '$models/in/$name')");
+	my $files = sql("SELECT string_agg(file || ' ' || size, E'\\n' ORDER BY file) FROM ds_export_model('$name', '$models/$name')");
+	is($files, join("\n", map { "$_ " . -s "$models/$name/$_" } map { s/ .*//r } split /\n/, $files), "$name: the files and their sizes");
+	sql("SELECT ds_import_model('$name back', '$models/$name')");
+	is(sql("SELECT ds_model_config('$name back') = ds_model_config('$name')"), 't', "$name: the same description comes back");
+	is(sql("$weights '$name back'"), sql("$weights '$name'"), "$name: and the same weights");
+	my ($before, $after) = map { sql($answers{$name} =~ s/NAME/$_/gr) } $name, "$name back";
+	is($after, $before, "$name: and the same answers");
+	# to a client and back, and from there: the same files
+	sql("SELECT ds_upload('$name', file, \"offset\", data) FROM ds_export_files('$name'); SELECT ds_import_model('$name sent', upload => '$name'); SELECT ds_drop_upload('$name')");
+	is(sql("$weights '$name sent'"), sql("$weights '$name'"), "$name: sent to a client and back");
+	sql("SELECT count(*) FROM ds_export_model('$name back', '$models/again')");
+	is(system("diff -r '$models/$name' '$models/again' >&2"), 0, "$name: exported again, it is the same to the byte");
+	PostgreSQL::Test::Utils::system_or_bail('rm', '-r', "$models/again");
+}
+is(listing($models), 'bert cross grades in static', 'nothing else is there');
+is(listing("$models/bert"), '1_Pooling 2_Normalize config.json config_sentence_transformers.json model.safetensors modules.json sentence_bert_config.json tokenizer.json tokenizer_config.json' =~ s/2_Normalize //r, 'a folder of sentence-transformers');
+
+# the tokenizer's file goes along as it came
+is(PostgreSQL::Test::Utils::slurp_file("$models/bert/tokenizer.json"), PostgreSQL::Test::Utils::slurp_file("$models/in/bert/tokenizer.json"), 'tokenizer.json');
+
+# --- heads, dense layers, prompts of models that were made here; precisions ---
+my $vocab = join "\n", @Model::WORDS;
+sql(qq{SELECT ds_create_model('made', jsonb_build_object('encoder', '{"layers": 2, "hidden": 32, "heads": 4, "dims": 12, "max_tokens": 20, "activation": "gelu_tanh"}'::jsonb,
+	'tokenizer', jsonb_build_object('vocab', \$\$$vocab\$\$), 'prompts', '{"query": "red \\"blue\\\\ \\u0001夏"}'::jsonb, 'precision', 'int8'))});
+sql("SELECT count(*) FROM ds_export_model('made', '$models/made'); SELECT ds_import_model('made back', '$models/made', '{\"precision\": \"int8\"}')");
+is(sql("SELECT ds_model_config('made back') = ds_model_config('made')"), 't', 'a model that was made here');
+is(sql("$weights 'made back'"), sql("$weights 'made'"), 'its weights');
+is(sql($answers{bert} =~ s/NAME/made back/gr), sql($answers{bert} =~ s/NAME/made/gr), 'its embeddings, prompts included');
+like(listing("$models/made"), qr/2_Dense .*vocab\.txt/, 'its dense layer has a folder, its tokenizer is a vocabulary');
+
+# --- what has no counterpart ---
+sql(q{SELECT ds_create_model('shop'); CREATE TABLE clicks (query text, title text); INSERT INTO clicks SELECT 'red dress ' || i, 'a red dress, number ' || i FROM generate_series(1, 50) i});
+refused("SELECT ds_export_model('shop', '$models/shop')", qr/ERROR:  55000: model "shop" is not trained/, 'a model that is not trained');
+sql(q{CALL ds_train('shop', 'SELECT query, title FROM clicks', '{"epochs": 1}')});
+refused("SELECT ds_export_model('shop', '$models/shop')", qr/ERROR:  0A000: .*"huggingface"\nDETAIL:  Its tokenizer, of overlapping n-grams, has no counterpart/, 'a tokenizer of n-grams');
+sql(q{UPDATE ds_model_version SET config = jsonb_set(config, '{encoder,pool_skip}', '1') WHERE model = (SELECT id FROM ds_model WHERE name = 'bert back')});
+refused("SELECT ds_export_model('bert back', '$models/shop')", qr/ERROR:  0A000: .*\nDETAIL:  the model's "pool_skip" has no counterpart/, 'a pooling that the format cannot say');
+
+# --- rights and places ---
+sql('ALTER EXTENSION deepsearch SET SCHEMA public') if 0;
+chmod 0777, $models;
+refused("SELECT ds_export_model('bert', '$models/other')", qr/ERROR:  42501: permission denied for model "bert"/, 'someone else\'s model', 'writer');
+sql("SELECT ds_grant_model('bert', 'public')");
+refused("SELECT ds_export_model('bert', '$models/other')", qr/ERROR:  42501: must be owner of model "bert"/, 'to use a model is not to have it', 'writer');
+refused("SELECT * FROM ds_export_files('bert')", qr/ERROR:  42501: must be owner of model "bert"/, 'nor to send it', 'writer');
+sql("SELECT ds_upload('up', file, \"offset\", data) FROM ds_export_files('bert'); UPDATE ds_upload SET owner = 'someone'");
+sql("SET ROLE someone; SELECT ds_import_model('mine', upload => 'up')");
+refused("SELECT ds_export_model('mine', '$models/other')", qr/ERROR:  42501: permission denied to write files of the server/, 'without pg_write_server_files', 'someone');
+is(sql("SET ROLE someone; SELECT count(DISTINCT file) FROM ds_export_files('mine')"), sql("SELECT count(DISTINCT file) FROM ds_export_files('bert')"), 'the client\'s form needs no such right');
+refused("SELECT ds_export_model('bert', '$models/bert')", qr/ERROR:  58P02: "[^"]*" already exists/, 'a folder that is there');
+refused("SELECT ds_export_model('bert', '$models/bert/config.json')", qr/ERROR:  58P02: "[^"]*" already exists/, 'a file that is there');
+refused("SELECT ds_export_model('bert', '$models/no/where')", qr/ERROR:  58P01: could not create directory/, 'in a folder that is not there');
+refused("SELECT ds_export_model('bert', 'somewhere')", qr/ERROR:  22023: path "somewhere" is not absolute/, 'no absolute path');
+refused("SELECT ds_export_model('bert', '$models/x', 'pickle')", qr/ERROR:  22023: unknown format "pickle"/, 'no such format');
+refused("SELECT ds_export_model('bert', '$models/x', options => '{\"sides\": 1}')", qr/ERROR:  22023: .*sides/, 'no such option');
+refused("SELECT ds_export_model('nothing', '$models/x')", qr/ERROR:  42704: model "nothing" does not exist/, 'no such model');
+
+# --- versions, and one side of two ---
+sql(qq{SELECT ds_import_model('bert', '$models/in/static', '{"replace": true}'); SELECT count(*) FROM ds_export_model('bert\@1', '$models/first')});
+is(system("diff -r '$models/bert' '$models/first' >&2"), 0, 'a version by its number');
+
+# --- an error on the way: a damaged tensor, a cancelled statement ---
+sql(q{UPDATE ds_tensor t SET data = substr(data, 1, octet_length(data) - 4) FROM ds_model m WHERE m.id = t.model AND m.name = 'static back' AND t.name = 'token.weight'});
+refused("SELECT ds_export_model('static back', '$models/damaged')", qr/ERROR:  XX001: .*shorter than its shape says/, 'a damaged tensor');
+SKIP:
+{
+	# 160 MB
+	my ($rows, $dims) = (200_000, 200);
+	mkdir "$models/in/large";
+	Model::spew("$models/in/large/tokenizer.json", Model::tokenizer(0));
+	Model::spew("$models/in/large/config.json", "{\"model_type\": \"model2vec\", \"architectures\": [\"StaticModel\"], \"hidden_dim\": $dims, \"normalize\": true}");
+	my $header = sprintf '{"embeddings":{"dtype":"F32","shape":[%d,%d],"data_offsets":[0,%d]}}', $rows, $dims, $rows * $dims * 4;
+	Model::spew("$models/in/large/model.safetensors", pack('Q<', length $header) . $header);
+	truncate "$models/in/large/model.safetensors", 8 + length($header) + $rows * $dims * 4;
+	sql("SELECT ds_import_model('large', '$models/in/large')");
+	refused("SET statement_timeout = 60; SELECT ds_export_model('large', '$models/large')", qr/ERROR:  57014/, 'a statement that is cancelled');
+	# the peak of a process counts the shared buffers that it has touched; so let there be few
+	$node->append_conf('postgresql.conf', 'shared_buffers = 2MB');
+	$node->restart;
+	my $session = $node->background_psql('postgres', on_error_stop => 0);
+	$session->query_safe("SELECT count(*) FROM ds_export_model('cross', '$models/warm'); SELECT ds_encode('red', 'large') <=> ds_encode('red', 'large');");
+	my $pid = $session->query_safe('SELECT pg_backend_pid();');
+	skip 'needs /proc', 2 unless -r "/proc/$pid/status";
+	my $peak = sub { return PostgreSQL::Test::Utils::slurp_file("/proc/$pid/status") =~ /VmHWM:\s+(\d+) kB/ ? $1 : 0 };
+	my $before = $peak->();
+	$session->query_safe("SELECT count(*) FROM ds_export_model('large', '$models/large');");
+	cmp_ok($peak->() - $before, '<', 32 * 1024, 'memory of the export of a large model');
+	note("from $before to " . $peak->() . ' kB');
+	cmp_ok(-s "$models/large/model.safetensors", '>', $rows * $dims * 4, 'all of which is there');
+	$session->quit;
+}
+$node->stop;
+done_testing();
