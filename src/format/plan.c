@@ -136,7 +136,9 @@ read_numbers(Writing *w, uint64_t first, size_t count, float *out)
 	if (code == DS_OK && w->part->scales != NULL)
 		for (size_t i = 0; i < count; i++)
 		{
-			float scale = w->part->scales[(first + i) / w->part->columns];
+			uint64_t columns = w->part->columns;
+			float scale = w->part->scales[w->part->column_scales ? (first + i) % columns
+																 : (first + i) / columns];
 
 			out[i] = scale > 0 ? out[i] / scale : 0;
 		}

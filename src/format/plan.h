@@ -34,8 +34,10 @@ typedef struct DsPlanPart
 	uint64_t rows; /* as it is stored; columns 1: no matrix */
 	uint64_t columns;
 	bool transpose; /* written as [columns][rows] */
-	/* I8 only: numbers are divided by their row's (before transposing), and rounded */
+	/* I8 only: numbers are divided by their row's (before transposing), or their column's, and
+	 * rounded */
 	const float *scales;
+	bool column_scales;
 } DsPlanPart;
 
 typedef struct DsPlanFile

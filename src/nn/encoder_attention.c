@@ -9,53 +9,11 @@
  * computed, and of a window or behind a causal mask none but those in the
  * border's panels.
  */
+#include "nn/encoder_positions.h"
 #include "nn/encoder_private.h"
 
 #include <math.h>
 #include <string.h>
-
-/*
- * The bucket of a distance (key - query), T5's scheme: one half of the buckets
- * for keys behind the query; half of these for single distances, the others
- * for ranges that grow like a logarithm up to most.
- */
-static uint32_t
-relative_bucket(int64_t distance, uint32_t buckets, uint32_t most)
-{
-	uint32_t half = buckets / 2;
-	uint32_t exact = half / 2;
-	uint32_t behind = distance > 0 ? half : 0;
-	uint32_t n = (uint32_t) (distance < 0 ? -distance : distance);
-	uint32_t bucket;
-
-	if (n < exact)
-		return behind + n;
-	/* in single precision, as those who trained such models computed it */
-	bucket = exact + (uint32_t) (logf((float) n / (float) exact) /
-								 (float) log((double) most / exact) * (float) (half - exact));
-	return behind + (bucket < half ? bucket : half - 1);
-}
-
-/* cosines and sines of n positions */
-static void
-fill_angles(const DsEncoderSpec *spec, double base, size_t n, float *cosines, float *sines)
-{
-	size_t half = spec->rotary_dims / 2;
-
-	for (size_t c = 0; c < half; c++)
-	{
-		/* single precision again: at position 8,000 the rounding of the angle is visible */
-		float frequency = (float) (1.0 / pow(base, (double) (2 * c) / spec->rotary_dims));
-
-		for (size_t t = 0; t < n; t++)
-		{
-			float angle = (float) t * frequency;
-
-			cosines[t * half + c] = cosf(angle);
-			sines[t * half + c] = sinf(angle);
-		}
-	}
-}
 
 static void
 prepare_angles(DsPass *pass, size_t n)
@@ -73,9 +31,9 @@ prepare_angles(DsPass *pass, size_t n)
 			base *= pow(s * (double) n / spec->rotary_trained - (s - 1),
 						spec->rotary_dims / (spec->rotary_dims - 2.0));
 	}
-	fill_angles(spec, base, count, pass->cosines[0], pass->sines[0]);
+	ds_rotary_angles(spec, base, count, pass->cosines[0], pass->sines[0]);
 	if (spec->window > 0 && spec->window_base > 0)
-		fill_angles(spec, (double) spec->window_base, count, pass->cosines[1], pass->sines[1]);
+		ds_rotary_angles(spec, (double) spec->window_base, count, pass->cosines[1], pass->sines[1]);
 	pass->rotated = n;
 }
 
@@ -122,7 +80,7 @@ ds_attention_prepare(DsPass *pass, DsArena *arena, DsStatus *status)
 		for (size_t i = 0; i < distances; i++)
 		{
 			const float *row =
-				pass->encoder->relative + (size_t) relative_bucket((int64_t) i - (int64_t) (n - 1),
+				pass->encoder->relative + (size_t) ds_relative_bucket((int64_t) i - (int64_t) (n - 1),
 																   spec->relative_buckets,
 																   spec->relative_distance) *
 											  spec->heads;

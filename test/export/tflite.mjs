@@ -1,0 +1,72 @@
+// Files of TensorFlow Lite in Google's runtime, beside what tflite_ours computed.
+//
+//   node tflite.mjs MODULES DIR < lines of tflite_ours
+//
+// MODULES is a folder with node_modules/@litertjs/core.  Prints for each file the
+// largest difference of a component, the least cosine, and milliseconds a text
+// (processor time); ends with 1 where a file is further off than its precision may be.
+import fs from 'node:fs';
+import path from 'node:path';
+import { createRequire } from 'node:module';
+import { pathToFileURL } from 'node:url';
+
+const [modules, directory] = process.argv.slice(2);
+const core = path.join(path.resolve(modules), 'node_modules/@litertjs/core');
+// What the package asks of a browser: a global, and a way to load a script
+globalThis.self = globalThis;
+globalThis.importScripts = (script) => {
+	const code = new Function('require', '__filename', '__dirname', fs.readFileSync(script, 'utf8') + '\nreturn ModuleFactory;');
+	globalThis.ModuleFactory = code(createRequire(script), script, path.dirname(script));
+};
+const litert = await import(pathToFileURL(path.join(core, 'dist/index.js')));
+await litert.loadLiteRt(path.join(core, 'wasm'));
+
+const words = (file, type) => { const b = fs.readFileSync(path.join(directory, file)); return new type(b.buffer.slice(b.byteOffset, b.byteOffset + b.length)); };
+const bounds = { f32: { off: 1e-4, cosine: 0.999999 }, f16: { off: 5e-3, cosine: 0.99999 }, int8: { off: Infinity, cosine: 0.99 } };
+let bad = 0;
+for (const line of fs.readFileSync(0, 'utf8').trim().split('\n')) {
+	const [name, precision, size, texts, dims] = line.split(' ').map((s, i) => (i < 2 ? s : Number(s)));
+	const file = `${name}.${precision}.tflite`;
+	const bytes = new Uint8Array(fs.readFileSync(path.join(directory, file)));
+	let model;
+	try {
+		model = await litert.loadAndCompile(bytes, { accelerator: 'wasm' });
+	} catch (e) {
+		console.log(`${name} ${precision}: ${e.message ?? e}`);
+		bad++;
+		continue;
+	}
+	const inputs = model.getInputDetails();
+	const results = words(`${name}.out`, Float32Array);
+	const given = words(`${name}.in`, inputs[0].dtype === 'float32' ? Float32Array : Int32Array);
+	let off = 0, least = 1, time = 0, nan = false;
+	for (let text = 0; text < texts; text++) {
+		let at = text * size;
+		const tensors = inputs.map((input) => {
+			const n = input.shape.reduce((a, b) => a * b, 1);
+			return new litert.Tensor(given.slice(at, (at += n)), [...input.shape]);
+		});
+		if (at !== (text + 1) * size) throw new Error(`${file}: inputs of ${at - text * size} words, not ${size}`);
+		const before = process.cpuUsage();
+		const [out] = await model.run(tensors);
+		const used = process.cpuUsage(before);
+		time += (used.user + used.system) / 1000;
+		const got = await out.data();
+		if (got.length !== dims) throw new Error(`${file}: ${got.length} components, not ${dims}`);
+		let ab = 0, aa = 0, bb = 0;
+		for (let i = 0; i < dims; i++) {
+			const want = results[text * dims + i];
+			nan ||= !Number.isFinite(got[i]);
+			off = Math.max(off, Math.abs(want - got[i]));
+			ab += want * got[i]; aa += want * want; bb += got[i] * got[i];
+		}
+		// a score is no direction
+		if (aa > 0 && dims > 1) least = Math.min(least, ab / Math.sqrt(aa * bb));
+		[...tensors, out].forEach((tensor) => tensor.delete());
+	}
+	const wrong = nan || off > bounds[precision].off || !(least >= bounds[precision].cosine);
+	bad += wrong;
+	console.log(`${name} ${precision}: off by ${off.toExponential(1)}, cosine ${least.toFixed(6)}, ${(time / texts).toFixed(2)} ms, ${bytes.length} bytes${nan ? ', not finite' : ''}${wrong ? ' -- WRONG' : ''}`);
+	model.delete();
+}
+process.exit(bad > 0 ? 1 : 0);
