@@ -24,7 +24,7 @@ OBJS = $(patsubst %.c,%.o,$(PURE) $(SERVER))
 
 # The script's parts, in the order in which they depend on each other.
 SCRIPT = deepsearch--$(EXTVERSION).sql
-SCRIPT_PARTS = $(foreach part,embedding index index_filter index_life model encode import train online eval data,$(wildcard sql/$(part).sql))
+SCRIPT_PARTS = $(foreach part,embedding halfembedding bits sparseembedding index index_half index_filter index_life model encode import train online eval data,$(wildcard sql/$(part).sql))
 DATA_built = $(SCRIPT)
 EXTRA_CLEAN = $(SCRIPT) build
 
