@@ -24,7 +24,7 @@ OBJS = $(patsubst %.c,%.o,$(PURE) $(SERVER))
 
 # The script's parts, in the order in which they depend on each other.
 SCRIPT = deepsearch--$(EXTVERSION).sql
-SCRIPT_PARTS = $(foreach part,embedding index index_filter index_life model encode import export train online eval data,$(wildcard sql/$(part).sql))
+SCRIPT_PARTS = $(foreach part,embedding halfembedding bits sparseembedding index index_half index_filter index_life model encode import export train online eval data,$(wildcard sql/$(part).sql))
 DATA_built = $(SCRIPT)
 EXTRA_CLEAN = $(SCRIPT) build
 
@@ -66,10 +66,12 @@ ifneq ($(filter x86_64-%,$(shell $(CC) -dumpmachine)),)
 %_avx512.o build/%_avx512.o: override CFLAGS += -mavx2 -mfma -mf16c -mavx512f -mavx512bw \
 	-mavx512dq -mavx512vl -mavx512cd -mprefer-vector-width=512
 %_avx512vnni.o build/%_avx512vnni.o %_avx512bf16.o build/%_avx512bf16.o \
-%_avx512amx.o build/%_avx512amx.o: override CFLAGS += -mavx2 \
+%_avx512amx.o build/%_avx512amx.o \
+%_avx512popcnt.o build/%_avx512popcnt.o: override CFLAGS += -mavx2 \
 	-mfma -mf16c -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512cd -mprefer-vector-width=512 \
 	-mavx512vnni
 %_avx512bf16.o build/%_avx512bf16.o: override CFLAGS += -mavx512bf16
+%_avx512popcnt.o build/%_avx512popcnt.o: override CFLAGS += -mavx512vpopcntdq
 %_avx512amx.o build/%_avx512amx.o: override CFLAGS += -mavx512bf16 -mamx-tile -mamx-int8 -mamx-bf16
 endif
 # Codes and their estimates are the same to the bit at every level; so are pixels,

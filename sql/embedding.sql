@@ -32,6 +32,8 @@ COMMENT ON FUNCTION embedding_typanalyze(internal) IS 'statistics of a column of
 -- Storage main: a value stays in its row as long as the row fits into a page
 -- (about 2,000 dimensions), because reading it from a TOAST table costs a
 -- scan more than the distance itself.  See docs/internals/embedding.md.
+-- Preferred among the types of vectors, so that a literal without a type, as in
+-- ds_norm('[3,4]'), is one of these.
 CREATE TYPE embedding (
 	INPUT = embedding_in,
 	OUTPUT = embedding_out,
@@ -39,7 +41,9 @@ CREATE TYPE embedding (
 	SEND = embedding_send,
 	TYPMOD_IN = embedding_typmod_in,
 	ANALYZE = embedding_typanalyze,
-	STORAGE = main
+	STORAGE = main,
+	CATEGORY = 'V',
+	PREFERRED = true
 );
 COMMENT ON TYPE embedding IS 'vector of up to 16,000 float4 numbers, embedding(d) for a fixed number of dimensions';
 

@@ -7,8 +7,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#if defined(__x86_64__) && defined(__linux__)
+#if defined(__x86_64__)
 #include <cpuid.h>
+#endif
+
+#if defined(__x86_64__) && defined(__linux__)
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -21,19 +24,34 @@
 
 static const char *const level_names[] = {"portable", "avx2", "avx512", "avx512_vnni"};
 
+#if defined(__x86_64__)
+/* not among what every compiler's __builtin_cpu_supports() knows; needs no state beyond AVX's */
+static bool
+has_f16c(void)
+{
+	unsigned int a;
+	unsigned int b;
+	unsigned int c;
+	unsigned int d;
+
+	return __get_cpuid(1, &a, &b, &c, &d) && (c & bit_F16C) != 0;
+}
+#endif
+
 static DsCpuLevel
 detect(void)
 {
 #if defined(__x86_64__)
 	/* __builtin_cpu_supports also asks XGETBV whether the system saves the registers */
 	__builtin_cpu_init();
-	if (!(__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")))
+	if (!(__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && has_f16c()))
 		return DS_CPU_PORTABLE;
 	if (!(__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
 		  __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
 		  __builtin_cpu_supports("avx512cd")))
 		return DS_CPU_AVX2;
-	if (!(__builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512vbmi")))
+	if (!(__builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512vbmi") &&
+		  __builtin_cpu_supports("avx512vpopcntdq")))
 		return DS_CPU_AVX512;
 	return DS_CPU_AVX512_VNNI;
 #else

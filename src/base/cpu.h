@@ -10,8 +10,8 @@
 /*
  * Levels are ordered: a processor of one level has everything of the ones
  * below.  DS_CPU_AVX2 means AVX2, FMA and F16C; DS_CPU_AVX512 means F, BW, DQ,
- * VL and CD (Skylake-X and later); DS_CPU_AVX512_VNNI adds VNNI and VBMI
- * (Ice Lake, Zen 4 and later).
+ * VL and CD (Skylake-X and later); DS_CPU_AVX512_VNNI adds VNNI, VBMI and
+ * VPOPCNTDQ (Ice Lake, Zen 4 and later).
  */
 typedef enum DsCpuLevel
 {

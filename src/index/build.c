@@ -623,6 +623,7 @@ ds_index_build(Relation heap, Relation index, IndexInfo *info)
 	build->heap = heap;
 	build->index = index;
 	build->info = info;
+	build->half = ds_index_is_half(index);
 	ds_meta_init(&build->meta, index, ds_index_metric(index), type_dimension(index));
 	ds_random_init(&build->random, build->meta.seed, 1);
 	for (int i = 0; i < 2; i++)

@@ -30,6 +30,7 @@ typedef struct Build
 	Relation heap;
 	Relation index;
 	IndexInfo *info;
+	bool half; /* vectors have half floats */
 	DsMeta meta;
 	DsLayout layout;
 	DsRandom random;

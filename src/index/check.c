@@ -587,9 +587,7 @@ begin_attempt(Check *check)
 	check->coded.signs = MemoryContextAlloc(check->context, view->layout.groups);
 	check->coded.bytes = MemoryContextAlloc(check->context, d);
 	check->filter = MemoryContextAlloc(check->context, view->layout.filter_size);
-	check->asked = MemoryContextAllocZero(check->context, DS_EMBEDDING_SIZE(d));
-	SET_VARSIZE(check->asked, DS_EMBEDDING_SIZE(d));
-	check->asked->dim = (int16) d;
+	check->asked = MemoryContextAlloc(check->context, sizeof(float) * d);
 }
 
 /* Follow everything from its head; false when it has to be done again. */
@@ -612,9 +610,7 @@ DS_FUNCTION(ds_index_check);
 Datum
 ds_index_check(PG_FUNCTION_ARGS)
 {
-	static const int strategy[] = {DS_STRATEGY_COSINE, DS_STRATEGY_L2, DS_STRATEGY_IP};
 	Check check;
-	Oid type;
 	int attempts = 0;
 
 	memset(&check, 0, sizeof(check));
@@ -623,10 +619,7 @@ ds_index_check(PG_FUNCTION_ARGS)
 	check.index = check.subject.index;
 	check.context =
 		AllocSetContextCreate(CurrentMemoryContext, "deepsearch check", ALLOCSET_DEFAULT_SIZES);
-	type = check.index->rd_opcintype[0];
-	fmgr_info(get_opcode(get_opfamily_member(check.index->rd_opfamily[0], type, type,
-											 strategy[ds_index_metric(check.index)])),
-			  &check.distance);
+	fmgr_info(ds_index_distance(check.index), &check.distance);
 
 	/* before the directory is read: see above */
 	check.snapshot = RegisterSnapshot(GetTransactionSnapshot());

@@ -65,8 +65,8 @@ typedef struct Check
 	DsCoded coded;
 	char *filter; /* [filter_size] */
 	DsQuery *query;
-	DsEmbedding *asked; /* a query */
-	DsEmbedding *previous; /* an earlier row, or NULL */
+	float *asked; /* a query */
+	float *previous; /* an earlier row, or NULL */
 	FmgrInfo distance;
 } Check;
 

@@ -58,20 +58,35 @@ find_entry(Check *check, ItemPointer tid)
 	return NULL;
 }
 
+/* check->asked as the operator takes it; what does not fit is made to. */
+static Datum
+query_value(Check *check)
+{
+	uint32 d = check->view->meta.dimension;
+
+	if (!check->view->half)
+		return EmbeddingGetDatum(ds_embedding_from(check->asked, (int) d));
+	for (uint32 i = 0; i < d; i++)
+		check->asked[i] = ds_half_finite_to_float(
+			ds_half_from_float(Max(Min(check->asked[i], DS_HALF_MAX), -DS_HALF_MAX)));
+	return PointerGetDatum(ds_halfembedding_from(check->asked, (int) d));
+}
+
 /* Is a bound above what the operator computes for check->asked? */
 static void
 compare_bound(Check *check, const Entry *entry, Datum value, const char *query)
 {
 	DsView *view = check->view;
 	const char *codes = check->sample + (Size) (entry->sample - 1) * view->layout.row_bytes;
-	double distance =
-		DatumGetFloat8(FunctionCall2(&check->distance, value, EmbeddingGetDatum(check->asked)));
+	Datum asked = query_value(check);
+	double distance = DatumGetFloat8(FunctionCall2(&check->distance, value, asked));
 	DsRowFactors factors;
 	DsRefined refined;
 	DsProbe probe;
 	double bound;
 
-	if (isnan(distance) || ds_query_set(check->query, check->asked->x) == DS_PLACE_ZERO)
+	pfree(DatumGetPointer(asked));
+	if (isnan(distance) || ds_query_set(check->query, check->asked) == DS_PLACE_ZERO)
 		return;
 	memcpy(&factors, codes, sizeof(factors));
 	ds_query_probe(check->query, ds_view_centroid(view, entry->centroid), &probe);
@@ -98,25 +113,24 @@ compare_bounds(Check *check, const Entry *entry, Datum value, const DsEmbeddingV
 	uint64 state = entry->hash;
 	double size = ds_norm(vector->x, d) / sqrt(d);
 
-	memcpy(check->asked->x, vector->x, sizeof(float) * d);
+	memcpy(check->asked, vector->x, sizeof(float) * d);
 	compare_bound(check, entry, value, "the row itself");
 	for (uint32 i = 0; i < d; i++)
 	{
 		state = state * UINT64CONST(6364136223846793005) + UINT64CONST(1442695040888963407);
-		check->asked->x[i] += (float) (size * 0.3 * ((double) (state >> 11) * 0x1p-53 - 0.5));
-		if (!isfinite(check->asked->x[i]))
-			check->asked->x[i] = vector->x[i];
+		check->asked[i] += (float) (size * 0.3 * ((double) (state >> 11) * 0x1p-53 - 0.5));
+		if (!isfinite(check->asked[i]))
+			check->asked[i] = vector->x[i];
 	}
 	compare_bound(check, entry, value, "a vector near it");
 	if (check->previous != NULL)
 	{
-		memcpy(check->asked->x, check->previous->x, sizeof(float) * d);
+		memcpy(check->asked, check->previous, sizeof(float) * d);
 		compare_bound(check, entry, value, "another row");
 	}
 	else
-		check->previous =
-			(DsEmbedding *) MemoryContextAllocZero(check->context, DS_EMBEDDING_SIZE(d));
-	memcpy(check->previous->x, vector->x, sizeof(float) * d);
+		check->previous = MemoryContextAlloc(check->context, sizeof(float) * d);
+	memcpy(check->previous, vector->x, sizeof(float) * d);
 }
 
 /* A row with a vector, and where the index has it */
@@ -130,7 +144,7 @@ compare_row(Check *check, Entry *entry, const Datum *values, const bool *isnull)
 	DsPlace place;
 	double reach;
 
-	ds_embedding_view(values[0], &vector);
+	ds_index_vector(view->half, values[0], &vector);
 	if ((uint32) vector.dim != d)
 	{
 		ds_check_put(check, "row", entry->block, &entry->tid,

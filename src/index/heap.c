@@ -34,8 +34,7 @@
 #include "access/relscan.h"
 #include "access/tableam.h"
 #include "utils/memutils.h"
-#include "vector/embedding.h"
-#include "vector/kernels.h"
+#include "vector/kernels_half.h"
 
 /* Of a row, this many bytes are loaded; the processor loads the rest by itself. */
 #define ROW_BYTES 1024
@@ -52,37 +51,60 @@ ds_heap_begin(IndexScanDesc scan)
 		ds_recent_open(&view->heap, scan->heapRelation, view->context);
 }
 
-static double
-negative_inner_product(const float *a, const float *b, size_t d)
-{
-	return 0.0 - ds_inner_product(a, b, d);
-}
+/* The operators, [half][metric] */
+#define HEAP_OPERATOR(name, type, expression)                        \
+	static double name(const void *row, const void *query, size_t d) \
+	{                                                                \
+		const type *a = row;                                         \
+		const type *b = query;                                       \
+                                                                     \
+		return expression;                                           \
+	}
+
+HEAP_OPERATOR(cosine, float, ds_cosine_distance(a, b, d))
+HEAP_OPERATOR(l2, float, ds_l2_distance(a, b, d))
+HEAP_OPERATOR(negative_product, float, 0.0 - ds_inner_product(a, b, d))
+HEAP_OPERATOR(half_cosine, DsHalf, ds_half_cosine_distance(a, b, d))
+HEAP_OPERATOR(half_l2, DsHalf, ds_half_l2_distance(a, b, d))
+HEAP_OPERATOR(half_negative_product, DsHalf, 0.0 - ds_half_inner_product(a, b, d))
+
+static const DsHeapOperator operators[2][3] = {
+	{[DS_METRIC_COSINE] = cosine, [DS_METRIC_L2] = l2, [DS_METRIC_IP] = negative_product},
+	{[DS_METRIC_COSINE] = half_cosine,
+	 [DS_METRIC_L2] = half_l2,
+	 [DS_METRIC_IP] = half_negative_product},
+};
 
 void
-ds_heap_query(IndexScanDesc scan, const float *x)
+ds_heap_query(IndexScanDesc scan, Datum query)
 {
 	DsScan *state = scan->opaque;
-	uint32 d = state->view->meta.dimension;
+	const DsView *view = state->view;
+	Size size = (view->half ? sizeof(DsHalf) : sizeof(float)) * view->meta.dimension;
 	AttrNumber column = scan->indexRelation->rd_index->indkey.values[0];
 
 	/* an expression is the executor's to compute, and so are ties between equal rows */
 	if (!state->fetches || column <= 0 || scan->numberOfOrderBys > 1)
 		return;
 	state->column = column;
-	state->asked = MemoryContextAlloc(state->context, d * sizeof(float));
-	memcpy(state->asked, x, d * sizeof(float));
-	switch (state->view->meta.metric)
+	state->asked = MemoryContextAlloc(state->context, size);
+	if (view->half)
 	{
-		case DS_METRIC_COSINE:
-			state->distance = ds_cosine_distance;
-			break;
-		case DS_METRIC_L2:
-			state->distance = ds_l2_distance;
-			break;
-		case DS_METRIC_IP:
-			state->distance = negative_inner_product;
-			break;
+		DsHalfView vector;
+
+		ds_halfembedding_view(query, &vector);
+		memcpy(state->asked, vector.x, size);
+		ds_halfembedding_done(&vector);
 	}
+	else
+	{
+		DsEmbeddingView vector;
+
+		ds_embedding_view(query, &vector);
+		memcpy(state->asked, vector.x, size);
+		ds_embedding_done(&vector);
+	}
+	state->distance = operators[view->half][view->meta.metric];
 }
 
 void
@@ -162,7 +184,7 @@ distance_to(DsScan *state, Datum value, double *distance)
 	struct varlena *stored = (struct varlena *) DatumGetPointer(value);
 	bool toasted = VARATT_IS_EXTERNAL(stored) || VARATT_IS_COMPRESSED(stored);
 	MemoryContext old = CurrentMemoryContext;
-	DsEmbeddingView row;
+	int d = (int) state->view->meta.dimension;
 	bool known;
 
 	if (toasted)
@@ -172,10 +194,24 @@ distance_to(DsScan *state, Datum value, double *distance)
 													   ALLOCSET_DEFAULT_SIZES);
 		MemoryContextSwitchTo(state->row_context);
 	}
-	ds_embedding_view(value, &row);
-	known = row.dim == (int) state->view->meta.dimension;
-	if (known)
-		*distance = state->distance(row.x, state->asked, (size_t) row.dim);
+	if (state->view->half)
+	{
+		DsHalfView row;
+
+		ds_halfembedding_view(value, &row);
+		known = row.dim == d;
+		if (known)
+			*distance = state->distance(row.x, state->asked, (size_t) d);
+	}
+	else
+	{
+		DsEmbeddingView row;
+
+		ds_embedding_view(value, &row);
+		known = row.dim == d;
+		if (known)
+			*distance = state->distance(row.x, state->asked, (size_t) d);
+	}
 	if (toasted)
 	{
 		MemoryContextSwitchTo(old);

@@ -45,9 +45,9 @@ ds_init_index(void)
 	ds_init_plan();
 }
 
-/* Which distance; an error when the first column is none to order by. */
-DsMetric
-ds_index_metric(Relation index)
+/* Which distance of which type; an error when the first column is none to order by. */
+static int
+strategy_of(Relation index)
 {
 	Oid family = index->rd_opfamily[0];
 	Oid type = index->rd_opcintype[0];
@@ -60,15 +60,40 @@ ds_index_metric(Relation index)
 				 errmsg("the first column of index \"%s\" must be the embedding to search for",
 						RelationGetRelationName(index)),
 				 errhint("Name the embedding first, then the columns to filter by.")));
-	if (OidIsValid(get_opfamily_member(family, type, type, DS_STRATEGY_COSINE)))
-		return DS_METRIC_COSINE;
-	if (OidIsValid(get_opfamily_member(family, type, type, DS_STRATEGY_L2)))
-		return DS_METRIC_L2;
-	if (OidIsValid(get_opfamily_member(family, type, type, DS_STRATEGY_IP)))
-		return DS_METRIC_IP;
+	for (int strategy = 1; strategy <= DS_STRATEGIES; strategy++)
+		if (OidIsValid(get_opfamily_member(family, type, type, (int16) strategy)))
+			return strategy;
 	ereport(ERROR, (errcode(ERRCODE_INVALID_OBJECT_DEFINITION),
 					errmsg("operator family of index \"%s\" has no distance operator",
 						   RelationGetRelationName(index))));
+}
+
+DsMetric
+ds_index_metric(Relation index)
+{
+	switch ((strategy_of(index) - 1) % DS_STRATEGY_HALF + 1)
+	{
+		case DS_STRATEGY_L2:
+			return DS_METRIC_L2;
+		case DS_STRATEGY_IP:
+			return DS_METRIC_IP;
+		default:
+			return DS_METRIC_COSINE;
+	}
+}
+
+bool
+ds_index_is_half(Relation index)
+{
+	return strategy_of(index) > DS_STRATEGY_HALF;
+}
+
+Oid
+ds_index_distance(Relation index)
+{
+	Oid type = index->rd_opcintype[0];
+
+	return get_opcode(get_opfamily_member(index->rd_opfamily[0], type, type, strategy_of(index)));
 }
 
 int
@@ -97,7 +122,7 @@ validate_distances(Form_pg_opclass form, CatCList *operators)
 		Form_pg_amop amop = (Form_pg_amop) GETSTRUCT(&operators->members[i]->tuple);
 
 		if (amop->amoppurpose != AMOP_ORDER || amop->amopstrategy < DS_STRATEGY_COSINE ||
-			amop->amopstrategy > DS_STRATEGY_IP || get_op_rettype(amop->amopopr) != FLOAT8OID ||
+			amop->amopstrategy > DS_STRATEGIES || get_op_rettype(amop->amopopr) != FLOAT8OID ||
 			amop->amoplefttype != form->opcintype || amop->amoprighttype != form->opcintype)
 			return invalid(NameStr(form->opcname), "has an operator that is not a distance");
 		distances++;

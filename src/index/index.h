@@ -10,6 +10,7 @@
 #include "quant/neighbours.h"
 #include "quant/query.h"
 #include "vector/embedding.h"
+#include "vector/halfembedding.h"
 
 #include "access/amapi.h"
 #include "access/generic_xlog.h"
@@ -19,10 +20,15 @@
 #include "storage/lock.h"
 #include "utils/rel.h"
 
-/* Strategy numbers of the operator families: one a metric, so that they name it. */
+/*
+ * Strategy numbers of the operator families: one a metric and a type of vector,
+ * so that they name both.  Those of half floats are DS_STRATEGY_HALF above.
+ */
 #define DS_STRATEGY_COSINE 1
 #define DS_STRATEGY_L2 2
 #define DS_STRATEGY_IP 3
+#define DS_STRATEGY_HALF 3
+#define DS_STRATEGIES 6
 
 #define DS_MAX_LISTS 1000000
 
@@ -36,6 +42,21 @@ typedef struct DsOptions
 /* index.c */
 extern bytea *ds_index_options(Datum reloptions, bool validate);
 extern DsMetric ds_index_metric(Relation index);
+extern bool ds_index_is_half(Relation index); /* are the vectors of type halfembedding? */
+extern Oid ds_index_distance(Relation index); /* the function behind the operator */
+
+/*
+ * Read a value of the first column as floats.  Where it has half floats, they
+ * are converted, which is exact: the index knows floats only.
+ */
+static inline void
+ds_index_vector(bool half, Datum value, DsEmbeddingView *vector)
+{
+	if (half)
+		ds_halfembedding_floats(value, vector);
+	else
+		ds_embedding_view(value, vector);
+}
 extern Relation ds_index_open(Oid oid, LOCKMODE lock); /* checks kind and privilege */
 
 /* cost.c */
@@ -150,6 +171,7 @@ typedef struct DsView
 	MemoryContext context; /* of the view, its arrays and the quantizer */
 	int pins;
 	bool current; /* still the cache's */
+	bool half; /* vectors have half floats */
 	DsMeta meta;
 	DsLayout layout;
 	DsArena arena;

@@ -356,8 +356,8 @@ insert_vector(Relation index, const Datum *values, const bool *isnull, ItemPoint
 	uint32 list;
 	uint32 grown;
 
-	ds_embedding_view(values[0], &vector);
 	view = ds_view_get(index);
+	ds_index_vector(view->half, values[0], &vector);
 	ds_view_check_dimension(view, vector.dim);
 	if (view->meta.lists == 0)
 	{

@@ -34,6 +34,7 @@ typedef struct Reader
 	DsRowReader reader;
 	IndexFetchTableData *fetch;
 	Snapshot snapshot;
+	bool half; /* vectors have half floats */
 } Reader;
 
 /*
@@ -56,7 +57,7 @@ read_vector(void *state, ItemPointer tid, DsEmbeddingView *vector)
 	if (!ds_row_reader_value(&reader->reader, &value))
 		return false;
 	old = MemoryContextSwitchTo(GetPerTupleMemoryContext(reader->reader.estate));
-	ds_embedding_view(value, vector);
+	ds_index_vector(reader->half, value, vector);
 	MemoryContextSwitchTo(old);
 	return true;
 }
@@ -126,6 +127,7 @@ ds_index_maintain(PG_FUNCTION_ARGS)
 	values[1] = Int32GetDatum((int32) ds_lists_merge(subject.index));
 	ds_meta_read(subject.index, &meta);
 	ds_row_reader_open(&reader.reader, &subject);
+	reader.half = ds_index_is_half(subject.index);
 	for (uint32 i = 0; i < meta.lists; i++)
 	{
 		uint64 rows;

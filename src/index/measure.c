@@ -18,7 +18,9 @@
 #include "executor/spi.h"
 #include "miscadmin.h"
 #include "port/pg_bitutils.h"
+#include "parser/parse_coerce.h"
 #include "utils/builtins.h"
+#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 #include "vector/embedding.h"
@@ -177,7 +179,7 @@ see_row(Relation index, ItemPointer tid, Datum *values, bool *isnull,
 	if (found == NULL)
 		return; /* of length zero */
 	old = MemoryContextSwitchTo(measure->row_context);
-	ds_embedding_view(values[0], &vector);
+	ds_index_vector(view->half, values[0], &vector);
 	ds_view_check_dimension(view, vector.dim);
 	if (ds_quantizer_place(&view->quantizer, vector.x,
 						   measure->batch + (Size) measure->batched * vector.dim) == DS_PLACE_OK)
@@ -359,18 +361,27 @@ ds_measure_curve(DsSubject *subject, const float *queries, ItemPointer tids, uin
 
 /* ---- the user's own queries ---- */
 
-/* The first column of the statement's rows, run as the caller */
+/*
+ * The first column of the statement's rows, run as the caller.  Values that may
+ * be assigned to a column of the type do: embeddings for half floats.
+ */
 static uint32
-read_queries(const char *sql, Oid type, float **queries, uint32 *dimension)
+read_queries(const char *sql, Oid type, bool half, float **queries, uint32 *dimension)
 {
 	MemoryContext context = CurrentMemoryContext;
+	Oid cast = InvalidOid;
+	Oid found;
 	uint32 n = 0;
 
 	SPI_connect();
 	if (SPI_execute(sql, true, MAX_QUERIES) != SPI_OK_SELECT)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("query_sql must be a SELECT that returns embeddings")));
-	if (SPI_tuptable->tupdesc->natts < 1 || SPI_gettypeid(SPI_tuptable->tupdesc, 1) != type)
+	found = SPI_tuptable->tupdesc->natts < 1 ? InvalidOid
+											 : getBaseType(SPI_gettypeid(SPI_tuptable->tupdesc, 1));
+	if (found != type &&
+		(!OidIsValid(found) ||
+		 find_coercion_pathway(type, found, COERCION_ASSIGNMENT, &cast) != COERCION_PATH_FUNC))
 		ereport(ERROR, (errcode(ERRCODE_DATATYPE_MISMATCH),
 						errmsg("query_sql must return embeddings in its first column"),
 						errhint("For texts: SELECT ds_encode(text) FROM ...")));
@@ -382,7 +393,9 @@ read_queries(const char *sql, Oid type, float **queries, uint32 *dimension)
 
 		if (isnull)
 			continue;
-		ds_embedding_view(value, &vector);
+		if (OidIsValid(cast))
+			value = OidFunctionCall3(cast, value, Int32GetDatum(-1), BoolGetDatum(false));
+		ds_index_vector(half, value, &vector);
 		if (n == 0)
 		{
 			*dimension = vector.dim;
@@ -408,6 +421,7 @@ ds_index_calibrate(PG_FUNCTION_ARGS)
 	DsMeta meta;
 	float *queries = NULL;
 	Relation index;
+	bool half;
 	Oid type;
 	uint32 d = 0;
 	uint32 n;
@@ -417,8 +431,9 @@ ds_index_calibrate(PG_FUNCTION_ARGS)
 	PreventCommandDuringRecovery("ds_index_calibrate()");
 	index = ds_index_open(PG_GETARG_OID(0), AccessShareLock);
 	type = index->rd_opcintype[0];
+	half = ds_index_is_half(index);
 	relation_close(index, AccessShareLock);
-	n = read_queries(sql, type, &queries, &d);
+	n = read_queries(sql, type, half, &queries, &d);
 	if (n == 0)
 		ereport(ERROR, (errcode(ERRCODE_NO_DATA_FOUND), errmsg("query_sql returned no query")));
 	ds_subject_open(&subject, PG_GETARG_OID(0), ShareUpdateExclusiveLock);

@@ -196,6 +196,7 @@ ds_index_build_worker(dsm_segment *segment, shm_toc *toc)
 	build->info = BuildIndexInfo(build->index);
 	build->info->ii_Concurrent = shared->concurrent;
 	build->meta = shared->meta;
+	build->half = ds_index_is_half(build->index);
 	build->shared = shared;
 
 	if (build->meta.flags & DS_META_ORIGIN)

@@ -181,7 +181,6 @@ DS_FUNCTION(ds_index_recall);
 Datum
 ds_index_recall(PG_FUNCTION_ARGS)
 {
-	static const int strategy[] = {DS_STRATEGY_COSINE, DS_STRATEGY_L2, DS_STRATEGY_IP};
 	int32 k = PG_GETARG_INT32(1);
 	int32 samples = PG_GETARG_INT32(2);
 	DsSubject subject;
@@ -195,7 +194,7 @@ ds_index_recall(PG_FUNCTION_ARGS)
 	float *vectors;
 	double *ms;
 	uint32 d;
-	Oid type;
+	bool half;
 	uint64 hits = 0;
 	uint64 wanted = 0;
 	int64 lists = 0;
@@ -212,16 +211,16 @@ ds_index_recall(PG_FUNCTION_ARGS)
 	ds_subject_open(&subject, PG_GETARG_OID(0), AccessShareLock);
 	memset(&recall, 0, sizeof(recall));
 	recall.k = k;
-	type = subject.index->rd_opcintype[0];
-	fmgr_info(get_opcode(get_opfamily_member(subject.index->rd_opfamily[0], type, type,
-											 strategy[ds_index_metric(subject.index)])),
-			  &recall.distance);
+	fmgr_info(ds_index_distance(subject.index), &recall.distance);
 	snapshot = RegisterSnapshot(GetTransactionSnapshot());
 	recall.queries = ds_sample_rows(&subject, snapshot, samples, (uint64) PG_GETARG_INT64(3),
 									&vectors, &recall.tid, &d);
+	half = ds_index_is_half(subject.index);
 	recall.query = palloc(sizeof(Datum) * Max(recall.queries, 1));
 	for (uint32 q = 0; q < recall.queries; q++)
-		recall.query[q] = EmbeddingGetDatum(ds_embedding_from(vectors + (Size) q * d, d));
+		recall.query[q] =
+			half ? PointerGetDatum(ds_halfembedding_from(vectors + (Size) q * d, (int) d))
+				 : EmbeddingGetDatum(ds_embedding_from(vectors + (Size) q * d, (int) d));
 	recall.nearest = palloc_extended(mul_size(mul_size(Max(recall.queries, 1), k), sizeof(double)),
 									 MCXT_ALLOC_HUGE);
 	recall.found = palloc0(sizeof(uint32) * Max(recall.queries, 1));

@@ -45,7 +45,7 @@ ds_build_vector(Build *build, Datum value, bool isnull, DsEmbeddingView *vector)
 {
 	if (isnull)
 		return false;
-	ds_embedding_view(value, vector);
+	ds_index_vector(build->half, value, vector);
 	if (build->meta.dimension == 0)
 		build->meta.dimension = vector->dim;
 	else if ((uint32) vector->dim != build->meta.dimension)
@@ -53,9 +53,9 @@ ds_build_vector(Build *build, Datum value, bool isnull, DsEmbeddingView *vector)
 				(errcode(ERRCODE_DATA_EXCEPTION),
 				 errmsg("cannot index vectors of different dimensions: %u and %d",
 						build->meta.dimension, vector->dim),
-				 errhint("Give the column a type with a dimension, such as embedding(%u), or "
+				 errhint("Give the column a type with a dimension, such as %sembedding(%u), or "
 						 "index a part of the rows (WHERE ds_dims(...) = %u).",
-						 build->meta.dimension, build->meta.dimension)));
+						 build->half ? "half" : "", build->meta.dimension, build->meta.dimension)));
 	return true;
 }
 
@@ -192,6 +192,7 @@ typedef struct Sample
 	uint64 seen;
 	uint32 wanted;
 	uint32 count;
+	bool half; /* vectors have half floats */
 	uint32 dimension;
 	float *vector;
 	ItemPointerData *tid;
@@ -217,7 +218,7 @@ see_row(Relation index, ItemPointer tid, Datum *values, bool *isnull,
 	if (at >= sample->wanted)
 		return;
 	old = MemoryContextSwitchTo(sample->row_context);
-	ds_embedding_view(values[0], &vector);
+	ds_index_vector(sample->half, values[0], &vector);
 	if (sample->vector == NULL)
 	{
 		sample->dimension = vector.dim;
@@ -240,6 +241,7 @@ ds_sample_rows(DsSubject *subject, Snapshot snapshot, uint32 wanted, uint64 seed
 	memset(&sample, 0, sizeof(sample));
 	ds_random_init(&sample.random, seed, 0);
 	sample.wanted = wanted;
+	sample.half = ds_index_is_half(subject->index);
 	sample.tid = palloc(sizeof(ItemPointerData) * wanted);
 	sample.context = CurrentMemoryContext;
 	sample.row_context =

@@ -695,7 +695,7 @@ start(IndexScanDesc scan)
 		state->same = state->same_null = true;
 		return;
 	}
-	ds_embedding_view(key->sk_argument, &vector);
+	ds_index_vector(view->half, key->sk_argument, &vector);
 	ds_view_check_dimension(view, vector.dim);
 	if (view->meta.dimension == 0 || view->meta.lists == 0)
 	{
@@ -713,7 +713,7 @@ start(IndexScanDesc scan)
 		ds_embedding_done(&vector);
 		return;
 	}
-	ds_heap_query(scan, vector.x);
+	ds_heap_query(scan, key->sk_argument);
 	ds_embedding_done(&vector);
 	ds_query_set_misses(state->query, MISSES_ALLOWED * (1 - ds_setting_target_recall));
 	state->least = view->meta.metric == DS_METRIC_IP ? -INFINITY : 0.0;

@@ -57,6 +57,9 @@ extern DsScanCounts ds_last_scan;
 #define DS_AHEAD 12
 #define DS_AHEAD_TOUCHED 4
 
+/* What an operator computes of a row's elements and the query's, floats or half floats */
+typedef double (*DsHeapOperator)(const void *row, const void *query, size_t d);
+
 typedef struct DsScan
 {
 	MemoryContext context; /* of this scan between two rescans */
@@ -120,8 +123,8 @@ typedef struct DsScan
 	/* heap.c */
 	bool fetches; /* from a heap, whose pages are found beforehand */
 	AttrNumber column; /* of the table: the vectors */
-	double (*distance)(const float *row, const float *query, size_t d); /* or NULL */
-	float *asked; /* the query */
+	DsHeapOperator distance; /* or NULL */
+	void *asked; /* the query's elements */
 	MemoryContext row_context; /* for a vector out of line, or NULL */
 
 	char *spill; /* [layout.rows_at] sign bytes outside of the record */
@@ -154,7 +157,7 @@ extern void ds_scan_refine(Relation index, DsScan *scan, uint32 *place, uint32 c
 extern void ds_heap_begin(IndexScanDesc scan);
 
 /* The query, if what its operator says of a row can be computed here */
-extern void ds_heap_query(IndexScanDesc scan, const float *x);
+extern void ds_heap_query(IndexScanDesc scan, Datum query);
 
 /* Load where a row is that will be wanted soon, then the row. */
 extern void ds_heap_expect(const DsScan *scan, const ItemPointerData *tid);

@@ -105,6 +105,7 @@ open_view(Relation index, DsView *view, const DsMeta *meta)
 	DsStatus status;
 
 	view->meta = *meta;
+	view->half = ds_index_is_half(index);
 	if (meta->dimension == 0)
 		return;
 	ds_layout_init(&view->layout, meta);
@@ -146,6 +147,7 @@ read_directory(Relation index, DsView *view, const DsMeta *meta)
 	BlockNumber block = meta->directory_head;
 
 	view->meta = *meta;
+	view->half = ds_index_is_half(index);
 	if (meta->dimension == 0)
 		return;
 	view->centroid = grow(view, view->centroid, &view->centroid_room, centroids, sizeof(float *));

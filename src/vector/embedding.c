@@ -101,7 +101,7 @@ ds_embedding_typmod_in(PG_FUNCTION_ARGS)
 
 	if (count != 1)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("type embedding takes one modifier, its number of dimensions")));
+						errmsg("the type takes one modifier, its number of dimensions")));
 	if (modifiers[0] < 1)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("an embedding must have at least 1 dimension")));
@@ -151,41 +151,46 @@ floats_from_network(const char *from, int count, float *to)
 			ds_embedding_not_finite(to[i], i);
 }
 
+int
+ds_embedding_recv_dim(StringInfo message, const char *type, int element, int32 typmod)
+{
+	int size = message->len - message->cursor;
+	int dim;
+	int unused;
+
+	if (size < 4)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_BINARY_REPRESENTATION),
+						errmsg("invalid binary format of type %s", type),
+						errdetail("%d bytes are too short for its header.", size)));
+	dim = (int16) pq_getmsgint(message, sizeof(int16));
+	unused = (int16) pq_getmsgint(message, sizeof(int16));
+	if (dim < 0)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_BINARY_REPRESENTATION),
+						errmsg("invalid binary format of type %s", type),
+						errdetail("The number of dimensions is %d.", dim)));
+	if (unused != 0)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_BINARY_REPRESENTATION),
+						errmsg("invalid binary format of type %s", type),
+						errdetail("The second field is %d, not zero.", unused)));
+	ds_embedding_check_dim(dim);
+	if (size != 4 + dim * element)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_BINARY_REPRESENTATION),
+				 errmsg("invalid binary format of type %s", type),
+				 errdetail("%d dimensions need %d bytes, not %d.", dim, 4 + dim * element, size)));
+	ds_embedding_check_typmod(dim, typmod);
+	return dim;
+}
+
 /* embedding_recv(internal, oid, integer) -> embedding */
 DS_FUNCTION(ds_embedding_recv);
 Datum
 ds_embedding_recv(PG_FUNCTION_ARGS)
 {
 	StringInfo message = (StringInfo) PG_GETARG_POINTER(0);
-	int32 typmod = PG_GETARG_INT32(2);
-	int size = message->len - message->cursor;
-	DsEmbedding *result;
-	int dim;
-	int unused;
+	int dim = ds_embedding_recv_dim(message, "embedding", sizeof(float), PG_GETARG_INT32(2));
+	DsEmbedding *result = ds_embedding_new(dim);
 
-	if (size < 4)
-		ereport(ERROR, (errcode(ERRCODE_INVALID_BINARY_REPRESENTATION),
-						errmsg("invalid binary format of type embedding"),
-						errdetail("%d bytes are too short for its header.", size)));
-	dim = (int16) pq_getmsgint(message, sizeof(int16));
-	unused = (int16) pq_getmsgint(message, sizeof(int16));
-	if (dim < 0)
-		ereport(ERROR, (errcode(ERRCODE_INVALID_BINARY_REPRESENTATION),
-						errmsg("invalid binary format of type embedding"),
-						errdetail("The number of dimensions is %d.", dim)));
-	if (unused != 0)
-		ereport(ERROR, (errcode(ERRCODE_INVALID_BINARY_REPRESENTATION),
-						errmsg("invalid binary format of type embedding"),
-						errdetail("The second field is %d, not zero.", unused)));
-	ds_embedding_check_dim(dim);
-	if (size != 4 + dim * (int) sizeof(float))
-		ereport(ERROR, (errcode(ERRCODE_INVALID_BINARY_REPRESENTATION),
-						errmsg("invalid binary format of type embedding"),
-						errdetail("%d dimensions need %d bytes, not %d.", dim,
-								  4 + dim * (int) sizeof(float), size)));
-	ds_embedding_check_typmod(dim, typmod);
-
-	result = ds_embedding_new(dim);
 	floats_from_network(pq_getmsgbytes(message, dim * (int) sizeof(float)), dim, result->x);
 	PG_RETURN_EMBEDDING(result);
 }

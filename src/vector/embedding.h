@@ -17,6 +17,8 @@
 
 #include "server.h"
 
+#include "lib/stringinfo.h"
+
 #define DS_EMBEDDING_MAX_DIM 16000
 
 typedef struct DsEmbedding
@@ -113,6 +115,19 @@ extern void ds_embedding_check_typmod(int dim, int32 typmod);
 
 /* Raise 22000 when two values that are combined differ in dimension. */
 extern void ds_embedding_dims_differ(int a, int b) __attribute__((__noreturn__));
+
+/*
+ * Read the text form of a vector; NULL after a soft error.  Messages speak of
+ * `type', for which numbers of magnitude `limit' and above are out of range.
+ */
+extern DsEmbedding *ds_embedding_read(const char *text, const char *type, float limit, int32 typmod,
+									  Node *escontext);
+
+/*
+ * Read the header of the binary form of a vector, and check that as many
+ * elements of so many bytes follow; returns the dimension.
+ */
+extern int ds_embedding_recv_dim(StringInfo message, const char *type, int element, int32 typmod);
 
 static inline void
 ds_embedding_check_same_dim(int a, int b)

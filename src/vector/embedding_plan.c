@@ -1,8 +1,9 @@
 /*
  * embedding_plan.c
- *		The type embedding: what the planner is told.
+ *		The types of vectors: what the planner is told.
  */
 #include "vector/embedding.h"
+#include "vector/halfembedding.h"
 
 #include <math.h>
 
@@ -96,15 +97,18 @@ estimate_distinct(uint64 *hashes, int n, double total, double null_share)
 }
 
 /*
- * ANALYZE for a column of embeddings: the share of nulls, the width, and how
+ * ANALYZE for a column of vectors: the share of nulls, the width, and how
  * many values are distinct.  The default would also keep a histogram and the
  * most common values, up to 200 vectors a column that say nothing about
  * distances, in the catalog and in every backend's cache.
  */
+typedef uint64 (*HashFunction)(Datum value, uint64 seed);
+
 static void
 compute_statistics(VacAttrStatsP stats, AnalyzeAttrFetchFunc fetch, int samples, double total_rows)
 {
 	uint64 *hashes = palloc(sizeof(uint64) * (Size) Max(samples, 1));
+	HashFunction hash = *(const HashFunction *) stats->extra_data;
 	int nulls = 0;
 	int values = 0;
 	int hashed = 0;
@@ -126,7 +130,7 @@ compute_statistics(VacAttrStatsP stats, AnalyzeAttrFetchFunc fetch, int samples,
 		width += (double) VARSIZE_ANY(DatumGetPointer(value));
 		/* reading what is out of line would cost more than the figure is worth */
 		if (!VARATT_IS_EXTERNAL(DatumGetPointer(value)))
-			hashes[hashed++] = ds_embedding_hash64(value, 0);
+			hashes[hashed++] = hash(value, 0);
 	}
 	if (samples > 0)
 	{
@@ -144,16 +148,35 @@ compute_statistics(VacAttrStatsP stats, AnalyzeAttrFetchFunc fetch, int samples,
 	pfree(hashes);
 }
 
-/* embedding_typanalyze(internal) -> boolean */
-DS_FUNCTION(ds_embedding_typanalyze);
-Datum
-ds_embedding_typanalyze(PG_FUNCTION_ARGS)
+static Datum
+analyze(FunctionCallInfo fcinfo, const HashFunction *hash)
 {
 	VacAttrStats *stats = (VacAttrStats *) PG_GETARG_POINTER(0);
 	int target = ds_statistics_target(stats);
 
 	stats->compute_stats = compute_statistics;
+	stats->extra_data = unconstify(HashFunction *, hash);
 	/* the server's default sample */
 	stats->minrows = 300 * target;
 	PG_RETURN_BOOL(true);
+}
+
+/* embedding_typanalyze(internal) -> boolean */
+DS_FUNCTION(ds_embedding_typanalyze);
+Datum
+ds_embedding_typanalyze(PG_FUNCTION_ARGS)
+{
+	static const HashFunction hash = ds_embedding_hash64;
+
+	return analyze(fcinfo, &hash);
+}
+
+/* halfembedding_typanalyze(internal) -> boolean */
+DS_FUNCTION(ds_halfembedding_typanalyze);
+Datum
+ds_halfembedding_typanalyze(PG_FUNCTION_ARGS)
+{
+	static const HashFunction hash = ds_halfembedding_hash64;
+
+	return analyze(fcinfo, &hash);
 }

@@ -15,15 +15,23 @@
 #include "vector/embedding.h"
 #include "vector/lookahead.h"
 
-/* *ahead: what is known of this argument's rows; one static variable a function and argument */
+/*
+ * The elements at x, size bytes, are read now.  *ahead: what is known of this
+ * argument's rows; one static variable a function and argument.
+ */
+static inline void
+ds_elements_prefetch(const void *x, Size size, DsLookahead *ahead)
+{
+	Size offset = (Size) ((uintptr_t) x - (uintptr_t) BufferBlocks);
+
+	if (offset < (Size) NBuffers * BLCKSZ)
+		ds_lookahead(ahead, x, size, BufferBlocks + offset / BLCKSZ * BLCKSZ);
+}
+
 static inline void
 ds_embedding_prefetch(const DsEmbeddingView *view, DsLookahead *ahead)
 {
-	Size offset = (Size) ((uintptr_t) view->x - (uintptr_t) BufferBlocks);
-
-	if (offset < (Size) NBuffers * BLCKSZ)
-		ds_lookahead(ahead, view->x, sizeof(float) * (Size) view->dim,
-					 BufferBlocks + offset / BLCKSZ * BLCKSZ);
+	ds_elements_prefetch(view->x, sizeof(float) * (Size) view->dim, ahead);
 }
 
 #endif /* DS_EMBEDDING_PREFETCH_H */

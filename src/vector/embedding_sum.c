@@ -1,6 +1,6 @@
 /*
  * embedding_sum.c
- *		The type embedding: the aggregates sum and avg.
+ *		The types embedding and halfembedding: the aggregates sum and avg.
  *
  * The state accumulates in double precision: the sum of fewer than 2^29
  * numbers of like magnitude is then rounded once, in the end, so a parallel
@@ -12,6 +12,7 @@
 #include <math.h>
 
 #include "vector/embedding_prefetch.h"
+#include "vector/halfembedding.h"
 #include "vector/kernels.h"
 
 typedef struct SumState
@@ -40,33 +41,59 @@ state_argument(FunctionCallInfo fcinfo, int n)
 	return PG_ARGISNULL(n) ? NULL : (SumState *) PG_GETARG_POINTER(n);
 }
 
+/* The state with one more value, which is freed */
+static SumState *
+add(FunctionCallInfo fcinfo, SumState *state, DsEmbeddingView *view)
+{
+	if (state == NULL)
+	{
+		state = MemoryContextAllocZero(aggregate_context(fcinfo), SUM_STATE_SIZE(view->dim));
+		state->dim = view->dim;
+	}
+	ds_embedding_check_same_dim(state->dim, view->dim);
+	ds_kernels()->accumulate(state->sum, view->x, (size_t) view->dim);
+	state->count++;
+	ds_embedding_done(view);
+	return state;
+}
+
 /* embedding_sum_step(internal, embedding) -> internal */
 DS_FUNCTION(ds_embedding_sum_step);
 Datum
 ds_embedding_sum_step(PG_FUNCTION_ARGS)
 {
-	MemoryContext context = aggregate_context(fcinfo);
 	SumState *state = state_argument(fcinfo, 0);
 	static DsLookahead ahead;
 	DsEmbeddingView view;
 
-	if (PG_ARGISNULL(1))
+	(void) aggregate_context(fcinfo);
+	if (!PG_ARGISNULL(1))
 	{
-		if (state == NULL)
-			PG_RETURN_NULL();
-		PG_RETURN_POINTER(state);
+		ds_embedding_view(PG_GETARG_DATUM(1), &view);
+		ds_embedding_prefetch(&view, &ahead);
+		state = add(fcinfo, state, &view);
 	}
-	ds_embedding_view(PG_GETARG_DATUM(1), &view);
 	if (state == NULL)
+		PG_RETURN_NULL();
+	PG_RETURN_POINTER(state);
+}
+
+/* halfembedding_sum_step(internal, halfembedding) -> internal */
+DS_FUNCTION(ds_halfembedding_sum_step);
+Datum
+ds_halfembedding_sum_step(PG_FUNCTION_ARGS)
+{
+	SumState *state = state_argument(fcinfo, 0);
+	DsEmbeddingView view;
+
+	(void) aggregate_context(fcinfo);
+	if (!PG_ARGISNULL(1))
 	{
-		state = MemoryContextAllocZero(context, SUM_STATE_SIZE(view.dim));
-		state->dim = view.dim;
+		ds_halfembedding_floats(PG_GETARG_DATUM(1), &view);
+		state = add(fcinfo, state, &view);
 	}
-	ds_embedding_check_same_dim(state->dim, view.dim);
-	ds_embedding_prefetch(&view, &ahead);
-	ds_kernels()->accumulate(state->sum, view.x, (size_t) view.dim);
-	state->count++;
-	ds_embedding_done(&view);
+	if (state == NULL)
+		PG_RETURN_NULL();
 	PG_RETURN_POINTER(state);
 }
 
@@ -133,7 +160,7 @@ ds_embedding_sum_deserialize(PG_FUNCTION_ARGS)
 	PG_RETURN_POINTER(state);
 }
 
-static Datum
+static DsEmbedding *
 finish(const SumState *state, double divisor)
 {
 	DsEmbedding *result = ds_embedding_new(state->dim);
@@ -144,7 +171,7 @@ finish(const SumState *state, double divisor)
 		if (unlikely(!isfinite(result->x[i])))
 			ds_embedding_overflow();
 	}
-	PG_RETURN_EMBEDDING(result);
+	return result;
 }
 
 /* embedding_sum_final(internal) -> embedding; NULL over no rows */
@@ -157,7 +184,7 @@ ds_embedding_sum_final(PG_FUNCTION_ARGS)
 	(void) aggregate_context(fcinfo);
 	if (state == NULL)
 		PG_RETURN_NULL();
-	return finish(state, 1.0);
+	PG_RETURN_EMBEDDING(finish(state, 1.0));
 }
 
 /* embedding_avg_final(internal) -> embedding; NULL over no rows */
@@ -170,5 +197,31 @@ ds_embedding_avg_final(PG_FUNCTION_ARGS)
 	(void) aggregate_context(fcinfo);
 	if (state == NULL)
 		PG_RETURN_NULL();
-	return finish(state, (double) state->count);
+	PG_RETURN_EMBEDDING(finish(state, (double) state->count));
+}
+
+/* halfembedding_sum_final(internal) -> halfembedding: the sum in float4, rounded */
+DS_FUNCTION(ds_halfembedding_sum_final);
+Datum
+ds_halfembedding_sum_final(PG_FUNCTION_ARGS)
+{
+	SumState *state = state_argument(fcinfo, 0);
+
+	(void) aggregate_context(fcinfo);
+	if (state == NULL)
+		PG_RETURN_NULL();
+	PG_RETURN_POINTER(ds_halfembedding_result(finish(state, 1.0)));
+}
+
+/* halfembedding_avg_final(internal) -> halfembedding: the average in float4, rounded */
+DS_FUNCTION(ds_halfembedding_avg_final);
+Datum
+ds_halfembedding_avg_final(PG_FUNCTION_ARGS)
+{
+	SumState *state = state_argument(fcinfo, 0);
+
+	(void) aggregate_context(fcinfo);
+	if (state == NULL)
+		PG_RETURN_NULL();
+	PG_RETURN_POINTER(ds_halfembedding_result(finish(state, (double) state->count)));
 }

@@ -195,7 +195,7 @@ found(const char *p)
  * commas, plus one.  Returns their number, or -1 after a soft error.
  */
 static int
-read_elements(const char *text, float *x, Node *escontext)
+read_elements(const char *text, const char *type, float limit, float *x, Node *escontext)
 {
 	const char *p = text;
 	int dim = 0;
@@ -218,8 +218,11 @@ read_elements(const char *text, float *x, Node *escontext)
 		for (;;)
 		{
 			const char *start = p;
+			NumberKind kind = read_number(&p, &x[dim]);
 
-			switch (read_number(&p, &x[dim]))
+			if (kind == NUMBER_FINITE && fabsf(x[dim]) >= limit)
+				kind = NUMBER_TOO_LARGE;
+			switch (kind)
 			{
 				case NUMBER_FINITE:
 					break;
@@ -235,8 +238,8 @@ read_elements(const char *text, float *x, Node *escontext)
 				case NUMBER_TOO_LARGE:
 					DS_SOFT_ERROR(escontext, -1,
 								  (errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
-								   errmsg("\"%s\" is out of range for type embedding",
-										  quoted(start, (int) (p - start))),
+								   errmsg("\"%s\" is out of range for type %s",
+										  quoted(start, (int) (p - start)), type),
 								   errdetail("Element %d.", dim + 1)));
 				case NUMBER_NONE:
 					detail = psprintf("Element %d: a %s is expected, found %s.", dim + 1,
@@ -274,21 +277,16 @@ read_elements(const char *text, float *x, Node *escontext)
 	return dim;
 
 malformed:
-	DS_SOFT_ERROR(escontext, -1,
-				  (errcode(ERRCODE_INVALID_TEXT_REPRESENTATION),
-				   errmsg("invalid input syntax for type embedding: \"%s\"",
-						  quoted(text, (int) strlen(text))),
-				   errdetail_internal("%s", detail), errhint("Write an embedding as [1,2.5,-3].")));
+	DS_SOFT_ERROR(
+		escontext, -1,
+		(errcode(ERRCODE_INVALID_TEXT_REPRESENTATION),
+		 errmsg("invalid input syntax for type %s: \"%s\"", type, quoted(text, (int) strlen(text))),
+		 errdetail_internal("%s", detail), errhint("Write an embedding as [1,2.5,-3].")));
 }
 
-/* embedding_in(cstring, oid, integer) -> embedding */
-DS_FUNCTION(ds_embedding_in);
-Datum
-ds_embedding_in(PG_FUNCTION_ARGS)
+DsEmbedding *
+ds_embedding_read(const char *text, const char *type, float limit, int32 typmod, Node *escontext)
 {
-	const char *text = PG_GETARG_CSTRING(0);
-	int32 typmod = PG_GETARG_INT32(2);
-	Node *escontext = fcinfo->context;
 	DsEmbedding *result;
 	int room = 1;
 	int dim;
@@ -297,18 +295,31 @@ ds_embedding_in(PG_FUNCTION_ARGS)
 		room += *p == ',';
 	if (room > DS_EMBEDDING_MAX_DIM)
 		DS_SOFT_ERROR(
-			escontext, (Datum) 0,
+			escontext, NULL,
 			(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 			 errmsg("an embedding cannot have more than %d dimensions", DS_EMBEDDING_MAX_DIM)));
 	result = ds_embedding_new(room);
-	dim = read_elements(text, result->x, escontext);
+	dim = read_elements(text, type, limit, result->x, escontext);
 	if (dim < 0)
-		PG_RETURN_NULL();
+		return NULL;
 	Assert(dim == room);
 	if (typmod >= 0 && typmod != dim)
-		DS_SOFT_ERROR(escontext, (Datum) 0,
+		DS_SOFT_ERROR(escontext, NULL,
 					  (errcode(ERRCODE_DATA_EXCEPTION),
 					   errmsg("expected %d dimensions, not %d", typmod, dim)));
+	return result;
+}
+
+/* embedding_in(cstring, oid, integer) -> embedding */
+DS_FUNCTION(ds_embedding_in);
+Datum
+ds_embedding_in(PG_FUNCTION_ARGS)
+{
+	DsEmbedding *result = ds_embedding_read(PG_GETARG_CSTRING(0), "embedding", INFINITY,
+											PG_GETARG_INT32(2), fcinfo->context);
+
+	if (result == NULL)
+		PG_RETURN_NULL();
 	PG_RETURN_EMBEDDING(result);
 }
 

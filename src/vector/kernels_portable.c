@@ -1,28 +1,16 @@
 /*
  * kernels_portable.c
- *		The kernels for any processor: vectors of 4 floats or 2 doubles, which
- *		the compiler turns into what there is (SSE2, NEON, or scalars).
+ *		The kernels for any processor: vectors of 4 floats or 2 doubles.
  */
-#include <string.h>
-
 #include "vector/kernels_elementwise.h"
+#include "vector/kernels_registers_portable.h"
 #include "vector/kernels_tables.h"
 
-typedef float Float4 __attribute__((vector_size(16)));
 typedef double Double2 __attribute__((vector_size(16)));
-typedef int32_t Int4 __attribute__((vector_size(16)));
 typedef int64_t Long2 __attribute__((vector_size(16)));
 
-#define VEC Float4
-#define WIDTH 4
 #define WIDE Double2
 #define WIDE_WIDTH 2
-#define CHAINS 4
-
-#define vec_zero() ((Float4){0})
-#define vec_add(a, b) ((a) + (b))
-#define vec_sub(a, b) ((a) - (b))
-#define vec_fma(a, b, c) ((a) * (b) + (c))
 
 static inline Float4
 vec_load(const float *p)
@@ -38,24 +26,6 @@ vec_load_part(const float *p, size_t n)
 {
 	/* n is 1 to 3 */
 	return (Float4){p[0], n > 1 ? p[1] : 0.0f, n > 2 ? p[2] : 0.0f, 0.0f};
-}
-
-static inline Float4
-vec_abs(Float4 v)
-{
-	return (Float4) ((Int4) v & INT32_C(0x7fffffff));
-}
-
-static inline float
-vec_sum(Float4 v)
-{
-	return (v[0] + v[2]) + (v[1] + v[3]);
-}
-
-static inline DsCosineSums
-vec_sum3(Float4 dot, Float4 aa, Float4 bb)
-{
-	return (DsCosineSums){vec_sum(dot), vec_sum(aa), vec_sum(bb)};
 }
 
 #define wide_zero() ((Double2){0})

@@ -16,18 +16,37 @@
 
 #include "base/random.h"
 #include "unit.h"
-#include "vector/kernels.h"
+#include "vector/kernels_half.h"
 
 static DsArena arena;
 static const DsKernels *kernels[4];
 static int n_kernels = 0;
 static const DsScanLoops *loops[4];
 static int n_loops = 0;
+static bool halves = false; /* vectors are of half floats, and so is the operator */
 
 /* what the SQL operator returns */
 static double
 operator_value(const DsKernels *k, DsMetric metric, const float *q, const float *x, size_t d)
 {
+	if (halves)
+	{
+		const DsHalfKernels *half = ds_half_kernels_at(k->level);
+		static DsHalf a[16000];
+		static DsHalf b[16000];
+
+		if (!half->from_float(q, a, d) || !half->from_float(x, b, d))
+			abort();
+		switch (metric)
+		{
+			case DS_METRIC_COSINE:
+				return half->cosine_distance(a, b, d);
+			case DS_METRIC_L2:
+				return sqrt(half->l2_squared(a, b, d));
+			case DS_METRIC_IP:
+				return 0.0 - half->inner_product(a, b, d);
+		}
+	}
 	switch (metric)
 	{
 		case DS_METRIC_COSINE:
@@ -247,6 +266,22 @@ make_row(DsRandom *random, int relation, Kind kind, const float *q, float *x, si
 	}
 }
 
+/* The vector as one of halves: what lies outside their range is brought somewhere into it. */
+static void
+make_halves(DsRandom *random, float *x, size_t d)
+{
+	double largest = 0;
+	double factor = 1;
+
+	for (size_t i = 0; i < d; i++)
+		largest = fmax(largest, fabs((double) x[i]));
+	if (largest > 0 && (largest < 1e-7 || largest > DS_HALF_MAX))
+		factor = pow(10.0, -7.2 + 12.0 * ds_random_double(random)) / largest;
+	for (size_t i = 0; i < d; i++)
+		x[i] = ds_half_to_float(
+			ds_half_from_float((float) fmax(fmin(x[i] * factor, DS_HALF_MAX), -DS_HALF_MAX)));
+}
+
 /* centroids, in placed space */
 enum
 {
@@ -317,7 +352,11 @@ test_every_kind(DsMetric metric)
 					if (d == 16000 && ds_random_below(&random, 3) != 0)
 						continue;
 					make_vector(&random, (Kind) kind, q, d);
+					if (halves)
+						make_halves(&random, q, d);
 					make_row(&random, relation, (Kind) kind, q, x, d);
+					if (halves)
+						make_halves(&random, x, d);
 					for (int where = first; where <= last; where++)
 					{
 						make_centroid(&random, where, &quantizer, q, x, c);
@@ -326,8 +365,8 @@ test_every_kind(DsMetric metric)
 				}
 		ds_arena_rewind(&arena, mark);
 	}
-	CHECK(count.above == 0, "metric %d: %ld bounds at %d x %d levels, %ld above the operator",
-		  metric, count.bounds, n_loops, n_kernels, count.above);
+	CHECK(count.above == 0, "metric %d%s: %ld bounds at %d x %d levels, %ld above the operator",
+		  metric, halves ? " of halves" : "", count.bounds, n_loops, n_kernels, count.above);
 	CHECK(count.lists_above == 0, "... nor are bounds of lists: %ld", count.lists_above);
 	CHECK(count.below_range == 0, "... nor outside of the operator's range");
 	CHECK(count.estimates_above > 1000, "... while %ld estimates were above",
@@ -478,6 +517,9 @@ main(void)
 	for (int metric = DS_METRIC_COSINE; metric <= DS_METRIC_IP; metric++)
 	{
 		test_every_kind((DsMetric) metric);
+		halves = true;
+		test_every_kind((DsMetric) metric);
+		halves = false;
 		test_offsets((DsMetric) metric, false);
 		if (metric != DS_METRIC_IP)
 			test_offsets((DsMetric) metric, true);
