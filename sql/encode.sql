@@ -35,6 +35,11 @@ COMMENT ON FUNCTION ds_encode(bytea, text, text) IS
 COMMENT ON FUNCTION ds_encode(bytea[], text, text) IS
 	'embeddings of pictures (JPEG or PNG); on_error: error, or null for no embedding of bad ones';
 
+CREATE FUNCTION ds_encode(input text, image bytea, model text DEFAULT NULL, on_error text DEFAULT 'error') RETURNS embedding
+	LANGUAGE c STABLE PARALLEL SAFE COST 1000000 AS 'MODULE_PATHNAME', 'ds_sql_encode_both';
+COMMENT ON FUNCTION ds_encode(text, bytea, text, text) IS
+	'embedding of a document that has a text and a picture (JPEG or PNG), either of which may be NULL; on_error: error, or null for no embedding where the picture is bad';
+
 CREATE FUNCTION ds_encode_count() RETURNS bigint
 	LANGUAGE c VOLATILE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'ds_sql_encode_count';
 COMMENT ON FUNCTION ds_encode_count() IS
@@ -77,12 +82,12 @@ CREATE PROCEDURE ds_encode_table("table" regclass, source text, target name, mod
 	side text DEFAULT 'document', options jsonb DEFAULT '{}')
 	LANGUAGE c AS 'MODULE_PATHNAME', 'ds_sql_encode_table';
 COMMENT ON PROCEDURE ds_encode_table(regclass, text, name, text, text, jsonb) IS
-	'encode a column, or an expression over the row, into an embedding column: the rows that have no embedding yet, or all';
+	'encode a column, an expression over the row, or a text and a picture, into an embedding column: the rows that have no embedding yet, or all';
 
 CREATE FUNCTION ds_encode_trigger() RETURNS trigger
 	LANGUAGE c AS 'MODULE_PATHNAME', 'ds_sql_encode_trigger';
 COMMENT ON FUNCTION ds_encode_trigger() IS
-	'trigger before insert or update, for each row: encode a column or expression into an embedding column; arguments: source, target, model, side';
+	'trigger before insert or update, for each row: encode a column, an expression, or a text and a picture into an embedding column; arguments: source, target, model, side';
 
 CREATE FUNCTION ds_score(query text, document text, model text DEFAULT NULL) RETURNS real
 	LANGUAGE c STABLE PARALLEL SAFE COST 100000 AS 'MODULE_PATHNAME', 'ds_sql_score';

@@ -5,6 +5,7 @@
 #include "model/config.h"
 
 #include "model/training_fields.h"
+#include "nn/image_small.h"
 
 /* One tower, as a config describes it */
 typedef struct Tower
@@ -12,6 +13,7 @@ typedef struct Tower
 	DsTokenizerConfig tokenizer;
 	DsTowerConfig tower;
 	uint32 features; /* their number; 0: it takes texts */
+	DsImageConfig image;
 } Tower;
 
 typedef struct Root
@@ -30,6 +32,8 @@ static const char *const scores[] = {"cosine", "dot", NULL};
 static const char *const poolings[] = {"mean", "sum", "sqrtn", NULL};
 static const char *const on_errors[] = {"error", "null", NULL};
 static const char *const tokenizer_kinds[] = {"", "ngram", NULL};
+static const char *const networks[] = {"small", NULL};
+static const char *const fusions[] = {"none", "concatenate", "gated", NULL}; /* DsFusionKind */
 
 static const Field clean_fields[] = {
 	BOOL("fold_width", DsCleanOptions, fold_width),
@@ -60,6 +64,30 @@ static const Field embedding_fields[] = {
 	END,
 };
 
+#define CHANNELS_MIN 16
+#define CHANNELS_MAX 256
+#define IMAGE_EDGE_MAX 1024
+
+static const Field image_fields[] = {
+	CHOICE("network", DsImageConfig, network, networks),
+	UINT32("width", DsImageConfig, width, DS_IMAGE_SMALL_EDGE, IMAGE_EDGE_MAX),
+	UINT32("height", DsImageConfig, height, DS_IMAGE_SMALL_EDGE, IMAGE_EDGE_MAX),
+	UINT32("channels", DsImageConfig, channels, CHANNELS_MIN, CHANNELS_MAX),
+	REAL("mean", DsImageConfig, mean, 0, 1, false, false),
+	REAL("deviation", DsImageConfig, deviation, 0.01, 1, false, false),
+	BOOL("mirror", DsImageConfig, mirror),
+	UINT32("move", DsImageConfig, move, 0, IMAGE_EDGE_MAX),
+	REAL("leave_out", DsImageConfig, leave_out, 0, 0.5, false, true),
+	END,
+};
+
+#define IMAGE_FIELDS(base)                                                                       \
+	OBJECT("image", (base) + offsetof(Tower, image), image_fields),                              \
+	{                                                                                            \
+		"fusion", FIELD_CHOICE, (base) + offsetof(Tower, image.fusion), 0, 0, false, false,      \
+			fusions, NULL                                                                        \
+	}
+
 #define TOWER_FIELDS(base)                                                                     \
 	OBJECT("cleaning", (base) + offsetof(Tower, tokenizer.clean), clean_fields),               \
 		OBJECT("tokenizer", (base) + offsetof(Tower, tokenizer), tokenizer_fields),            \
@@ -80,10 +108,16 @@ static const Field embedding_fields[] = {
 			NULL                                                                                  \
 	}
 
-static const Field tower_fields[] = {TOWER_FIELDS(0), FEATURE_FIELDS(0), END};
+static const Field tower_fields[] = {TOWER_FIELDS(0), FEATURE_FIELDS(0), IMAGE_FIELDS(0), END};
 
-/* what is written of the two kinds */
+/* what is written of each kind */
 static const Field text_tower_fields[] = {TOWER_FIELDS(0), END};
+static const Field fused_tower_fields[] = {TOWER_FIELDS(0), IMAGE_FIELDS(0), END};
+static const Field image_tower_fields[] = {
+	IMAGE_FIELDS(0),
+	{"dense", FIELD_WIDTHS, offsetof(Tower, tower), 1, DS_WIDTH_MAX, false, false, NULL, NULL},
+	END,
+};
 static const Field feature_tower_fields[] = {
 	FEATURE_FIELDS(0),
 	{"dense", FIELD_WIDTHS, offsetof(Tower, tower), 1, DS_WIDTH_MAX, false, false, NULL, NULL},
@@ -109,6 +143,7 @@ static const Field root_fields[] = {
 	OBJECT("training", offsetof(Root, training), training_fields),
 	TOWER_FIELDS(offsetof(Root, tower)),
 	FEATURE_FIELDS(offsetof(Root, tower)),
+	IMAGE_FIELDS(offsetof(Root, tower)),
 	CUSTOM("query"),
 	CUSTOM("document"),
 	END,
@@ -154,17 +189,38 @@ ds_training_check(const DsTrainOptions *options)
 static void
 check_config(const DsModelConfig *config)
 {
-	DsDualEncoderConfig encoder;
+	DsNet *net = palloc(sizeof(DsNet));
 	uint32_t vocabulary[2];
 	DsStatus status;
 
-	for (int t = 0; t < ds_config_tokenizers(config); t++)
-		check_part(ds_tokenizer_check(&config->tokenizer[t], &status), &status, "tokenizer");
+	for (int t = 0; t < ds_config_towers(config); t++)
+		if (ds_config_has_texts(config, t))
+			check_part(ds_tokenizer_check(&config->tokenizer[t], &status), &status, "tokenizer");
 	vocabulary[0] = config->tokenizer[0].vocabulary;
 	vocabulary[1] = config->tokenizer[1].vocabulary;
-	encoder = ds_config_encoder(config, vocabulary);
-	check_part(ds_dual_encoder_check(&encoder, &status), &status, "config");
+	ds_config_net(config, vocabulary, net);
+	check_part(ds_net_check(net, &status), &status, "config");
 	ds_training_check(&config->training);
+	pfree(net);
+}
+
+static bool
+has_key(const JsonbContainer *object, const char *key)
+{
+	JsonbValue place;
+
+	return getKeyJsonValueFromContainer(unconstify(JsonbContainer *, object), key,
+										(int) strlen(key), &place) != NULL;
+}
+
+/* Settings of pictures mean nothing without "image", and those of texts nothing beside pictures alone. */
+static void
+check_image_keys(const JsonbContainer *part, const char *path, const DsImageConfig *image)
+{
+	if (image->width == 0 && has_key(part, "fusion") && image->fusion != DS_FUSION_NONE)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("config key \"%sfusion\" needs \"image\"", path),
+						errhint("It says how a text and a picture become one vector.")));
 }
 
 /* What a part of a config says of texts means nothing to a tower on features, and the other way round. */
@@ -185,12 +241,64 @@ check_keys(JsonbContainer *part, const char *path, bool features)
 				 errmsg("config key \"%srelu\" is for models that take \"features\"", path)));
 }
 
+static const DsImageConfig image_defaults = {
+	.channels = 32, .mean = 0.5, .deviation = 0.25, .mirror = true, .leave_out = 0.1};
+
+#define IMAGE_WIDTH 64
+#define IMAGE_EPOCHS 8
+
+/* "image" is there: where it says one edge, or none, the others have their default */
+static void
+set_image_size(DsImageConfig *image)
+{
+	if (image->width == 0)
+		image->width = image->height > 0 ? image->height : IMAGE_WIDTH;
+	if (image->height == 0)
+		image->height = image->width;
+}
+
+static bool
+side_has_image(Jsonb *json)
+{
+	static const char *const sides[2] = {"query", "document"};
+
+	for (int t = 0; t < 2; t++)
+	{
+		JsonbContainer *part = ds_fields_find_object(json, sides[t]);
+
+		if (part != NULL && has_key(part, "image"))
+			return true;
+	}
+	return false;
+}
+
+/* Trainings of towers over pictures begin with other defaults. */
+static void
+image_training(Jsonb *json, DsTrainOptions *training)
+{
+	JsonbContainer *given = ds_fields_find_object(json, "training");
+
+	if (given == NULL || !has_key(given, "epochs"))
+		training->epochs = IMAGE_EPOCHS;
+	if (given == NULL || !has_key(given, "schedule"))
+		training->train.schedule.kind = DS_SCHEDULE_COSINE;
+}
+
+static void
+keep_last_width(DsTowerConfig *tower)
+{
+	tower->dense[0] =
+		tower->dense_count > 0 ? tower->dense[tower->dense_count - 1] : tower->embedding_dims;
+	tower->dense_count = 1;
+}
+
 void
 ds_config_read(Jsonb *json, DsModelConfig *config)
 {
 	static const char *const sides[2] = {"query", "document"};
 	Root root = {0};
 	JsonbContainer *part[2];
+	bool root_image;
 
 	root.score = DS_SCORE_COSINE;
 	root.training.train = ds_train_defaults;
@@ -198,16 +306,22 @@ ds_config_read(Jsonb *json, DsModelConfig *config)
 	root.training.batch_size = DS_TRAIN_BATCH_DEFAULT;
 	root.tower.tokenizer = ds_tokenizer_defaults;
 	root.tower.tower = ds_dual_encoder_defaults.tower[0];
+	root.tower.image = image_defaults;
 	root.score = ds_dual_encoder_defaults.score;
 	/* normalize follows score unless it is given */
 	ds_fields_read(json, "config", "config key", root_fields, &root);
+	if (!has_key(&json->root, "normalize"))
+		root.normalize = root.score == DS_SCORE_COSINE;
+	root_image = has_key(&json->root, "image");
+	if (root_image || side_has_image(json))
 	{
-		JsonbValue place;
-
-		if (getKeyJsonValueFromContainer(&json->root, "normalize", strlen("normalize"), &place) ==
-			NULL)
-			root.normalize = root.score == DS_SCORE_COSINE;
+		if (!has_key(&json->root, "towers"))
+			root.towers = 1;
+		image_training(json, &root.training);
 	}
+	if (root_image)
+		set_image_size(&root.tower.image);
+	check_image_keys(&json->root, "", &root.tower.image);
 
 	memset(config, 0, sizeof(*config));
 	config->shared = root.towers == 0;
@@ -223,19 +337,35 @@ ds_config_read(Jsonb *json, DsModelConfig *config)
 	{
 		Tower tower = root.tower;
 
+		/* "image" of the whole config speaks of documents, unless the towers are shared by its word */
+		if (t == DS_SIDE_QUERY && !config->shared)
+			tower.image = image_defaults;
 		part[t] = ds_fields_find_object(json, sides[t]);
 		if (part[t] != NULL && config->shared)
 			ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 							errmsg("config key \"%s\" needs separate towers", sides[t]),
 							errhint("Add \"towers\": \"separate\".")));
 		if (part[t] != NULL)
+		{
 			ds_fields_read_object(part[t], "config key", sides[t], tower_fields, &tower);
+			if (has_key(part[t], "image"))
+				set_image_size(&tower.image);
+			check_image_keys(part[t], psprintf("%s.", sides[t]), &tower.image);
+		}
 		config->tokenizer[t] = tower.tokenizer;
 		config->tower[t] = tower.tower;
+		config->image[t] = tower.image;
+		/* a tower over pictures alone has one dense layer, the last */
+		if (tower.image.width > 0 && tower.image.fusion == DS_FUSION_NONE)
+			keep_last_width(&config->tower[t]);
 		config->tower[t].features = tower.features > 0;
 		if (tower.features > 0)
 			config->tower[t].embedding_dims = tower.features;
 	}
+	if (ds_config_images(config) && (config->tower[0].features || config->tower[1].features))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("config keys \"image\" and \"features\" exclude each other")));
 	if (config->tower[0].features != config->tower[1].features)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("both towers must take \"features\", or none")));
@@ -282,14 +412,21 @@ ds_config_write(const DsModelConfig *config)
 	appendStringInfoString(&out, "}, ");
 	for (int t = 0; t < ds_config_towers(config); t++)
 	{
-		Tower tower = {config->tokenizer[t], config->tower[t], config->tower[t].embedding_dims};
+		Tower tower = {config->tokenizer[t], config->tower[t], config->tower[t].embedding_dims,
+					   config->image[t]};
+		const Field *fields = text_tower_fields;
+
+		if (config->tower[t].features)
+			fields = feature_tower_fields;
+		else if (config->image[t].width > 0)
+			fields = config->image[t].fusion == DS_FUSION_NONE ? image_tower_fields
+															   : fused_tower_fields;
 
 		first = true;
 		if (!config->shared)
 			appendStringInfo(&out, "%s\"%s\": {", t > 0 ? ", " : "",
 							 ds_config_tower_name(config, t));
-		ds_fields_write(&out, config->tower[t].features ? feature_tower_fields : text_tower_fields,
-						&tower, &first);
+		ds_fields_write(&out, fields, &tower, &first);
 		if (!config->shared)
 			appendStringInfoChar(&out, '}');
 	}
@@ -326,10 +463,89 @@ ds_config_towers(const DsModelConfig *config)
 	return config->shared ? 1 : 2;
 }
 
-int
-ds_config_tokenizers(const DsModelConfig *config)
+static int
+tower_of(const DsModelConfig *config, int side)
 {
-	return ds_config_features(config) ? 0 : ds_config_towers(config);
+	return config->shared ? 0 : side;
+}
+
+bool
+ds_config_has_images(const DsModelConfig *config, int side)
+{
+	return config->image[tower_of(config, side)].width > 0;
+}
+
+bool
+ds_config_has_texts(const DsModelConfig *config, int side)
+{
+	const DsImageConfig *image = &config->image[tower_of(config, side)];
+
+	return !ds_config_features(config) && (image->width == 0 || image->fusion != DS_FUSION_NONE);
+}
+
+bool
+ds_config_images(const DsModelConfig *config)
+{
+	return ds_config_has_images(config, DS_SIDE_QUERY) ||
+		   ds_config_has_images(config, DS_SIDE_DOCUMENT);
+}
+
+static void
+image_tower(const DsImageConfig *image, const DsTowerConfig *bag, DsTower *tower)
+{
+	DsStatus status;
+
+	tower->fusion_dims =
+		bag->dense_count > 0 ? bag->dense[bag->dense_count - 1] : bag->embedding_dims;
+	tower->body = image->fusion == DS_FUSION_NONE ? DS_BODY_IMAGE : DS_BODY_FUSION;
+	tower->fusion =
+		image->fusion == DS_FUSION_BY_GATE ? DS_FUSION_GATED : DS_FUSION_CONCATENATE;
+	check_part(ds_image_spec_small(&tower->image, image->height, image->width, image->channels,
+								   tower->fusion_dims, &status),
+			   &status, "image");
+	for (int c = 0; c < 3; c++)
+	{
+		tower->pixel_mean[c] = image->mean;
+		tower->pixel_deviation[c] = image->deviation;
+	}
+	tower->mirrors = image->mirror;
+	tower->moves = image->move;
+	tower->leave_out = image->leave_out;
+}
+
+void
+ds_config_net(const DsModelConfig *config, const uint32_t vocabulary[2], DsNet *net)
+{
+	DsDualEncoderConfig encoder = ds_config_encoder(config, vocabulary);
+
+	memset(net, 0, sizeof(*net));
+	net->kind = DS_NET_DUAL;
+	net->shared = encoder.shared;
+	net->score = encoder.score;
+	for (int t = 0; t < 2; t++)
+	{
+		net->tower[t].body = encoder.tower[t].features ? DS_BODY_FEATURES : DS_BODY_BAG;
+		net->tower[t].bag = encoder.tower[t];
+		if (ds_config_has_images(config, t))
+			image_tower(&config->image[tower_of(config, t)], &encoder.tower[t], &net->tower[t]);
+	}
+}
+
+void
+ds_config_transform(const DsModelConfig *config, int side, DsImageTransform *transform)
+{
+	const DsImageConfig *image = &config->image[tower_of(config, side)];
+
+	ds_image_transform_init(transform);
+	transform->fit = DS_FIT_EXACT;
+	transform->filter = DS_FILTER_BILINEAR;
+	transform->height = image->height;
+	transform->width = image->width;
+	for (int c = 0; c < 3; c++)
+	{
+		transform->mean[c] = (float) image->mean;
+		transform->deviation[c] = (float) image->deviation;
+	}
 }
 
 const char *

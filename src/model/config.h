@@ -15,6 +15,7 @@
 
 #include "server.h"
 
+#include "image/transform.h"
 #include "nn/dual_encoder.h"
 #include "nn/training.h"
 #include "text/tokenizer.h"
@@ -28,10 +29,34 @@ typedef struct DsTrainOptions
 	uint32 batch_size;
 } DsTrainOptions;
 
+/* What a document's text and picture become: nothing (it has no text), or one of DsFusion */
+typedef enum DsFusionKind
+{
+	DS_FUSION_NONE,
+	DS_FUSION_JOINED,
+	DS_FUSION_BY_GATE
+} DsFusionKind;
+
+/* A tower over pictures, trained from scratch */
+typedef struct DsImageConfig
+{
+	uint32 width; /* 0: there is none */
+	uint32 height;
+	int network; /* its family; what it is made of never changes */
+	uint32 channels; /* of its first layer, the others in proportion */
+	double mean; /* of pixels from 0 to 1 */
+	double deviation;
+	bool mirror; /* in training */
+	uint32 move; /* pixels, in training */
+	double leave_out; /* in training, of texts and of pictures each */
+	int fusion; /* DsFusionKind */
+} DsImageConfig;
+
 /* By DsSide; a shared encoder has tower 0 only. */
 typedef struct DsModelConfig
 {
 	bool shared;
+	DsImageConfig image[2];
 	DsTokenizerConfig tokenizer[2];
 	DsTowerConfig tower[2];
 	int score; /* DsScore */
@@ -75,10 +100,20 @@ extern DsDualEncoderConfig ds_config_encoder(const DsModelConfig *config,
 /* Do the towers take features instead of texts?  Both do, or none. */
 extern bool ds_config_features(const DsModelConfig *config);
 
+/* Does a side's tower read pictures; does it read texts?  Fused documents are both. */
+extern bool ds_config_has_images(const DsModelConfig *config, int side);
+extern bool ds_config_has_texts(const DsModelConfig *config, int side);
+/* Does one of them read pictures? */
+extern bool ds_config_images(const DsModelConfig *config);
+
+/* The network that a training trains, vocabularies given by DsSide */
+extern void ds_config_net(const DsModelConfig *config, const uint32_t vocabulary[2], DsNet *net);
+
+/* What makes a picture ready for a side's tower */
+extern void ds_config_transform(const DsModelConfig *config, int side, DsImageTransform *transform);
+
 /* The number of towers with parameters of their own, and what they are called */
 extern int ds_config_towers(const DsModelConfig *config);
-/* How many of them have a tokenizer */
-extern int ds_config_tokenizers(const DsModelConfig *config);
 extern const char *ds_config_tower_name(const DsModelConfig *config, int tower);
 
 #endif /* DS_MODEL_CONFIG_H */

@@ -71,22 +71,31 @@ ds_text_server(const char *utf8, size_t length)
 	return length == 0 ? copy : pg_any_to_server(copy, (int) length, PG_UTF8);
 }
 
+static void
+not_read(const DsModel *model, const char *reads, const char *what)
+{
+	ereport(ERROR, (errcode(ERRCODE_WRONG_OBJECT_TYPE),
+					errmsg("model \"%s\" reads %s, not %s", ds_model_name(model->key.model),
+						   reads, what)));
+}
+
 void
-ds_need_texts(const DsModel *model)
+ds_need_texts(const DsModel *model, DsSide side)
 {
 	if (model->imported && !model->pretrained.texts)
+		not_read(model, "pictures", "texts");
+	if (model->mixed != NULL && model->mixed[side].text == NULL)
 		ereport(ERROR, (errcode(ERRCODE_WRONG_OBJECT_TYPE),
-						errmsg("model \"%s\" reads pictures, not texts",
-							   ds_model_name(model->key.model))));
+						errmsg("model \"%s\" reads pictures as %s, not texts",
+							   ds_model_name(model->key.model),
+							   side == DS_SIDE_QUERY ? "queries" : "documents")));
 }
 
 void
 ds_need_images(const DsModel *model)
 {
-	if (!model->imported || !model->pretrained.images)
-		ereport(ERROR, (errcode(ERRCODE_WRONG_OBJECT_TYPE),
-						errmsg("model \"%s\" reads texts, not pictures",
-							   ds_model_name(model->key.model))));
+	if (model->imported ? !model->pretrained.images : model->mixed == NULL)
+		not_read(model, "texts", "pictures");
 }
 
 void
@@ -126,7 +135,12 @@ ds_model_encode(DsModel *model, DsSide side, const DsText *texts, size_t count, 
 	}
 	if (failed != NULL)
 		memset(failed, 0, sizeof(bool) * count);
-	ds_need_texts(model);
+	ds_need_texts(model, side);
+	if (model->mixed != NULL)
+	{
+		ds_mixed_encode(model, side, texts, NULL, count, NULL, out);
+		return;
+	}
 	if (model->imported)
 	{
 		if (model->pretrained.spec.scores > 0)
@@ -483,6 +497,69 @@ ds_sql_encode_images(PG_FUNCTION_ARGS)
 						nulls);
 }
 
+/* ---- ds_encode(text, bytea ...): a document's text and its picture ---- */
+
+/* What the memo knows both by: whether each is there, a digest of the picture, the text */
+static DsText
+both_key(text *words, bytea *picture)
+{
+	StringInfoData key;
+
+	initStringInfo(&key);
+	appendStringInfoChar(&key, words != NULL ? '+' : '-');
+	if (picture != NULL)
+	{
+		DsText digest =
+			memo_key(DS_SIDE_IMAGE, VARDATA_ANY(picture), VARSIZE_ANY_EXHDR(picture));
+
+		appendBinaryStringInfo(&key, digest.data, (int) digest.length);
+	}
+	else
+		appendStringInfoChar(&key, '-');
+	if (words != NULL)
+		appendBinaryStringInfo(&key, VARDATA_ANY(words), (int) VARSIZE_ANY_EXHDR(words));
+	return (DsText){key.data, (size_t) key.len};
+}
+
+DS_FUNCTION(ds_sql_encode_both);
+Datum
+ds_sql_encode_both(PG_FUNCTION_ARGS)
+{
+	text *words = PG_ARGISNULL(0) ? NULL : PG_GETARG_TEXT_PP(0);
+	bytea *picture = PG_ARGISNULL(1) ? NULL : PG_GETARG_BYTEA_PP(1);
+	bool nulls = null_on_error(fcinfo, 3);
+	DsModelKey key;
+	DsText known;
+	const float *x;
+	int dims;
+
+	if (words == NULL && picture == NULL)
+		PG_RETURN_NULL();
+	key = ds_model_resolve(PG_ARGISNULL(2) ? NULL : name_argument(fcinfo, 2));
+	known = both_key(words, picture);
+	x = ds_memo_find(key, DS_SIDE_BOTH, known.data, known.length, &dims);
+	if (x == NULL)
+	{
+		DsModel *model = ds_model_open(key);
+		DsText parts[2] = {{NULL, 0}, {NULL, 0}};
+		float *fresh = palloc(sizeof(float) * (Size) model->dims);
+		bool failed = false;
+
+		if (words != NULL)
+			parts[0] = ds_text_utf8(VARDATA_ANY(words), VARSIZE_ANY_EXHDR(words));
+		if (picture != NULL)
+			parts[1] = (DsText){VARDATA_ANY(picture), VARSIZE_ANY_EXHDR(picture)};
+		ds_model_encode_both(model, DS_SIDE_DOCUMENT, &parts[0], &parts[1], 1,
+							 nulls ? &failed : NULL, fresh);
+		if (failed)
+			PG_RETURN_NULL();
+		dims = model->dims;
+		ds_memo_add(key, DS_SIDE_BOTH, known.data, known.length, fresh, dims);
+		x = fresh;
+	}
+	return make_embedding(x, dims);
+}
+
 DS_FUNCTION(ds_sql_encode_count);
 Datum
 ds_sql_encode_count(PG_FUNCTION_ARGS)
@@ -581,7 +658,7 @@ ds_sql_tokenize(PG_FUNCTION_ARGS)
 	TupleDesc desc;
 	Tuplestorestate *store = ds_materialize(fcinfo, &desc);
 
-	ds_need_texts(model);
+	ds_need_texts(model, side);
 	if (!model->imported && ds_config_features(&model->config))
 		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 						errmsg("model \"%s\" takes features, not texts",

@@ -15,9 +15,8 @@
 
 #define AT_ONCE 16 /* pictures that wait for the network */
 
-/* A bad picture: false where the caller wants to know which ones are */
-static void
-refuse(DsCode code, const DsStatus *status, bool *failed)
+void
+ds_image_refuse(DsCode code, const DsStatus *status, bool *failed)
 {
 	/* memory, an interrupt: nothing about the picture */
 	if (code != DS_BAD_DATA && code != DS_UNSUPPORTED && code != DS_TOO_LARGE)
@@ -36,9 +35,9 @@ refuse(DsCode code, const DsStatus *status, bool *failed)
 						: 0));
 }
 
-/* One file to what the network reads; false when it is bad */
-static bool
-load(DsModel *model, DsText file, DsArena *arena, DsArena *scratch, bool *failed, float *pixels)
+bool
+ds_image_load(const DsImageTransform *transform, DsText file, DsArena *arena, DsArena *scratch,
+			  bool *failed, float *values)
 {
 	DsImageLimits limits = {.max_bytes = (size_t) ds_setting_image_max_bytes * 1024,
 							.max_pixels = (uint64_t) ds_setting_image_max_pixels};
@@ -48,10 +47,10 @@ load(DsModel *model, DsText file, DsArena *arena, DsArena *scratch, bool *failed
 								  &ds_server_cancel, &image, &status);
 
 	if (code == DS_OK)
-		code = ds_image_transform_apply(&model->pretrained.transform, &image, DS_LAYOUT_HWC, pixels,
-										scratch, &ds_server_cancel, &status);
+		code = ds_image_transform_apply(transform, &image, DS_LAYOUT_HWC, values, scratch,
+										&ds_server_cancel, &status);
 	if (code != DS_OK)
-		refuse(code, &status, failed);
+		ds_image_refuse(code, &status, failed);
 	ds_arena_free(arena);
 	return code == DS_OK;
 }
@@ -71,6 +70,12 @@ ds_images_encode(DsModel *model, const DsText *pictures, size_t count, bool *fai
 	DsArena scratch;
 
 	ds_need_images(model);
+	if (model->mixed != NULL)
+	{
+		ds_mixed_encode(model, ds_mixed_image_side(model), NULL, pictures, count, failed, out);
+		MemoryContextDelete(context);
+		return;
+	}
 	values = ds_image_values(&model->pretrained.image);
 	pixels = MemoryContextAllocHuge(context, sizeof(float) * values * Min(count, AT_ONCE));
 	results = MemoryContextAllocHuge(context, sizeof(float) * dims * AT_ONCE);
@@ -81,8 +86,8 @@ ds_images_encode(DsModel *model, const DsText *pictures, size_t count, bool *fai
 		CHECK_FOR_INTERRUPTS();
 		if (failed != NULL)
 			failed[i] = false;
-		if (load(model, pictures[i], &arena, &scratch, failed != NULL ? &failed[i] : NULL,
-				 pixels + waiting * values))
+		if (ds_image_load(&model->pretrained.transform, pictures[i], &arena, &scratch,
+						  failed != NULL ? &failed[i] : NULL, pixels + waiting * values))
 			places[waiting++] = i;
 		if (waiting == AT_ONCE || (waiting > 0 && i + 1 == count))
 		{

@@ -55,7 +55,7 @@
 #define NOTICE_SECONDS 3
 #define CHUNK_SECONDS 1.0
 #define WORTH_SECONDS 0.2 /* of encoding: from here on workers pay */
-#define FIRST_BATCH 64 /* of an imported model, whose speed is not known yet */
+#define FIRST_BATCH 64 /* of a slow model, whose speed is not known yet */
 #define WINDOW_MAX 128 /* pages */
 #define PASSES_MAX 5
 
@@ -66,7 +66,7 @@ typedef struct Job
 	char *target;
 	char *side_name;
 	DsSide side;
-	bool image; /* the source of the table at hand is pictures */
+	DsSourceKind kind; /* of the source, of the table at hand */
 	DsEncodeTableOptions options;
 	DsModel *model;
 	bool atomic;
@@ -76,8 +76,8 @@ typedef struct Job
 	/* the table at hand, a leaf of what the call named */
 	Oid relation;
 	char *relation_sql; /* qualified and quoted */
-	char *source_sql;
-	const char *cast; /* behind it: what texts are converted by */
+	char *source_sql; /* what to select */
+	char *present_sql; /* true where there is something to encode */
 	char *target_sql;
 	int key_count;
 	char **key_sql; /* quoted names of the primary key's columns, */
@@ -164,6 +164,30 @@ find_key(Job *job, Relation relation)
 	index_close(index, AccessShareLock);
 }
 
+/* Its kind, and the SQL that selects it */
+static void
+describe_source(Job *job, char *source)
+{
+	job->kind =
+		ds_source_kind(psprintf("SELECT %s FROM ONLY %s", source, job->relation_sql), 0, NULL);
+	job->source_sql = source;
+	job->present_sql = psprintf("NOT (ROW(%s) IS NULL)", source);
+	if (job->kind == DS_SOURCE_TEXT)
+	{
+		ds_need_texts(job->model, job->side);
+		job->source_sql = psprintf("%s::pg_catalog.text", source);
+	}
+	else if (job->kind == DS_SOURCE_IMAGE)
+		ds_need_images(job->model);
+	else
+		ds_need_both(job->model, job->side);
+	if (job->kind == DS_SOURCE_TEXT || job->kind == DS_SOURCE_IMAGE)
+	{
+		job->source_sql = psprintf("%s AS \"ds text\"", job->source_sql);
+		job->present_sql = psprintf("%s IS NOT NULL", source);
+	}
+}
+
 /* Set up the job for one table; false when it holds no rows of its own (a partitioned table). */
 static bool
 enter_table(Job *job, Oid oid)
@@ -183,18 +207,11 @@ enter_table(Job *job, Oid oid)
 		job->relation = oid;
 		job->relation_sql = quote_qualified_identifier(
 			get_namespace_name(RelationGetNamespace(relation)), RelationGetRelationName(relation));
-		job->source_sql = ds_source_expression(oid, job->source_argument);
+		describe_source(job, ds_source_expression(oid, job->source_argument));
 		job->target_sql = pstrdup(quote_identifier(job->target));
 		/* what is wrong with the expression should show before anything is written */
-		job->image = ds_source_is_image(
-			psprintf("SELECT %s FROM ONLY %s", job->source_sql, job->relation_sql), 0, NULL);
-		job->cast = job->image ? "" : "::pg_catalog.text";
-		if (job->image)
-			ds_need_images(job->model);
-		else
-			ds_need_texts(job->model);
-		plan = SPI_prepare(psprintf("SELECT %s%s FROM ONLY %s WHERE %s IS NOT NULL",
-									job->source_sql, job->cast, job->relation_sql, job->source_sql),
+		plan = SPI_prepare(psprintf("SELECT %s FROM ONLY %s WHERE %s", job->source_sql,
+									job->relation_sql, job->present_sql),
 						   0, NULL);
 		if (plan == NULL)
 			elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));
@@ -228,8 +245,15 @@ notice_progress(Job *job, double share)
 
 /* ---- one chunk ---- */
 
+/* Takes a tenth of a millisecond or more for each */
+static bool
+is_slow(const DsModel *model)
+{
+	return model->imported || model->mixed != NULL;
+}
+
 /*
- * Workers are for imported models, where starting one costs less than what it
+ * Workers are for slow models, where starting one costs less than what it
  * does in a chunk.  Asked for by number, they come for every chunk.
  */
 static int
@@ -237,7 +261,7 @@ processes(const Job *job, size_t texts)
 {
 	int cores = (int) Max(sysconf(_SC_NPROCESSORS_ONLN), 1);
 
-	if (!job->model->imported || IsInParallelMode())
+	if (!is_slow(job->model) || IsInParallelMode())
 		return 1;
 	if (job->options.workers > 0)
 		return (int) job->options.workers;
@@ -260,6 +284,27 @@ adapt_batch(Job *job, uint64 rows, TimestampTz began)
 	job->batch = (uint32) Min(Max(wanted, 1), job->options.batch_size);
 }
 
+static bool
+is_both(const Job *job)
+{
+	return job->kind == DS_SOURCE_BOTH || job->kind == DS_SOURCE_BOTH_TURNED;
+}
+
+/* A column of a row: a text in UTF-8, a picture's file as it is, or nothing */
+static DsText
+column_of(SPITupleTable *table, uint64 row, int column, bool image)
+{
+	bool null;
+	Datum value = SPI_getbinval(table->vals[row], table->tupdesc, column, &null);
+	text *packed;
+
+	if (null)
+		return (DsText){NULL, 0};
+	packed = ds_source_text(value, SPI_gettypeid(table->tupdesc, column));
+	return image ? (DsText){VARDATA_ANY(packed), VARSIZE_ANY_EXHDR(packed)}
+				 : ds_text_utf8(VARDATA_ANY(packed), VARSIZE_ANY_EXHDR(packed));
+}
+
 /*
  * Encode the rows that the cursor has just fetched, (ctid, text, ...), and
  * write the embeddings.
@@ -275,6 +320,7 @@ write_rows(Job *job, SPITupleTable *table, uint64 count)
 	Datum *embeddings = palloc(sizeof(Datum) * count);
 	bool *nulls = palloc(sizeof(bool) * count);
 	DsText *texts = palloc(sizeof(DsText) * count);
+	DsText *pictures = is_both(job) ? palloc(sizeof(DsText) * count) : NULL;
 	size_t wanted = 0;
 	size_t next = 0;
 	float *out;
@@ -286,31 +332,37 @@ write_rows(Job *job, SPITupleTable *table, uint64 count)
 	SPIPlanPtr plan;
 	int result;
 	int count_processes;
-	DsSide side = job->image ? DS_SIDE_IMAGE : job->side;
+	DsSide side = job->kind == DS_SOURCE_IMAGE ? DS_SIDE_IMAGE : job->side;
 	bool *failed = job->options.on_error == DS_ON_ERROR_NULL ? palloc0(sizeof(bool) * count) : NULL;
 	TimestampTz began = GetCurrentTimestamp();
 
 	for (uint64 i = 0; i < count; i++)
 	{
 		bool null;
-		Datum text_datum;
 
 		tids[i] = SPI_getbinval(table->vals[i], table->tupdesc, 1, &null);
-		text_datum = SPI_getbinval(table->vals[i], table->tupdesc, 2, &nulls[i]);
-		if (!nulls[i])
+		if (pictures != NULL)
 		{
-			text *packed = DatumGetTextPP(text_datum);
+			bool turned = job->kind == DS_SOURCE_BOTH_TURNED;
 
-			texts[wanted++] = job->image
-								  ? (DsText){VARDATA_ANY(packed), VARSIZE_ANY_EXHDR(packed)}
-								  : ds_text_utf8(VARDATA_ANY(packed), VARSIZE_ANY_EXHDR(packed));
+			texts[wanted] = column_of(table, i, turned ? 3 : 2, false);
+			pictures[wanted] = column_of(table, i, turned ? 2 : 3, true);
+			nulls[i] = texts[wanted].data == NULL && pictures[wanted].data == NULL;
 		}
+		else
+		{
+			texts[wanted] = column_of(table, i, 2, side == DS_SIDE_IMAGE);
+			nulls[i] = texts[wanted].data == NULL;
+		}
+		wanted += !nulls[i];
 	}
 	out = MemoryContextAllocHuge(CurrentMemoryContext,
 								 sizeof(float) * (Size) job->model->dims * Max(wanted, 1));
 	count_processes = processes(job, wanted);
 	if (count_processes > 1)
-		ds_encode_parallel(job->model, side, texts, wanted, count_processes, failed, out);
+		ds_encode_parallel(job->model, side, texts, pictures, wanted, count_processes, failed, out);
+	else if (pictures != NULL)
+		ds_model_encode_both(job->model, side, texts, pictures, wanted, failed, out);
 	else
 		ds_model_encode(job->model, side, texts, wanted, failed, out);
 	for (uint64 i = 0; i < count; i++)
@@ -366,78 +418,6 @@ write_rows(Job *job, SPITupleTable *table, uint64 count)
 }
 
 /*
- * Keys are stored as text, which must mean the same value to every session,
- * and to the last digit.  Returns what AtEOXact_GUC() takes to end this.
- */
-static int
-exact_text_begin(void)
-{
-	static const char *const settings[][2] = {{"datestyle", "ISO"},
-											  {"intervalstyle", "postgres"},
-											  {"extra_float_digits", "3"},
-											  {"search_path", "pg_catalog, pg_temp"}};
-	int level = NewGUCNestLevel();
-
-	for (size_t i = 0; i < lengthof(settings); i++)
-		(void) set_config_option(settings[i][0], settings[i][1], PGC_USERSET, PGC_S_SESSION,
-								 GUC_ACTION_SAVE, true, 0, false);
-	return level;
-}
-
-/* The key of a row of the walk over all rows, in job's context */
-static ArrayType *
-row_key(Job *job, SPITupleTable *table, uint64 row)
-{
-	int level = exact_text_begin();
-	Datum *texts = palloc(sizeof(Datum) * job->key_count);
-	ArrayType *key;
-	MemoryContext caller;
-
-	for (int i = 0; i < job->key_count; i++)
-	{
-		Oid output;
-		bool is_varlena;
-		bool null;
-		Datum value = SPI_getbinval(table->vals[row], table->tupdesc, 3 + i, &null);
-
-		getTypeOutputInfo(job->key_type[i], &output, &is_varlena);
-		texts[i] = CStringGetTextDatum(OidOutputFunctionCall(output, value));
-	}
-	caller = MemoryContextSwitchTo(job->context);
-	key = construct_array(texts, job->key_count, TEXTOID, -1, false, TYPALIGN_INT);
-	MemoryContextSwitchTo(caller);
-	AtEOXact_GUC(true, level);
-	return key;
-}
-
-/* The values of a key, in the current context */
-static Datum *
-key_values(Job *job, ArrayType *key)
-{
-	int level;
-	Datum *values;
-	int count;
-
-	deconstruct_array(key, TEXTOID, -1, false, TYPALIGN_INT, &values, NULL, &count);
-	if (count != job->key_count)
-		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-						errmsg("the primary key of %s has changed since the encoding was stopped",
-							   job->relation_sql),
-						errhint("Begin anew: options => '{\"all\": true, \"restart\": true}'.")));
-	level = exact_text_begin();
-	for (int i = 0; i < count; i++)
-	{
-		Oid input;
-		Oid parameter;
-
-		getTypeInputInfo(job->key_type[i], &input, &parameter);
-		values[i] = OidInputFunctionCall(input, TextDatumGetCString(values[i]), parameter, -1);
-	}
-	AtEOXact_GUC(true, level);
-	return values;
-}
-
-/*
  * Encode all rows of a query, batch_size at a time; returns their number.
  * For a walk by key, *key is where it begins (parameters of the query), or
  * NULL, and gets the key of the last row.
@@ -446,7 +426,7 @@ static uint64
 encode_query(Job *job, const char *sql, ArrayType **key)
 {
 	bool begins = key != NULL && *key != NULL;
-	Datum *values = begins ? key_values(job, *key) : NULL;
+	Datum *values = begins ? ds_key_values(*key, job->key_count, job->key_type, job->relation_sql) : NULL;
 	SPIPlanPtr plan = SPI_prepare(sql, begins ? job->key_count : 0, job->key_type);
 	Portal portal;
 	uint64 total = 0;
@@ -470,7 +450,9 @@ encode_query(Job *job, const char *sql, ArrayType **key)
 		{
 			MemoryContext caller = MemoryContextSwitchTo(job->chunk_context);
 
-			*key = row_key(job, table, count - 1);
+			/* behind ctid and what is encoded */
+			*key = ds_key_text(table, count - 1, 3 + is_both(job), job->key_count, job->key_type,
+							   job->context);
 			MemoryContextSwitchTo(caller);
 		}
 		SPI_freetuptable(table);
@@ -610,12 +592,12 @@ encode_missing_once(Job *job)
 		window = Min(Max(window, 1), WINDOW_MAX);
 		end = begin + (BlockNumber) Min(window, pages - begin);
 		count = encode_query(job,
-							 psprintf("SELECT ctid, %s%s FROM ONLY %s"
+							 psprintf("SELECT ctid, %s FROM ONLY %s"
 									  " WHERE ctid OPERATOR(pg_catalog.>=) '(%u,0)'::pg_catalog.tid"
 									  " AND ctid OPERATOR(pg_catalog.<) '(%u,0)'::pg_catalog.tid"
-									  " AND %s IS NULL AND %s IS NOT NULL FOR NO KEY UPDATE",
-									  job->source_sql, job->cast, job->relation_sql, begin, end,
-									  job->target_sql, job->source_sql),
+									  " AND %s IS NULL AND %s FOR NO KEY UPDATE",
+									  job->source_sql, job->relation_sql, begin, end,
+									  job->target_sql, job->present_sql),
 							 NULL);
 		if (count > 0)
 			update_record(job, NULL, count, false);
@@ -685,16 +667,17 @@ encode_all(Job *job)
 
 		MemoryContextSwitchTo(job->context);
 		initStringInfo(&sql);
-		appendStringInfo(&sql, "SELECT ctid, %s%s AS \"ds text\"", job->source_sql, job->cast);
-		/* ORDER BY prefers names of the result: these must not hide the columns */
+		appendStringInfo(&sql, "SELECT ctid, %s", job->source_sql);
 		for (int i = 0; i < job->key_count; i++)
 			appendStringInfo(&sql, ", %s AS \"ds key %d\"", job->key_sql[i], i);
 		appendStringInfo(&sql, " FROM ONLY %s", job->relation_sql);
 		if (key != NULL)
 			append_after(&sql, job);
 		appendStringInfoString(&sql, " ORDER BY ");
+		/* names without the table would be those of the result, where it has such */
 		for (int i = 0; i < job->key_count; i++)
-			appendStringInfo(&sql, "%s%s", i > 0 ? ", " : "", job->key_sql[i]);
+			appendStringInfo(&sql, "%s%s.%s", i > 0 ? ", " : "", job->relation_sql,
+							 job->key_sql[i]);
 		appendStringInfo(&sql, " LIMIT %u FOR NO KEY UPDATE", job->batch);
 		count = encode_query(job, sql.data, &last);
 		pfree(sql.data);
@@ -786,7 +769,7 @@ ds_sql_encode_table(PG_FUNCTION_ARGS)
 	job->model = ds_model_open(ds_model_resolve(model_name));
 	ds_model_pin(job->model);
 	job->batch = job->options.batch_size;
-	if (job->model->imported)
+	if (is_slow(job->model))
 		job->batch = Min(job->batch, FIRST_BATCH);
 	run(job, PG_GETARG_OID(0));
 	SPI_finish();

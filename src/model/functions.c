@@ -58,10 +58,8 @@ ds_sql_create_model(PG_FUNCTION_ARGS)
 {
 	char *name = name_argument(fcinfo, 0);
 	DsModelConfig config;
-	DsDualEncoderConfig encoder_config;
-	DsDualEncoder *encoder = palloc(sizeof(DsDualEncoder));
+	DsNet *net = palloc(sizeof(DsNet));
 	uint32_t vocabulary[2];
-	DsStatus status;
 
 	PreventCommandIfReadOnly("ds_create_model()");
 	if (ds_config_is_imported(PG_GETARG_JSONB_P(1)))
@@ -76,10 +74,9 @@ ds_sql_create_model(PG_FUNCTION_ARGS)
 		vocabulary[t] = config.tokenizer[t].vocabulary;
 	ds_model_lock(name, false);
 	ds_model_check_name(name);
-	encoder_config = ds_config_encoder(&config, vocabulary);
-	ds_check(ds_dual_encoder_plan(&encoder_config, encoder, &status), &status);
+	ds_config_net(&config, vocabulary, net);
 	SPI_connect();
-	ds_model_create(name, ds_config_write(&config), (int32) encoder->dims);
+	ds_model_create(name, ds_config_write(&config), (int32) ds_net_dims(net));
 	SPI_finish();
 	PG_RETURN_VOID();
 }

@@ -25,22 +25,23 @@
 #include "utils/json.h"
 #include "utils/memutils.h"
 
+#include "model/fields.h"
+
 #define MAP_HEADER 64
 
 bool
 ds_config_is_imported(Jsonb *config)
 {
-	static const char *const keys[] = {"encoder", "image"};
+	JsonbContainer *image = ds_fields_find_object(config, "image");
+	JsonbValue found;
 
-	for (size_t i = 0; i < lengthof(keys); i++)
-	{
-		JsonbValue found;
-
-		if (JB_ROOT_IS_OBJECT(config) &&
-			getKeyJsonValueFromContainer(&config->root, keys[i], strlen(keys[i]), &found) != NULL)
-			return true;
-	}
-	return false;
+	if (!JB_ROOT_IS_OBJECT(config))
+		return false;
+	if (getKeyJsonValueFromContainer(&config->root, "encoder", strlen("encoder"), &found) != NULL)
+		return true;
+	/* that of a tower that is trained here has no transform: its size says it all */
+	return image != NULL &&
+		   getKeyJsonValueFromContainer(image, "transform", strlen("transform"), &found) != NULL;
 }
 
 static char *

@@ -93,7 +93,11 @@ read_version(DsModel *model, DsSharedKey *key)
 		ds_imported_packing(&model->pretrained, config, key->packing, sizeof(key->packing));
 	}
 	else
+	{
 		ds_config_read(config, &model->config);
+		if (ds_config_images(&model->config))
+			strlcpy(key->packing, DS_IMAGE_IDENTITY, sizeof(key->packing));
+	}
 	systable_endscan(scan);
 	table_close(relation, AccessShareLock);
 }
@@ -126,7 +130,10 @@ ds_model_load(DsModel *model)
 	bool made = false;
 
 	read_version(model, &key);
-	layout = model->imported ? &ds_layout_imported : &ds_layout_dual;
+	if (model->imported)
+		layout = &ds_layout_imported;
+	else
+		layout = ds_config_images(&model->config) ? &ds_layout_mixed : &ds_layout_dual;
 	if (ds_shared_map(&key, model->context, &model->shared))
 	{
 		layout->attach(model);

@@ -22,6 +22,7 @@ typedef struct DsLayout
 } DsLayout;
 
 extern const DsLayout ds_layout_dual; /* layout_dual.c */
+extern const DsLayout ds_layout_mixed; /* layout_mixed.c */
 extern const DsLayout ds_layout_imported; /* layout_imported.c */
 
 /* What the layout of an imported model depends on */

@@ -15,6 +15,12 @@ typedef struct Tensors
 	DsStored stored[DS_PARAMETERS_MAX + 2];
 } Tensors;
 
+static int
+tokenizers(const DsModel *model)
+{
+	return ds_config_features(&model->config) ? 0 : ds_config_towers(&model->config);
+}
+
 static char *
 tokenizer_name(const DsModel *model, int tower)
 {
@@ -40,7 +46,7 @@ check_shapes(DsModel *model, DsReader *reader, const Tensors *tensors, size_t pa
 	DsDualEncoder *encoder = palloc(sizeof(DsDualEncoder));
 	DsStatus status;
 
-	for (int t = 0; t < ds_config_tokenizers(&model->config); t++)
+	for (int t = 0; t < tokenizers(model); t++)
 	{
 		const DsStored *stored = &tensors->stored[parameters + (size_t) t];
 		char *blob = MemoryContextAllocHuge(CurrentMemoryContext, stored->bytes);
@@ -90,7 +96,7 @@ sections(DsModel *model, DsReader *reader, DsSection *out, void **state)
 	ds_check(ds_dual_encoder_plan(&config, names, &status), &status);
 	for (size_t i = 0; i < names->parameter_count; i++)
 		describe(reader, names->parameter[i].name, true, tensors);
-	for (int t = 0; t < ds_config_tokenizers(&model->config); t++)
+	for (int t = 0; t < tokenizers(model); t++)
 		describe(reader, tokenizer_name(model, t), false, tensors);
 	check_shapes(model, reader, tensors, names->parameter_count);
 	for (int i = 0; i < tensors->count; i++)
@@ -151,7 +157,7 @@ attach(DsModel *model)
 	DsDualEncoderConfig config;
 	DsStatus status;
 
-	for (int t = 0; t < ds_config_tokenizers(&model->config); t++)
+	for (int t = 0; t < tokenizers(model); t++)
 	{
 		const char *name = tokenizer_name(model, t);
 

@@ -19,6 +19,7 @@
 #include "model/imported.h"
 #include "model/shared.h"
 #include "nn/dual_encoder.h"
+#include "nn/fusion.h"
 #include "text/tokenizer.h"
 
 #include "lib/ilist.h"
@@ -37,6 +38,20 @@ typedef struct DsModelKey
 extern DsModelKey ds_model_resolve(const char *name);
 
 /*
+ * A tower of a dual encoder of which one side at least reads pictures (layout_mixed.c).
+ * What a tower has not is NULL.
+ */
+typedef struct DsMixedTower
+{
+	DsDualEncoder *text; /* names its parameters "shared..."; before normalising where fused */
+	float *text_scratch;
+	DsImageNetwork *image;
+	DsImageTransform transform;
+	bool fused;
+	DsFusionWeights fusion;
+} DsMixedTower;
+
+/*
  * A model in memory.  Weights and tokenizers are read-only and lie in the
  * file that processes share; scratch belongs to this process.
  */
@@ -51,9 +66,10 @@ typedef struct DsModel
 	DsTokenizer tokenizer[2]; /* by DsSide; the same for a shared encoder; none for features */
 	const void *tokenizer_blob[2];
 	size_t tokenizer_size[2];
-	DsDualEncoder encoder;
+	DsDualEncoder encoder; /* not of a mixed one */
 	DsTokenScratch tokens[2]; /* by DsSide */
 	float *scratch;
+	DsMixedTower *mixed; /* [2] by DsSide; NULL: both sides are texts or features */
 
 	/* an imported model */
 	bool imported;
@@ -61,7 +77,7 @@ typedef struct DsModel
 	DsSubword subword;
 	DsEncoder *network[2]; /* by DsSide; the same unless pretrained.separate */
 	DsImageNetwork *image; /* NULL: it reads no pictures */
-	DsArena run_arena;
+	DsArena run_arena; /* of networks */
 	DsSubwordScratch *subword_scratch; /* NULL until it is needed */
 	DsArena subword_arena;
 	MemoryContext subword_context;
@@ -132,6 +148,8 @@ extern void ds_model_encode(DsModel *model, DsSide side, const DsText *texts, si
  * Memos keep them apart from texts by it.
  */
 #define DS_SIDE_IMAGE ((DsSide) 2)
+/* In a memo: a text and a picture together, as a document or as a query */
+#define DS_SIDE_BOTH ((DsSide) 3)
 
 /*
  * encode_image.c: pictures to embeddings.  failed (NULL: a bad picture is an
@@ -140,6 +158,28 @@ extern void ds_model_encode(DsModel *model, DsSide side, const DsText *texts, si
  */
 extern void ds_images_encode(DsModel *model, const DsText *pictures, size_t count, bool *failed,
 							 float *out);
+
+/* The same for one file: what a network reads, into values; false where it is bad and failed is given */
+extern bool ds_image_load(const DsImageTransform *transform, DsText file, DsArena *arena,
+						  DsArena *scratch, bool *failed, float *values);
+/* A picture that could not be read: its error, or where failed is given, true there */
+extern void ds_image_refuse(DsCode code, const DsStatus *status, bool *failed);
+
+/*
+ * encode_mixed.c: texts, pictures, or both to embeddings of one side.  data NULL: there
+ * is none, which a fused tower has a learned vector for; at least one of the two is
+ * there.  Either array may be NULL: none has one.  42809 for what the side does not read.
+ */
+extern void ds_mixed_encode(DsModel *model, DsSide side, const DsText *texts,
+							const DsText *pictures, size_t count, bool *failed, float *out);
+/* The side whose pictures a picture alone is taken for: documents where they have such */
+extern DsSide ds_mixed_image_side(const DsModel *model);
+
+/* Either of a text and a picture (data NULL: none), as above, by any model that reads both as one */
+extern void ds_model_encode_both(DsModel *model, DsSide side, const DsText *texts,
+								 const DsText *pictures, size_t count, bool *failed, float *out);
+/* 42809 where side does not make one vector of a text and a picture */
+extern void ds_need_both(const DsModel *model, DsSide side);
 
 /*
  * encode_features.c: the same of models that take features.  A text of these is
@@ -152,12 +192,16 @@ extern void ds_features_encode(DsModel *model, DsSide side, const DsText *texts,
 extern float *ds_features_from_text(DsText text, int *count);
 extern float *ds_features_from_array(Datum array, int *count);
 
-/* encode_parallel.c: the same by so many processes, this one counted; it counts what it did itself. */
-extern void ds_encode_parallel(DsModel *model, DsSide side, const DsText *texts, size_t count,
-							   int processes, bool *failed, float *out);
+/*
+ * encode_parallel.c: the same by so many processes, this one counted; it counts what it
+ * did itself.  pictures NULL: as ds_model_encode(), otherwise as ds_model_encode_both().
+ */
+extern void ds_encode_parallel(DsModel *model, DsSide side, const DsText *texts,
+							   const DsText *pictures, size_t count, int processes, bool *failed,
+							   float *out);
 
-/* 42809 for a model that does not read texts, or pictures */
-extern void ds_need_texts(const DsModel *model);
+/* 42809 for a model that does not read texts (as this side), or pictures */
+extern void ds_need_texts(const DsModel *model, DsSide side);
 extern void ds_need_images(const DsModel *model);
 
 /*

@@ -39,10 +39,9 @@ typedef struct Known
 	int argument_count;
 	char *arguments[ARGUMENTS_MAX];
 
-	bool image; /* the source is a picture */
+	DsSourceKind kind;
 	AttrNumber column; /* the text, or 0: */
 	SPIPlanPtr plan; /* an expression */
-	Oid output; /* of the column's type; 0: it is text */
 	AttrNumber target;
 	char *model; /* NULL: the default */
 	DsSide side;
@@ -86,7 +85,7 @@ check_use(FunctionCallInfo fcinfo)
 /* ---- what a trigger is about ---- */
 
 static SPIPlanPtr
-make_plan(Relation relation, const char *expression, bool *image)
+make_plan(Relation relation, const char *expression, DsSourceKind *kind)
 {
 	Oid types[1] = {RelationGetForm(relation)->reltype};
 	/* the row under the table's name, as in an expression of ds_encode_table */
@@ -94,10 +93,10 @@ make_plan(Relation relation, const char *expression, bool *image)
 		psprintf("FROM (SELECT ($1).*) AS %s", quote_identifier(RelationGetRelationName(relation)));
 	SPIPlanPtr plan;
 
-	*image = ds_source_is_image(psprintf("SELECT (%s) %s", expression, from), 1, types);
-	plan = SPI_prepare(
-		psprintf("SELECT (%s)%s %s", expression, *image ? "" : "::pg_catalog.text", from), 1,
-		types);
+	*kind = ds_source_kind(psprintf("SELECT %s %s", expression, from), 1, types);
+	plan = SPI_prepare(psprintf("SELECT %s%s %s", expression,
+								*kind == DS_SOURCE_TEXT ? "::pg_catalog.text" : "", from),
+					   1, types);
 	if (plan == NULL)
 		elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));
 	if (SPI_keepplan(plan) != 0)
@@ -115,19 +114,15 @@ find_out(Known *known, Relation relation, const Trigger *trigger)
 	known->target = ds_check_target(relation, trigger->tgargs[1], 0);
 	known->side = trigger->tgnargs > 3 ? ds_side_from(trigger->tgargs[3]) : DS_SIDE_DOCUMENT;
 	known->column = column > 0 ? column : InvalidAttrNumber;
-	known->output = InvalidOid;
 	if (column > 0)
 	{
 		Oid type = getBaseType(TupleDescAttr(RelationGetDescr(relation), column - 1)->atttypid);
-		bool is_varlena;
+		known->kind = type == BYTEAOID ? DS_SOURCE_IMAGE : DS_SOURCE_TEXT;
 
-		known->image = type == BYTEAOID;
-		if (type != TEXTOID && type != VARCHAROID && !known->image)
-			getTypeOutputInfo(type, &known->output, &is_varlena);
 	}
 	else
 		known->plan = make_plan(relation, ds_source_expression(RelationGetRelid(relation), source),
-								&known->image);
+								&known->kind);
 	caller = MemoryContextSwitchTo(known->context);
 	known->argument_count = trigger->tgnargs;
 	for (int i = 0; i < trigger->tgnargs; i++)
@@ -184,33 +179,75 @@ find_known(Relation relation, const Trigger *trigger)
 
 /* ---- the text ---- */
 
-/* NULL when the text is */
-static text *
-text_of(const Known *known, Relation relation, HeapTuple row)
+/* What is to be encoded; NULL: there is none */
+typedef struct Input
 {
+	text *words;
+	bytea *picture;
+} Input;
+
+static void
+put_column(Input *input, bool image, Datum value, bool null, Oid type)
+{
+	text *packed = null ? NULL : ds_source_text(value, type);
+
+	if (image)
+		input->picture = packed;
+	else
+		input->words = packed;
+}
+
+static Input
+input_of(const Known *known, Relation relation, HeapTuple row)
+{
+	TupleDesc desc = RelationGetDescr(relation);
+	Input input = {NULL, NULL};
 	bool null;
 	Datum value;
 
 	if (known->column != InvalidAttrNumber)
 	{
-		value = heap_getattr(row, known->column, RelationGetDescr(relation), &null);
-		if (null)
-			return NULL;
-		if (OidIsValid(known->output))
-			return cstring_to_text(OidOutputFunctionCall(known->output, value));
+		value = heap_getattr(row, known->column, desc, &null);
+		put_column(&input, known->kind == DS_SOURCE_IMAGE, value, null,
+				   TupleDescAttr(desc, known->column - 1)->atttypid);
 	}
 	else
 	{
-		Datum argument = heap_copy_tuple_as_datum(row, RelationGetDescr(relation));
+		Datum argument = heap_copy_tuple_as_datum(row, desc);
 		int result = SPI_execute_plan(known->plan, &argument, NULL, true, 2);
 
 		if (result != SPI_OK_SELECT || SPI_processed != 1)
 			elog(ERROR, "the expression of a trigger gave " UINT64_FORMAT " rows", SPI_processed);
-		value = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &null);
-		if (null)
-			return NULL;
+		desc = SPI_tuptable->tupdesc;
+		for (int i = 0; i < desc->natts; i++)
+		{
+			value = SPI_getbinval(SPI_tuptable->vals[0], desc, i + 1, &null);
+			put_column(&input,
+					   known->kind == DS_SOURCE_IMAGE ||
+						   (known->kind == DS_SOURCE_BOTH && i == 1) ||
+						   (known->kind == DS_SOURCE_BOTH_TURNED && i == 0),
+					   value, null, TupleDescAttr(desc, i)->atttypid);
+		}
 	}
-	return DatumGetTextPP(value);
+	return input;
+}
+
+static void
+encode_input(const Known *known, DsModel *model, const Input *input, float *x)
+{
+	DsText words = {NULL, 0};
+	DsText picture = {NULL, 0};
+
+	if (input->words != NULL)
+		words = ds_text_utf8(VARDATA_ANY(input->words), VARSIZE_ANY_EXHDR(input->words));
+	if (input->picture != NULL)
+		picture = (DsText){VARDATA_ANY(input->picture), VARSIZE_ANY_EXHDR(input->picture)};
+	if (known->kind == DS_SOURCE_TEXT)
+		ds_model_encode(model, known->side, &words, 1, NULL, x);
+	else if (known->kind == DS_SOURCE_IMAGE)
+		ds_model_encode(model, DS_SIDE_IMAGE, &picture, 1, NULL, x);
+	else
+		ds_model_encode_both(model, known->side, &words, &picture, 1, NULL, x);
 }
 
 static bool
@@ -231,7 +268,7 @@ ds_sql_encode_trigger(PG_FUNCTION_ARGS)
 	const Known *known;
 	MemoryContext caller = CurrentMemoryContext;
 	HeapTuple row;
-	text *input;
+	Input input;
 	Datum value = (Datum) 0;
 	bool null = true;
 	int column;
@@ -244,24 +281,25 @@ ds_sql_encode_trigger(PG_FUNCTION_ARGS)
 	SPI_connect();
 	known = find_known(data->tg_relation, data->tg_trigger);
 	row = TRIGGER_FIRED_BY_UPDATE(data->tg_event) ? data->tg_newtuple : data->tg_trigtuple;
-	input = text_of(known, data->tg_relation, row);
-	if (TRIGGER_FIRED_BY_UPDATE(data->tg_event) &&
-		same_text(input, text_of(known, data->tg_relation, data->tg_trigtuple)))
+	input = input_of(known, data->tg_relation, row);
+	if (TRIGGER_FIRED_BY_UPDATE(data->tg_event))
 	{
-		SPI_finish();
-		error_context_stack = callback.previous;
-		return PointerGetDatum(row);
+		Input before = input_of(known, data->tg_relation, data->tg_trigtuple);
+
+		if (same_text(input.words, before.words) && same_text(input.picture, before.picture))
+		{
+			SPI_finish();
+			error_context_stack = callback.previous;
+			return PointerGetDatum(row);
+		}
 	}
-	if (input != NULL)
+	if (input.words != NULL || input.picture != NULL)
 	{
 		DsModel *model = ds_model_open(ds_model_resolve(known->model));
-		DsText one = {VARDATA_ANY(input), VARSIZE_ANY_EXHDR(input)};
 		float *x = palloc(sizeof(float) * (Size) model->dims);
 
 		(void) ds_check_target(data->tg_relation, data->tg_trigger->tgargs[1], model->dims);
-		if (!known->image)
-			one = ds_text_utf8(one.data, one.length);
-		ds_model_encode(model, known->image ? DS_SIDE_IMAGE : known->side, &one, 1, NULL, x);
+		encode_input(known, model, &input, x);
 		value = EmbeddingGetDatum(ds_embedding_from(x, model->dims));
 		null = false;
 	}

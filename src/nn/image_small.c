@@ -13,15 +13,18 @@
 typedef struct Growing
 {
 	DsImageSpec *spec;
+	uint32_t channels; /* of the first layer */
 	uint32_t height; /* of the last result */
 	uint32_t width;
 } Growing;
 
+/* out: where the first layer has 32 */
 static void
 add_conv(Growing *g, uint32_t out, uint32_t stride)
 {
 	DsImageSpec *spec = g->spec;
 
+	out = (out * g->channels / 32 + 7) / 8 * 8;
 	spec->layers[spec->layer_count] = (DsImageLayer){.kind = DS_LAYER_CONV,
 													 .input = spec->layer_count,
 													 .out = out,
@@ -60,11 +63,11 @@ shorter(const Growing *g)
 }
 
 DsCode
-ds_image_spec_small(DsImageSpec *spec, uint32_t height, uint32_t width, uint32_t dims,
-					DsStatus *status)
+ds_image_spec_small(DsImageSpec *spec, uint32_t height, uint32_t width, uint32_t channels,
+					uint32_t dims, DsStatus *status)
 {
 	static const uint32_t widths[] = {48, 96, 128};
-	Growing g = {spec, height, width};
+	Growing g = {spec, channels, height, width};
 	const DsImageLayer *last;
 
 	if (height < DS_IMAGE_SMALL_EDGE || width < DS_IMAGE_SMALL_EDGE)

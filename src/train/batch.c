@@ -13,6 +13,11 @@ typedef struct Side
 	uint64 keys;
 	uint64 ids;
 	uint64 types;
+	/* of sides that have pictures */
+	uint64 pictures_count;
+	uint64 picture;
+	uint64 pixels;
+	bool has_pictures;
 } Side;
 
 struct DsBatch
@@ -41,7 +46,7 @@ place(uint64 *end, size_t count, size_t size)
 
 static uint64
 place_all(DsBatch *batch, uint64 pairs, uint64 documents, uint64 query_ids, uint64 document_ids,
-		  uint64 known)
+		  const uint64 pictures[2], const size_t pixels[2], uint64 known)
 {
 	uint64 end = sizeof(DsBatch);
 	uint64 counts[2] = {pairs, documents};
@@ -62,6 +67,10 @@ place_all(DsBatch *batch, uint64 pairs, uint64 documents, uint64 query_ids, uint
 		side->keys = place(&end, counts[s], sizeof(uint64));
 		side->ids = place(&end, ids[s], sizeof(uint32));
 		side->types = place(&end, ids[s], 1);
+		side->has_pictures = pixels[s] > 0;
+		side->pictures_count = pictures[s];
+		side->picture = place(&end, side->has_pictures ? counts[s] : 0, sizeof(uint32));
+		side->pixels = place(&end, pictures[s], pixels[s]);
 	}
 	batch->known = place(&end, known, sizeof(uint32));
 	return end;
@@ -73,10 +82,84 @@ Size
 ds_batch_size(size_t pairs, const DsPairsBounds *bounds)
 {
 	DsBatch batch;
+	uint64 pictures[2] = {bounds->pictures[0], bounds->pictures[1]};
 
 	/* both sides together have at most so many tokens, but a bound of each is not known */
-	return place_all(&batch, pairs, bounds->documents, bounds->tokens, bounds->tokens,
-					 bounds->known);
+	return place_all(&batch, pairs, bounds->documents, bounds->tokens, bounds->tokens, pictures,
+					 bounds->pixels, bounds->known);
+}
+
+/* How many distinct pictures the batch has on each side */
+static void
+count_pictures(DsPairs *pairs, const uint32 *numbers, uint32 n, uint64 count[2])
+{
+	count[0] = count[1] = 0;
+	for (int s = 0; s < 2; s++)
+	{
+		if (pairs->pictures[s] == NULL)
+			continue;
+		ds_pictures_begin(pairs->pictures[s]);
+		for (uint32 i = 0; i < n; i++)
+		{
+			DsPair pair;
+
+			ds_pairs_get(pairs, numbers[i], &pair);
+			for (uint32 d = (uint32) s; d <= (s == 0 ? 0 : pair.documents); d++)
+			{
+				bool fresh = false;
+
+				if (pair.pictures[d] != DS_NO_PICTURE)
+					(void) ds_pictures_place(pairs->pictures[s], pair.pictures[d], &fresh);
+				count[s] += fresh;
+			}
+		}
+	}
+}
+
+/* A text's picture into its side's arrays */
+static void
+put_picture(DsBatch *batch, int s, DsPictures *pictures, size_t text, uint32 number)
+{
+	const Side *side = &batch->side[s];
+	uint32 place = DS_NO_PICTURE;
+	bool fresh = false;
+
+	if (number != DS_NO_PICTURE)
+		place = ds_pictures_place(pictures, number, &fresh);
+	AT(batch, side->picture, uint32)[text] = place;
+	if (fresh)
+		ds_pictures_get(pictures, number,
+						AT(batch, side->pixels, uint8) + place * ds_pictures_size(pictures));
+}
+
+static void
+put_pictures(DsBatch *batch, DsPairs *pairs, const uint32 *numbers, uint32 n)
+{
+	for (int s = 0; s < 2; s++)
+	{
+		DsPictures *pictures = pairs->pictures[s];
+		size_t others = n;
+
+		if (pictures == NULL)
+			continue;
+		ds_pictures_begin(pictures);
+		/* first the positives, then the others of each pair */
+		for (uint32 i = 0; i < n; i++)
+		{
+			DsPair pair;
+
+			ds_pairs_get(pairs, numbers[i], &pair);
+			put_picture(batch, s, pictures, i, pair.pictures[s]);
+		}
+		for (uint32 i = 0; i < n && s == 1; i++)
+		{
+			DsPair pair;
+
+			ds_pairs_get(pairs, numbers[i], &pair);
+			for (uint32 d = 1; d < pair.documents; d++)
+				put_picture(batch, s, pictures, others++, pair.pictures[d + 1]);
+		}
+	}
 }
 
 typedef struct Cursor
@@ -130,6 +213,7 @@ ds_batch_fill(DsBatch *batch, DsPairs *pairs, DsOrder *order, const DsPairsBound
 {
 	uint64 documents = 0;
 	uint64 ids[2] = {0, 0};
+	uint64 pictures[2];
 	Cursor query;
 	Cursor document;
 	size_t *others;
@@ -146,7 +230,8 @@ ds_batch_fill(DsBatch *batch, DsPairs *pairs, DsOrder *order, const DsPairsBound
 		for (uint32 d = 1; d <= pair.documents; d++)
 			ids[1] += pair.counts[d];
 	}
-	place_all(batch, n, documents, ids[0], ids[1], bounds->known);
+	count_pictures(pairs, numbers, n, pictures);
+	place_all(batch, n, documents, ids[0], ids[1], pictures, bounds->pixels, bounds->known);
 	batch->labels = pairs->labels;
 	batch->weighted = pairs->weights || pairs->balanced;
 	query = cursor(batch, 0);
@@ -184,6 +269,7 @@ ds_batch_fill(DsBatch *batch, DsPairs *pairs, DsOrder *order, const DsPairsBound
 		}
 		others[i + 1] = others[i] + pair.documents - 1;
 	}
+	put_pictures(batch, pairs, numbers, n);
 	ds_order_known(order, numbers, n, AT(batch, batch->known_offsets, size_t),
 				   AT(batch, batch->known, uint32), bounds->known);
 }
@@ -202,6 +288,12 @@ view_side(const DsBatch *batch, int s, bool features, DsTrainTexts *texts)
 	{
 		texts->ids = AT(batch, side->ids, uint32);
 		texts->types = AT(batch, side->types, uint8);
+	}
+	if (side->has_pictures)
+	{
+		texts->pixels = AT(batch, side->pixels, uint8);
+		texts->pictures = side->pictures_count;
+		texts->picture = AT(batch, side->picture, uint32);
 	}
 }
 

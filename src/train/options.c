@@ -8,7 +8,8 @@
 
 #include "utils/builtins.h"
 
-static const char *const duplicate_names[] = {"avoid", "never", "allow", NULL};
+static const char *const duplicate_names[] = {"avoid", "never", "allow", "together", NULL};
+static const char *const on_error_names[] = {"error", "null", NULL};
 static const char *const goal_names[] = {"max", "min", NULL};
 
 static const Field run_fields[] = {
@@ -18,6 +19,7 @@ static const Field run_fields[] = {
 	UINT32("keep_versions", DsRunOptions, keep_versions, 1, 1000000),
 	UINT32("workers", DsRunOptions, workers, 0, DS_SHARDS),
 	CHOICE("duplicates", DsRunOptions, duplicates, duplicate_names),
+	CHOICE("on_error", DsRunOptions, on_error, on_error_names),
 	BOOL("balance", DsRunOptions, balance),
 	REAL("dropout", DsRunOptions, dropout, 0, 1, false, true),
 	TEXT("evaluate", DsRunOptions, evaluate),
@@ -48,9 +50,11 @@ void
 ds_run_options_read(Jsonb *json, DsRunOptions *options)
 {
 	DsTrainOptions training = options->training;
+	int duplicates = options->duplicates;
 
 	memset(options, 0, sizeof(*options));
 	options->training = training;
+	options->duplicates = duplicates;
 	options->activate = true;
 	options->keep_versions = 2;
 	options->dropout = 0.1;

@@ -13,7 +13,8 @@ typedef enum DsDuplicates
 {
 	DS_DUPLICATES_AVOID, /* apart where there is room */
 	DS_DUPLICATES_NEVER, /* apart, even if batches are small */
-	DS_DUPLICATES_ALLOW /* as the order has them */
+	DS_DUPLICATES_ALLOW, /* as the order has them */
+	DS_DUPLICATES_TOGETHER /* all pairs of a document behind each other */
 } DsDuplicates;
 
 /* Beside those that a model has defaults for */
@@ -23,7 +24,8 @@ typedef struct DsRunOptions
 	bool from_scratch; /* a new vocabulary and new weights instead of the current version's */
 	bool activate; /* the new version becomes the current one */
 	uint32 keep_versions; /* versions that stay, the new one counted */
-	int duplicates; /* DsDuplicates */
+	int duplicates; /* DsDuplicates; the caller's default */
+	int on_error; /* of a bad picture in the source: DS_ON_ERROR_... */
 	double dropout; /* of a transformer */
 	bool balance; /* classes of labels count the same, whatever their number of rows */
 
@@ -46,7 +48,8 @@ typedef enum DsGoal
 } DsGoal;
 
 /*
- * Read over a model's defaults, which the caller has set options->training to.
+ * Read over a model's defaults, which the caller has set options->training and
+ * options->duplicates to.
  * 22023 for an unknown key, a wrong type, a value out of range, and for
  * options that do not go together.
  */

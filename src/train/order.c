@@ -34,6 +34,10 @@ struct DsOrder
 	uint32 waiting_room;
 	uint32 *batch;
 
+	/* "together": pairs by their first document */
+	uint32 *document_order; /* [documents_distinct] the epoch's permutation */
+	uint64 *document_first; /* [documents_distinct + 1] */
+	uint32 *document_pair; /* [count] */
 	/* positives of each distinct query */
 	uint64 *first; /* [queries_distinct + 1] */
 	uint32 *positive;
@@ -48,6 +52,12 @@ struct DsOrder
 	uint32 *column_next;
 	size_t column_room;
 };
+
+static bool
+keeps_apart(DsDuplicates duplicates)
+{
+	return duplicates == DS_DUPLICATES_AVOID || duplicates == DS_DUPLICATES_NEVER;
+}
 
 static void *
 allocate(size_t count, size_t size)
@@ -76,6 +86,28 @@ list_positives(DsOrder *order)
 	pfree(next);
 }
 
+static void
+list_pairs(DsOrder *order)
+{
+	const DsPairs *pairs = order->pairs;
+	uint64 *next;
+
+	order->document_order = allocate(pairs->documents_distinct, sizeof(uint32));
+	order->document_first = allocate((size_t) pairs->documents_distinct + 1, sizeof(uint64));
+	order->document_pair = allocate(pairs->count, sizeof(uint32));
+	next = allocate((size_t) pairs->documents_distinct + 1, sizeof(uint64));
+	for (uint32 i = 0; i < pairs->count; i++)
+		order->document_first[pairs->document[pairs->documents[i]] + 1]++;
+	for (uint32 d = 0; d < pairs->documents_distinct; d++)
+	{
+		order->document_first[d + 1] += order->document_first[d];
+		next[d] = order->document_first[d];
+	}
+	for (uint32 i = 0; i < pairs->count; i++)
+		order->document_pair[next[pairs->document[pairs->documents[i]]]++] = i;
+	pfree(next);
+}
+
 DsOrder *
 ds_order_create(const DsPairs *pairs, uint32 batch_size, uint32 least, DsDuplicates duplicates,
 				uint64 seed)
@@ -92,7 +124,9 @@ ds_order_create(const DsPairs *pairs, uint32 batch_size, uint32 least, DsDuplica
 	order->position = pairs->count;
 	order->column_first = allocate(pairs->documents_distinct, sizeof(uint32));
 	list_positives(order);
-	if (duplicates == DS_DUPLICATES_ALLOW)
+	if (duplicates == DS_DUPLICATES_TOGETHER)
+		list_pairs(order);
+	if (!keeps_apart(duplicates))
 		return order;
 	order->waiting_room = Max(batch_size / WAITING_PART, 1);
 	order->waiting = allocate(order->waiting_room, sizeof(uint32));
@@ -109,7 +143,19 @@ ds_order_begin(DsOrder *order, uint32 epoch)
 
 	/* steps use streams from 0 upwards */
 	ds_random_init(&random, order->seed, UINT64_MAX - epoch);
-	ds_random_permutation(&random, order->order, order->pairs->count);
+	if (order->duplicates == DS_DUPLICATES_TOGETHER)
+	{
+		uint32 documents = order->pairs->documents_distinct;
+		uint32 n = 0;
+
+		ds_random_permutation(&random, order->document_order, documents);
+		for (uint32 d = 0; d < documents; d++)
+			for (uint64 i = order->document_first[order->document_order[d]];
+				 i < order->document_first[order->document_order[d] + 1]; i++)
+				order->order[n++] = order->document_pair[i];
+	}
+	else
+		ds_random_permutation(&random, order->order, order->pairs->count);
 	order->position = 0;
 	order->waiting_count = 0;
 }
@@ -142,7 +188,7 @@ take(DsOrder *order, uint32 pair, uint32 *n)
 	uint32 query = pairs->query[pair];
 
 	order->batch[(*n)++] = pair;
-	if (order->duplicates == DS_DUPLICATES_ALLOW)
+	if (!keeps_apart(order->duplicates))
 		return;
 	order->query_seen[query] = order->number;
 	for (uint64 d = pairs->documents[pair]; d < pairs->documents[pair + 1]; d++)
@@ -185,14 +231,14 @@ fill(DsOrder *order)
 	uint32 n = 0;
 
 	order->number++;
-	order->forced = order->duplicates == DS_DUPLICATES_ALLOW;
+	order->forced = !keeps_apart(order->duplicates);
 	if (order->waiting_count > 0)
 		take_waiting(order, &n);
 	while (n < order->batch_size && order->position < count)
 	{
 		uint32 pair = order->order[order->position];
 
-		if (order->duplicates == DS_DUPLICATES_ALLOW || fits(order, pair))
+		if (!keeps_apart(order->duplicates) || fits(order, pair))
 			take(order, pair, &n);
 		else if (order->waiting_count < order->waiting_room)
 			order->waiting[order->waiting_count++] = pair;

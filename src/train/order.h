@@ -16,6 +16,10 @@
  * else is right for a query, by pairs that stand in other batches: no document
  * that the source calls right for a query is ever a negative of it, unless the
  * pair itself names it as one.
+ *
+ * "together" does the opposite with documents: all pairs of one stand behind each other.
+ * A tower over pictures takes each picture of a batch once, so a step costs as many pictures
+ * as it has distinct ones; what equals a query's own document is no negative of it.
  */
 #ifndef DS_TRAIN_ORDER_H
 #define DS_TRAIN_ORDER_H

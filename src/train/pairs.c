@@ -3,9 +3,9 @@
  *		Training data: the rows of the source, as token ids.
  *
  * A record, in 32-bit numbers: how many documents and labels it has, its
- * weight, a filler (keys are aligned); then for the query and each document its
- * key in two numbers; for each of them how many ids it has; the labels; the
- * ids.  Padded to an even number.
+ * weight, how many pictures (none, or one for each text; keys are aligned); then for the
+ * query and each document its key in two numbers; for each of them how many ids it has; the
+ * labels; the pictures; the ids.  Padded to an even number.
  */
 #include "train/pairs.h"
 
@@ -118,6 +118,8 @@ add_row(DsPairs *pairs, const DsSpoolRow *row, const DsTextReader *reader, keys_
 	uint64 *keys = palloc(sizeof(uint64) * (row->documents + 1));
 	uint32 *counts = palloc(sizeof(uint32) * (row->documents + 1));
 	float *labels = palloc(sizeof(float) * (row->documents + 1));
+	uint32 *pictures = palloc(sizeof(uint32) * (row->documents + 1));
+	bool any = pairs->pictures[0] != NULL || pairs->pictures[1] != NULL;
 	uint32 *ids = NULL;
 	size_t allocated = 0;
 	size_t used = 0;
@@ -126,11 +128,11 @@ add_row(DsPairs *pairs, const DsSpoolRow *row, const DsTextReader *reader, keys_
 
 	for (uint32 i = 0; i <= row->documents; i++)
 	{
-		DsTokens text = {NULL, 0, 0};
+		DsTokens text = {NULL, 0, 0, DS_NO_PICTURE};
 		uint32 at = i == 0 ? 0 : documents_left + 1;
 
 		reader->read(reader->context, row, i, &text);
-		if (text.count == 0 && !(i == 0 && reader->joint))
+		if (text.count == 0 && text.picture == DS_NO_PICTURE && !(i == 0 && reader->joint))
 		{
 			/* without a query or a positive there is nothing to learn */
 			if (i < 2)
@@ -146,6 +148,7 @@ add_row(DsPairs *pairs, const DsSpoolRow *row, const DsTextReader *reader, keys_
 		used += text.count;
 		keys[at] = text.key;
 		counts[at] = (uint32) text.count;
+		pictures[at] = text.picture;
 		if (i > 0)
 		{
 			if (row->labels > 0)
@@ -158,7 +161,8 @@ add_row(DsPairs *pairs, const DsSpoolRow *row, const DsTextReader *reader, keys_
 		ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 						errmsg("the training source gives too many rows")));
 	numbers =
-		HEADER + 3 * ((size_t) documents_left + 1) + (row->labels > 0 ? documents_left : 0) + used;
+		HEADER + 3 * ((size_t) documents_left + 1) + (row->labels > 0 ? documents_left : 0) +
+		(any ? documents_left + 1 : 0) + used;
 	numbers += numbers % 2;
 	record = palloc_extended(sizeof(uint32) * numbers, MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
 	{
@@ -167,12 +171,15 @@ add_row(DsPairs *pairs, const DsSpoolRow *row, const DsTextReader *reader, keys_
 		record[0] = documents_left;
 		record[1] = row->labels > 0 ? documents_left : 0;
 		memcpy(&record[2], &row->weight, sizeof(float));
+		record[3] = any ? documents_left + 1 : 0;
 		memcpy(at, keys, sizeof(uint64) * (documents_left + 1));
 		at += 2 * (documents_left + 1);
 		memcpy(at, counts, sizeof(uint32) * (documents_left + 1));
 		at += documents_left + 1;
 		memcpy(at, labels, sizeof(float) * record[1]);
 		at += record[1];
+		memcpy(at, pictures, sizeof(uint32) * record[3]);
+		at += record[3];
 		if (used > 0)
 			memcpy(at, ids, sizeof(uint32) * used);
 	}
@@ -209,7 +216,9 @@ ds_pairs_create(DsSpool *source, const DsTextReader *reader)
 	pairs->context = context;
 	pairs->labels = source->labels;
 	pairs->weights = source->weights;
-	pairs->features = source->kind == DS_SPOOL_FEATURES;
+	pairs->features = source->kind[0] == DS_SPOOL_FEATURES;
+	pairs->pictures[0] = source->pictures[0];
+	pairs->pictures[1] = source->pictures[1];
 	callback->func = close_file;
 	callback->arg = pairs;
 	MemoryContextRegisterResetCallback(context, callback);
@@ -287,6 +296,8 @@ ds_pairs_get(DsPairs *pairs, uint32 number, DsPair *pair)
 	at += pair->documents + 1;
 	pair->label = (const float *) at;
 	at += pair->labels;
+	pair->pictures = record[3] > 0 ? at : NULL;
+	at += record[3];
 	pair->ids = at;
 	if (pairs->balanced)
 		pair->weight *= (float) pairs->class_weight[find_class(pairs, pair->label[0])];
@@ -379,7 +390,7 @@ bound_known(const DsPairs *pairs, size_t n, size_t documents)
 DsPairsBounds
 ds_pairs_bounds(const DsPairs *pairs, size_t n)
 {
-	DsPairsBounds bounds = {0, 0, 0, 0};
+	DsPairsBounds bounds = {0};
 	/* how many pairs have so many documents; how many records are so long, in steps of 16 numbers */
 	uint32 *documents = palloc0(sizeof(uint32) * ((size_t) pairs->documents_max + 1));
 	uint64 longest = 0;
@@ -412,6 +423,13 @@ ds_pairs_bounds(const DsPairs *pairs, size_t n)
 		left -= taken;
 	}
 	bounds.longest = (size_t) pairs->tokens_max;
+	for (int s = 0; s < 2; s++)
+		if (pairs->pictures[s] != NULL)
+		{
+			bounds.pictures[s] =
+				Min(s == 0 ? n : bounds.documents, ds_pictures_count(pairs->pictures[s]));
+			bounds.pixels[s] = ds_pictures_size(pairs->pictures[s]);
+		}
 	bounds.known = bound_known(pairs, n, bounds.documents);
 	pfree(documents);
 	pfree(lengths);

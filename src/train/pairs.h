@@ -18,7 +18,8 @@ typedef struct DsTokens
 {
 	const uint32_t *ids;
 	size_t count;
-	uint64 key; /* of what the model sees of the text: equal for equal ones */
+	uint64 key; /* of what the model sees of it, the picture too: equal for equal ones */
+	uint32 picture; /* its number in the pictures of its side, or DS_NO_PICTURE */
 } DsTokens;
 
 /*
@@ -40,6 +41,7 @@ typedef struct DsPairs
 	bool labels; /* each document has one */
 	bool weights; /* rows have one */
 	bool features; /* texts are vectors */
+	DsPictures *pictures[2]; /* of queries, of documents; NULL: they have none */
 	int64
 		skipped; /* rows of the source of which no tokens were left, more than those that it skipped */
 	uint64 digest; /* of all records: the same for the same data */
@@ -86,6 +88,7 @@ typedef struct DsPair
 	const float *label;
 	const uint32 *counts; /* [1 + documents] numbers of each text, the query first */
 	const uint64 *keys; /* [1 + documents] */
+	const uint32 *pictures; /* [1 + documents], or NULL: there are none */
 	const uint32 *ids; /* of all texts, one after the other */
 } DsPair;
 
@@ -108,6 +111,8 @@ typedef struct DsPairsBounds
 	size_t documents;
 	size_t tokens;
 	size_t longest;
+	size_t pictures[2]; /* by side */
+	size_t pixels[2]; /* bytes of one */
 	size_t known; /* documents that are right for a query by other pairs: entries of all lists */
 } DsPairsBounds;
 

@@ -96,9 +96,12 @@ duplicates_from(const char *name)
 		return DS_DUPLICATES_NEVER;
 	if (strcmp(name, "allow") == 0)
 		return DS_DUPLICATES_ALLOW;
+	if (strcmp(name, "together") == 0)
+		return DS_DUPLICATES_TOGETHER;
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("duplicates must be \"avoid\" or \"never\" or \"allow\", not \"%s\"", name)));
+			 errmsg("duplicates must be \"avoid\" or \"never\" or \"allow\" or \"together\", not \"%s\"",
+					name)));
 }
 
 static int64
@@ -156,7 +159,7 @@ ds_sql_training_batch(PG_FUNCTION_ARGS)
 	store = ds_materialize(fcinfo, &desc);
 	SPI_connect();
 	initStringInfo(&reader.clean);
-	source = ds_spool_create(DS_SPOOL_TEXT);
+	source = ds_spool_create(DS_SPOOL_TEXT, DS_SPOOL_TEXT);
 	ds_spool_read(source, text_to_cstring(PG_GETARG_TEXT_PP(0)), NULL, NULL);
 	pairs = ds_pairs_create(source, &text_reader);
 	if (pairs->count > 0)

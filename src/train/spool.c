@@ -3,7 +3,7 @@
  *		The source query of a training: its rows, read once, into a temporary file.
  *
  * A row in the file: number, weight, how many documents and labels it has, the
- * labels, and then its texts, each after its length.
+ * labels, the numbers of its pictures, and then its texts, each after its length.
  */
 #include "train/spool.h"
 
@@ -39,7 +39,7 @@ close_file(void *argument)
 }
 
 DsSpool *
-ds_spool_create(DsSpoolKind kind)
+ds_spool_create(DsSpoolKind query, DsSpoolKind document)
 {
 	MemoryContext context = AllocSetContextCreate(
 		CurrentMemoryContext, "deepsearch training source", ALLOCSET_DEFAULT_SIZES);
@@ -48,7 +48,8 @@ ds_spool_create(DsSpoolKind kind)
 	MemoryContext caller = MemoryContextSwitchTo(context);
 
 	source->context = context;
-	source->kind = kind;
+	source->kind[0] = query;
+	source->kind[1] = document;
 	initStringInfo(&source->bytes);
 	source->file = BufFileCreateTemp(true);
 	MemoryContextSwitchTo(caller);
@@ -121,7 +122,8 @@ typedef struct Column
 
 typedef struct Columns
 {
-	Column text[3]; /* query, positive, negative */
+	Column text[3]; /* query, positive, negative; number 0: there is none */
+	Column picture[3];
 	Column label;
 	Column weight;
 } Columns;
@@ -205,38 +207,128 @@ feature_column(TupleDesc desc, int number, int place)
 	return (Column){number, attribute->atttypid, false};
 }
 
+static bool
+is_bytea(TupleDesc desc, int number)
+{
+	Oid type = getBaseType(TupleDescAttr(desc, number - 1)->atttypid);
+
+	return type == BYTEAOID;
+}
+
+/* Pictures alone; documents may be arrays */
+static Column
+picture_column(TupleDesc desc, int number, int place)
+{
+	Form_pg_attribute attribute = TupleDescAttr(desc, number - 1);
+	Oid type = getBaseType(attribute->atttypid);
+
+	if (place > 0 && get_element_type(type) == BYTEAOID)
+		return (Column){number, BYTEAOID, true};
+	if (type != BYTEAOID)
+		wrong_type(attribute, number, "bytea");
+	return (Column){number, type, false};
+}
+
+/* A column of what is a text and a picture, in either order */
+static void
+both_column(TupleDesc desc, int number, int place, Columns *columns)
+{
+	Form_pg_attribute attribute = TupleDescAttr(desc, number - 1);
+
+	if (is_bytea(desc, number) && columns->picture[place].number == 0)
+		columns->picture[place] = (Column){number, BYTEAOID, false};
+	else if (is_text(getBaseType(attribute->atttypid)) && columns->text[place].number == 0)
+		columns->text[place] = (Column){number, attribute->atttypid, false};
+	else
+		wrong_type(attribute, number,
+				   columns->text[place].number == 0 ? "text or bytea" : "bytea");
+}
+
+/* Columns that a place has */
+static int
+width_of(const DsSpool *source, int place)
+{
+	return source->kind[place > 0] == DS_SPOOL_BOTH ? 2 : 1;
+}
+
+/* The next column of a place; true when the place is complete */
+static bool
+take_column(const DsSpool *source, TupleDesc desc, int number, int place, Columns *columns)
+{
+	switch (source->kind[place > 0])
+	{
+		case DS_SPOOL_TEXT:
+			columns->text[place] = text_column(desc, number, place);
+			break;
+		case DS_SPOOL_FEATURES:
+			columns->text[place] = feature_column(desc, number, place);
+			break;
+		case DS_SPOOL_IMAGE:
+			columns->picture[place] = picture_column(desc, number, place);
+			break;
+		case DS_SPOOL_BOTH:
+			both_column(desc, number, place, columns);
+			return columns->text[place].number != 0 && columns->picture[place].number != 0;
+	}
+	return true;
+}
+
+static void
+wrong_shape(const DsSpool *source, int given)
+{
+	int two = width_of(source, 0) + width_of(source, 1);
+
+	ereport(ERROR,
+			(errcode(ERRCODE_DATATYPE_MISMATCH),
+			 errmsg("the training source gives %d columns instead of %d or %d", given, two,
+					two + width_of(source, 2)),
+			 source->kind[1] == DS_SPOOL_BOTH
+				 ? errhint("A document is a text and a picture: (query, text, picture), and the "
+						   "same two of a wrong document may follow.")
+				 : errhint(SHAPE)));
+}
+
 static void
 find_columns(DsSpool *source, TupleDesc desc, Columns *columns)
 {
 	int places = 0;
+	int given = 0;
+	bool complete = true; /* the place at hand */
 
 	memset(columns, 0, sizeof(*columns));
 	for (int i = 1; i <= desc->natts; i++)
 	{
 		const char *name = NameStr(TupleDescAttr(desc, i - 1)->attname);
 
-		if (places >= 2 && strcmp(name, "label") == 0)
+		if (places >= 2 && complete && strcmp(name, "label") == 0)
 			columns->label = number_column(desc, i, true);
-		else if (places >= 2 && strcmp(name, "weight") == 0)
+		else if (places >= 2 && complete && strcmp(name, "weight") == 0)
 			columns->weight = number_column(desc, i, false);
-		else if (places < 3)
-		{
-			columns->text[places] = source->kind == DS_SPOOL_TEXT ? text_column(desc, i, places)
-																  : feature_column(desc, i, places);
-			places++;
-		}
 		else
-			places++;
+		{
+			given++;
+			if (places == 3)
+				continue;
+			complete = take_column(source, desc, i, places, columns);
+			places += complete;
+		}
 	}
-	if (places < 2 || places > 3)
-		ereport(ERROR, (errcode(ERRCODE_DATATYPE_MISMATCH),
-						errmsg("the training source gives %d columns instead of 2 or 3", places),
-						errhint(SHAPE)));
+	if (places < 2 || !complete ||
+		given > width_of(source, 0) + width_of(source, 1) + width_of(source, 2))
+		wrong_shape(source, given);
 	source->labels = columns->label.number != 0;
 	source->weights = columns->weight.number != 0;
 }
 
 /* ---- a row ---- */
+
+static void
+show_row(void *argument)
+{
+	const DsSpool *source = argument;
+
+	errcontext("row " INT64_FORMAT " of the training source", source->rows);
+}
 
 static void
 bad_row(const DsSpool *source, const char *what)
@@ -256,11 +348,13 @@ make_room(DsSpool *source, size_t documents)
 	if (source->room == 0)
 	{
 		source->row.text = MemoryContextAlloc(source->context, sizeof(DsText) * room);
+		source->row.picture = MemoryContextAlloc(source->context, sizeof(uint32) * room);
 		source->row.label = MemoryContextAlloc(source->context, sizeof(float) * room);
 	}
 	else
 	{
 		source->row.text = repalloc(source->row.text, sizeof(DsText) * room);
+		source->row.picture = repalloc(source->row.picture, sizeof(uint32) * room);
 		source->row.label = repalloc(source->row.label, sizeof(float) * room);
 	}
 	source->room = room;
@@ -342,16 +436,76 @@ value_number(Datum value, Oid type)
 }
 
 static void
+put_text(DsSpool *source, int side, uint32 i, Datum value, Oid type)
+{
+	source->row.text[i] = source->kind[side] == DS_SPOOL_FEATURES
+							  ? value_features(source, side, value, type)
+							  : value_text(value, type);
+}
+
+/* false where it is bad and counts as none */
+static bool
+put_picture(DsSpool *source, int side, uint32 i, Datum value)
+{
+	bytea *file = DatumGetByteaPP(value);
+	bool failed = false;
+	ErrorContextCallback callback = {error_context_stack, show_row, source};
+
+	error_context_stack = &callback;
+	source->row.picture[i] =
+		ds_pictures_add(source->pictures[side], VARDATA_ANY(file), VARSIZE_ANY_EXHDR(file),
+						source->bad_is_none ? &failed : NULL);
+	error_context_stack = callback.previous;
+	source->bad += failed;
+	return !failed;
+}
+
+static void
+begin_item(DsSpool *source, uint32 i)
+{
+	source->row.text[i] = (DsText){"", 0};
+	source->row.picture[i] = DS_NO_PICTURE;
+}
+
+static void
 add_document(DsSpool *source, const Column *column, Datum value)
 {
 	DsSpoolRow *row = &source->row;
+	uint32 i = row->documents + 1;
 
 	if (row->documents == DS_SPOOL_DOCUMENTS_MAX)
 		bad_row(source, psprintf("more than %d documents", DS_SPOOL_DOCUMENTS_MAX));
-	make_room(source, row->documents + 1);
-	row->text[1 + row->documents++] = source->kind == DS_SPOOL_TEXT
-										  ? value_text(value, column->type)
-										  : value_features(source, 1, value, column->type);
+	make_room(source, i);
+	begin_item(source, i);
+	if (source->kind[1] != DS_SPOOL_IMAGE)
+		put_text(source, 1, i, value, column->type);
+	else if (!put_picture(source, 1, i, value))
+	{
+		/* labels go by place */
+		if (source->labels && column->array)
+			bad_row(source, "a picture among its documents that cannot be read");
+		return;
+	}
+	row->documents++;
+}
+
+/* A text and a picture; false where both are NULL */
+static bool
+put_both(DsSpool *source, int place, uint32 i, const Columns *columns, HeapTuple tuple,
+		 TupleDesc desc)
+{
+	int side = place > 0;
+	bool null[2];
+	Datum text = SPI_getbinval(tuple, desc, columns->text[place].number, &null[0]);
+	Datum picture = SPI_getbinval(tuple, desc, columns->picture[place].number, &null[1]);
+
+	make_room(source, i);
+	begin_item(source, i);
+	if (!null[0])
+		put_text(source, side, i, text, columns->text[place].type);
+	if (!null[1])
+		null[1] = !put_picture(source, side, i, picture);
+	return !null[0] || !null[1];
 }
 
 /* The elements of an array column, or the value of another */
@@ -425,6 +579,49 @@ read_labels(DsSpool *source, const Column *column, HeapTuple tuple, TupleDesc de
 }
 
 static bool
+read_query(DsSpool *source, const Columns *columns, HeapTuple tuple, TupleDesc desc)
+{
+	bool image = source->kind[0] == DS_SPOOL_IMAGE;
+	const Column *column = image ? &columns->picture[0] : &columns->text[0];
+	bool null;
+	Datum value;
+
+	if (source->kind[0] == DS_SPOOL_BOTH)
+		return put_both(source, 0, 0, columns, tuple, desc);
+	begin_item(source, 0);
+	value = SPI_getbinval(tuple, desc, column->number, &null);
+	if (null)
+		return false;
+	if (image)
+		return put_picture(source, 0, 0, value);
+	put_text(source, 0, 0, value, column->type);
+	return true;
+}
+
+/* Those of a place, 1 or 2; false where it is NULL */
+static bool
+read_documents(DsSpool *source, int place, const Columns *columns, HeapTuple tuple, TupleDesc desc)
+{
+	const Column *column = source->kind[1] == DS_SPOOL_IMAGE ? &columns->picture[place]
+															 : &columns->text[place];
+	bool null;
+	Datum value;
+
+	if (source->kind[1] == DS_SPOOL_BOTH)
+	{
+		if (!put_both(source, place, source->row.documents + 1, columns, tuple, desc))
+			return false;
+		source->row.documents++;
+		return true;
+	}
+	value = SPI_getbinval(tuple, desc, column->number, &null);
+	if (null)
+		return false;
+	add_documents(source, column, value);
+	return true;
+}
+
+static bool
 read_row(DsSpool *source, const Columns *columns, HeapTuple tuple, TupleDesc desc)
 {
 	DsSpoolRow *row = &source->row;
@@ -435,24 +632,11 @@ read_row(DsSpool *source, const Columns *columns, HeapTuple tuple, TupleDesc des
 	row->documents = row->labels = 0;
 	row->weight = 1;
 	make_room(source, 1);
-	value = SPI_getbinval(tuple, desc, columns->text[0].number, &null);
-	if (null)
+	if (!read_query(source, columns, tuple, desc) ||
+		!read_documents(source, 1, columns, tuple, desc) || row->documents == 0)
 		return false;
-	row->text[0] = source->kind == DS_SPOOL_TEXT
-					   ? value_text(value, columns->text[0].type)
-					   : value_features(source, 0, value, columns->text[0].type);
-	value = SPI_getbinval(tuple, desc, columns->text[1].number, &null);
-	if (null)
-		return false;
-	add_documents(source, &columns->text[1], value);
-	if (row->documents == 0)
-		return false;
-	if (columns->text[2].number != 0)
-	{
-		value = SPI_getbinval(tuple, desc, columns->text[2].number, &null);
-		if (!null)
-			add_documents(source, &columns->text[2], value);
-	}
+	if (columns->text[2].number != 0 || columns->picture[2].number != 0)
+		(void) read_documents(source, 2, columns, tuple, desc);
 	if (source->labels && !read_labels(source, &columns->label, tuple, desc))
 		return false;
 	if (source->weights)
@@ -476,6 +660,7 @@ write_row(DsSpool *source)
 	put(source, &row->documents, sizeof(row->documents));
 	put(source, &row->labels, sizeof(row->labels));
 	put(source, row->label, sizeof(float) * row->labels);
+	put(source, row->picture, sizeof(uint32) * (row->documents + 1));
 	for (uint32 i = 0; i <= row->documents; i++)
 	{
 		uint32 length = (uint32) row->text[i].length;
@@ -563,6 +748,7 @@ ds_spool_next(DsSpool *source)
 	get(source, &row->labels, sizeof(row->labels));
 	make_room(source, row->documents);
 	get(source, row->label, sizeof(float) * row->labels);
+	get(source, row->picture, sizeof(uint32) * (row->documents + 1));
 	resetStringInfo(&source->bytes);
 	for (uint32 i = 0; i <= row->documents; i++)
 	{

@@ -4,7 +4,8 @@
  *
  * Columns by place: the query, the document or documents that answer it, and
  * (if there is a third) the wrong ones.  Columns by name: label and weight,
- * numbers.  Documents, wrong ones and labels may be arrays.
+ * numbers.  Documents, wrong ones and labels may be arrays.  What is a text and a
+ * picture is two columns, in either order, and no array.
  */
 #ifndef DS_TRAIN_SPOOL_H
 #define DS_TRAIN_SPOOL_H
@@ -15,13 +16,17 @@
 #include "lib/stringinfo.h"
 #include "storage/buffile.h"
 
+#include "train/pictures.h"
+
 /* documents of a row, right and wrong */
 #define DS_SPOOL_DOCUMENTS_MAX 1024
 
 typedef enum DsSpoolKind
 {
 	DS_SPOOL_TEXT,
-	DS_SPOOL_FEATURES /* vectors: embedding, real[], or texts of these */
+	DS_SPOOL_FEATURES, /* vectors: embedding, real[], or texts of these */
+	DS_SPOOL_IMAGE, /* pictures: bytea */
+	DS_SPOOL_BOTH /* a text and a picture, either of which may be NULL */
 } DsSpoolKind;
 
 /* A row: text[0] is the query, the others are its documents.  Features are texts of float bytes. */
@@ -32,13 +37,17 @@ typedef struct DsSpoolRow
 	uint32 documents;
 	uint32 labels; /* 0, or one a document */
 	DsText *text;
+	uint32 *picture; /* [1 + documents] numbers in its side's pictures; DS_NO_PICTURE */
 	float *label;
 } DsSpoolRow;
 
 typedef struct DsSpool
 {
 	MemoryContext context;
-	DsSpoolKind kind;
+	DsSpoolKind kind[2]; /* of queries and of documents */
+	DsPictures *pictures[2]; /* where such are read; may be the same; not the spool's own */
+	bool bad_is_none; /* a picture that cannot be read counts as none; otherwise an error */
+	int64 bad; /* such pictures */
 	int64 rows;
 	int64 skipped; /* rows without a query, a document or a label */
 	int64 kept;
@@ -48,12 +57,12 @@ typedef struct DsSpool
 	BufFile *file;
 	/* the row that ds_spool_next() gave last */
 	DsSpoolRow row;
-	size_t room; /* of row.text and row.label */
+	size_t room; /* of row.text, row.picture and row.label */
 	StringInfoData bytes;
 } DsSpool;
 
 /* An empty source in a new context below the current one, whose end closes the file */
-extern DsSpool *ds_spool_create(DsSpoolKind kind);
+extern DsSpool *ds_spool_create(DsSpoolKind query, DsSpoolKind document);
 
 /*
  * Run the query as the current user, read-only, and keep its rows; each is

@@ -198,6 +198,7 @@ check_options(Jsonb *options)
 										   "min_learning_rate",
 										   "warmup_steps",
 										   "duplicates",
+										   "on_error",
 										   "balance",
 										   "evaluate",
 										   "evaluate_steps",
@@ -498,6 +499,10 @@ find_model(Step *step, char *name, Jsonb *options)
 						errmsg("model \"%s\" is not trained", name),
 						errhint("A step changes a model that there is: begin with ds_train.")));
 	ds_trainee_find(&step->trainee, name, options, &step->options);
+	if (ds_trainee_images(&step->trainee))
+		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+						errmsg("model \"%s\" reads pictures, which a step does not take", name),
+						errhint("Train it by ds_train.")));
 	step->from = (DsModelKey){step->trainee.row.id, step->trainee.row.version};
 	read_row(step);
 	ds_trainee_open(&step->trainee, &step->options);
@@ -509,9 +514,10 @@ make_step(Step *step, const char *source)
 	DsTrainConfig config = step_config(&step->options);
 	DsTrainLimits limits;
 	int64 rows;
+	int64 bad;
 	uint32 n;
 
-	step->pairs = ds_trainee_pairs(&step->trainee, source, &rows, &step->skipped);
+	step->pairs = ds_trainee_pairs(&step->trainee, source, &rows, &step->skipped, &bad);
 	n = step->pairs->count;
 	if (n == 0)
 		return;

@@ -265,18 +265,23 @@ read_source(Training *t)
 {
 	int64 rows;
 	int64 skipped;
+	int64 bad;
 	bool single;
 	uint32 least;
 
-	t->pairs = ds_trainee_pairs(&t->trainee, t->source, &rows, &skipped);
+	t->pairs = ds_trainee_pairs(&t->trainee, t->source, &rows, &skipped, &bad);
 	t->pairs->skipped = skipped;
 	/* a cross-encoder sees every pair by itself */
 	single = t->trainee.net.kind == DS_NET_SINGLE;
 	least = single ? 1 : 2;
+	if (bad > 0)
+		ereport(WARNING,
+				(errmsg(INT64_FORMAT " pictures of the training source could not be read", bad)));
 	if (skipped > 0)
 		ereport(NOTICE, (errmsg("skipped " INT64_FORMAT " of " INT64_FORMAT
-								" rows, which have no query or no positive text",
-								skipped, rows)));
+								" rows, which have no query or no positive %s",
+								skipped, rows,
+								ds_trainee_images(&t->trainee) ? "document" : "text")));
 	if (t->pairs->count < least)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("the training source gives too few pairs: %u", t->pairs->count),

@@ -59,7 +59,13 @@ ds_trainee_find(DsTrainee *trainee, const char *name, Jsonb *options, DsRunOptio
 			trainee->kind = &ds_trainee_encoder;
 	}
 	trainee->kind->find(trainee, &run->training);
+	/* each picture of a batch costs as much as all else, so pairs that share one stand together */
+	run->duplicates = ds_trainee_images(trainee) ? DS_DUPLICATES_TOGETHER : DS_DUPLICATES_AVOID;
 	ds_run_options_read(options, run);
+	if (!ds_trainee_images(trainee))
+		refuse_option(options, "on_error", "is for models that read pictures",
+					  "This one reads none.");
+	trainee->bad_is_none = run->on_error == DS_ON_ERROR_NULL;
 	if (trainee->kind == &ds_trainee_bag)
 		refuse_option(options, "dropout", "is for transformers",
 					  "A model of embedding bags has \"feature_dropout\".");
@@ -113,13 +119,50 @@ ds_trainee_features(const DsTrainee *trainee)
 	return trainee->kind == &ds_trainee_bag && ds_config_features(&trainee->config);
 }
 
-DsPairs *
-ds_trainee_pairs(DsTrainee *trainee, const char *sql, int64 *rows, int64 *skipped)
+bool
+ds_trainee_images(const DsTrainee *trainee)
 {
-	DsSpool *source =
-		ds_spool_create(ds_trainee_features(trainee) ? DS_SPOOL_FEATURES : DS_SPOOL_TEXT);
-	DsPairs *pairs = trainee->kind->pairs(trainee, source, sql);
+	return trainee->kind == &ds_trainee_bag && ds_config_images(&trainee->config);
+}
 
+static DsSpoolKind
+spool_kind(const DsTrainee *trainee, int side)
+{
+	if (ds_trainee_features(trainee))
+		return DS_SPOOL_FEATURES;
+	if (!ds_trainee_images(trainee) || !ds_config_has_images(&trainee->config, side))
+		return DS_SPOOL_TEXT;
+	return ds_config_has_texts(&trainee->config, side) ? DS_SPOOL_BOTH : DS_SPOOL_IMAGE;
+}
+
+/* A store of pictures for each tower that reads such */
+static void
+make_pictures(DsTrainee *trainee)
+{
+	for (int s = 0; s < 2 && ds_trainee_images(trainee); s++)
+	{
+		DsImageTransform transform;
+
+		if (!ds_config_has_images(&trainee->config, s))
+			continue;
+		ds_config_transform(&trainee->config, s, &transform);
+		trainee->pictures[s] = s == 1 && trainee->config.shared ? trainee->pictures[0]
+																: ds_pictures_create(&transform);
+	}
+}
+
+DsPairs *
+ds_trainee_pairs(DsTrainee *trainee, const char *sql, int64 *rows, int64 *skipped, int64 *bad)
+{
+	DsSpool *source = ds_spool_create(spool_kind(trainee, 0), spool_kind(trainee, 1));
+	DsPairs *pairs;
+
+	make_pictures(trainee);
+	source->pictures[0] = trainee->pictures[0];
+	source->pictures[1] = trainee->pictures[1];
+	source->bad_is_none = trainee->bad_is_none;
+	pairs = trainee->kind->pairs(trainee, source, sql);
+	*bad = source->bad;
 	*rows = source->rows;
 	*skipped = source->skipped + pairs->skipped;
 	ds_spool_close(source);

@@ -50,6 +50,7 @@ struct DsTrainee
 	bool fresh; /* with random weights, not those of start */
 	bool split; /* start has one tower for both sides, the new version two */
 	double dropout; /* of transformers */
+	bool bad_is_none; /* a bad picture is none */
 	DsLoss loss;
 	uint32 vocabulary; /* of queries */
 
@@ -63,6 +64,7 @@ struct DsTrainee
 	const void *tokenizer_blob[2];
 	size_t tokenizer_size[2];
 	DsTokenScratch scratch[2];
+	DsPictures *pictures[2]; /* by DsSide; NULL: it reads none */
 
 	/* encoders */
 	DsImportedConfig pretrained; /* of the new version */
@@ -81,12 +83,16 @@ extern void ds_trainee_open(DsTrainee *trainee, const DsRunOptions *run);
 extern void ds_trainee_open_start(DsTrainee *trainee);
 extern void ds_trainee_close(DsTrainee *trainee);
 
-/* Does it take features instead of texts? */
+/* Does it take features instead of texts?  Does a tower read pictures? */
 extern bool ds_trainee_features(const DsTrainee *trainee);
+extern bool ds_trainee_images(const DsTrainee *trainee);
 
-/* The source's rows as tokens; what has no tokenizer yet learns one from them. */
+/*
+ * The source's rows as tokens; what has no tokenizer yet learns one from them.  bad: pictures
+ * that could not be read, where the options say that these are no error.
+ */
 extern DsPairs *ds_trainee_pairs(DsTrainee *trainee, const char *source, int64 *rows,
-								 int64 *skipped);
+								 int64 *skipped, int64 *bad);
 
 /* The first weights.  22023 where a rule of rates fits no parameter. */
 extern void ds_trainee_load(DsTrainee *trainee, DsTrainer *trainer);

@@ -9,7 +9,9 @@
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
+#include "utils/snapmgr.h"
 
+#include "model/stored_source.h"
 #include "model/version.h"
 
 static void
@@ -32,6 +34,7 @@ split(DsTrainee *trainee)
 	trainee->config.shared = false;
 	trainee->config.tower[1] = trainee->config.tower[0];
 	trainee->config.tokenizer[1] = trainee->config.tokenizer[0];
+	trainee->config.image[1] = trainee->config.image[0];
 }
 
 static void
@@ -57,6 +60,8 @@ learn(void *context, const DsSpoolRow *row)
 	{
 		DsStatus status;
 
+		if (learners->learner[i > 0] == NULL)
+			continue;
 		ds_check(ds_tokenizer_learn_add(learners->learner[i > 0], row->text[i].data,
 										row->text[i].length, &status),
 				 &status);
@@ -70,11 +75,20 @@ read_text(void *context, const DsSpoolRow *row, uint32 i, DsTokens *tokens)
 	int side = i > 0;
 	DsTokenScratch *scratch = &trainee->scratch[side];
 
+	tokens->picture = row->picture[i];
+	if (!ds_config_has_texts(&trainee->config, side))
+	{
+		tokens->key = ds_pictures_key(trainee->pictures[side], tokens->picture);
+		return;
+	}
 	tokens->count = ds_tokenizer_encode(&trainee->tokenizer[side], scratch, row->text[i].data,
 										row->text[i].length);
 	tokens->ids = scratch->ids;
 	tokens->key =
 		hash_bytes_extended((unsigned char *) scratch->clean, (int) scratch->clean_length, 0);
+	if (tokens->picture != DS_NO_PICTURE)
+		tokens->key = hash_combine64(tokens->key,
+									 ds_pictures_key(trainee->pictures[side], tokens->picture));
 }
 
 static void
@@ -97,6 +111,8 @@ open_tokenizers(DsTrainee *trainee)
 
 	for (int i = 0; i < towers; i++)
 	{
+		if (!ds_config_has_texts(&trainee->config, i))
+			continue;
 		ds_check(ds_tokenizer_open(&trainee->tokenizer[i], trainee->tokenizer_blob[i],
 								   trainee->tokenizer_size[i], &status),
 				 &status);
@@ -116,17 +132,8 @@ static void
 plan_net(DsTrainee *trainee)
 {
 	uint32_t vocabulary[2] = {trainee->tokenizer[0].vocabulary, trainee->tokenizer[1].vocabulary};
-	DsDualEncoderConfig encoder = ds_config_encoder(&trainee->config, vocabulary);
 
-	memset(&trainee->net, 0, sizeof(trainee->net));
-	trainee->net.kind = DS_NET_DUAL;
-	trainee->net.shared = encoder.shared;
-	trainee->net.score = encoder.score;
-	for (int i = 0; i < 2; i++)
-	{
-		trainee->net.tower[i].body = encoder.tower[i].features ? DS_BODY_FEATURES : DS_BODY_BAG;
-		trainee->net.tower[i].bag = encoder.tower[i];
-	}
+	ds_config_net(&trainee->config, vocabulary, &trainee->net);
 }
 
 static DsPairs *
@@ -152,7 +159,8 @@ static DsPairs *
 read_pairs(DsTrainee *trainee, DsSpool *source, const char *sql)
 {
 	int towers = ds_config_towers(&trainee->config);
-	bool learns = trainee->start == NULL && trainee->tokenizer_blob[0] == NULL;
+	bool learns = trainee->start == NULL && trainee->tokenizer_blob[0] == NULL &&
+				  trainee->tokenizer_blob[1] == NULL;
 	MemoryContext learning_context =
 		AllocSetContextCreate(trainee->context, "deepsearch vocabulary", ALLOCSET_DEFAULT_SIZES);
 	DsTextReader reader = {trainee, read_text, false};
@@ -167,6 +175,8 @@ read_pairs(DsTrainee *trainee, DsSpool *source, const char *sql)
 	{
 		DsTokenizerConfig config = trainee->config.tokenizer[i];
 
+		if (!ds_config_has_texts(&trainee->config, i))
+			continue;
 		config.learn_memory = (size_t) maintenance_work_mem * 1024 / (size_t) towers;
 		ds_check(ds_tokenizer_learn_begin(&config, &learning, &learners.learner[i], &status),
 				 &status);
@@ -177,6 +187,8 @@ read_pairs(DsTrainee *trainee, DsSpool *source, const char *sql)
 
 	for (int i = 0; i < towers; i++)
 	{
+		if (!ds_config_has_texts(&trainee->config, i))
+			continue;
 		if (learns)
 		{
 			void *blob;
@@ -195,7 +207,7 @@ read_pairs(DsTrainee *trainee, DsSpool *source, const char *sql)
 	MemoryContextDelete(learning_context);
 	open_tokenizers(trainee);
 	plan_net(trainee);
-	trainee->vocabulary = trainee->tokenizer[0].vocabulary;
+	trainee->vocabulary = trainee->tokenizer[ds_config_has_texts(&trainee->config, 0) ? 0 : 1].vocabulary;
 	return ds_pairs_create(source, &reader);
 }
 
@@ -218,9 +230,42 @@ start_value(DsTrainee *trainee, const char *name)
 	return parameter == NULL ? NULL : parameter->value;
 }
 
+/*
+ * What reads pictures is served with batch norm folded into its weights, so the tables
+ * have what a training goes on from.
+ */
+static void
+load_stored(DsTrainee *trainee, DsTrainer *trainer)
+{
+	DsReader reader;
+
+	PushActiveSnapshot(GetTransactionSnapshot());
+	ds_reader_open(&reader, trainee->start->key);
+	for (int t = 0; t < ds_config_towers(&trainee->config); t++)
+	{
+		DsStoredSource stored;
+		DsTensorSource source = ds_stored_source(
+			&stored, &reader,
+			psprintf("%s.", ds_config_tower_name(&trainee->start->config, t)));
+		DsStatus status;
+
+		ds_guard_check(
+			&stored.guard,
+			ds_trainer_load(trainer, (size_t) t, &source, false, &ds_server_cancel, &status),
+			&status);
+	}
+	ds_reader_close(&reader);
+	PopActiveSnapshot();
+}
+
 static void
 load(DsTrainee *trainee, DsTrainer *trainer)
 {
+	if (ds_trainee_images(trainee))
+	{
+		load_stored(trainee, trainer);
+		return;
+	}
 	for (size_t i = 0; i < ds_trainer_parameters(trainer); i++)
 	{
 		DsTrained to = ds_trainer_parameter(trainer, i);
@@ -256,7 +301,7 @@ static void
 describe(const DsTrainee *trainee, DsVersionRow *row)
 {
 	row->config = ds_config_write(&trainee->config);
-	for (int i = 0; i < ds_config_tokenizers(&trainee->config); i++)
+	for (int i = 0; i < ds_config_towers(&trainee->config); i++)
 		row->bytes += (int64) trainee->tokenizer_size[i];
 }
 
@@ -269,10 +314,12 @@ stored_name(const DsTrainee *trainee pg_attribute_unused(), const char *name)
 static void
 write_tokenizers(const DsTrainee *trainee, DsModelKey key)
 {
-	for (int i = 0; i < ds_config_tokenizers(&trainee->config); i++)
+	for (int i = 0; i < ds_config_towers(&trainee->config); i++)
 	{
 		DsTensorData tensor = tokenizer_tensor(trainee, i);
 
+		if (!ds_config_has_texts(&trainee->config, i))
+			continue;
 		ds_store_write(key, &tensor, 1);
 	}
 }
@@ -280,11 +327,13 @@ write_tokenizers(const DsTrainee *trainee, DsModelKey key)
 static void
 restore(DsTrainee *trainee, DsReader *reader)
 {
-	for (int i = 0; i < ds_config_tokenizers(&trainee->config); i++)
+	for (int i = 0; i < ds_config_towers(&trainee->config); i++)
 	{
 		DsStored stored;
 		char *blob;
 
+		if (!ds_config_has_texts(&trainee->config, i))
+			continue;
 		ds_reader_need(reader, tokenizer_tensor(trainee, i).name, &stored);
 		blob = MemoryContextAllocHuge(trainee->context, stored.bytes);
 		for (uint64 offset = 0; offset < stored.bytes;)

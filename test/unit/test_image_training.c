@@ -529,13 +529,13 @@ test_small(void)
 
 	for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++)
 	{
-		DsCode code = ds_image_spec_small(&spec, sizes[i][0], sizes[i][1], 64, &status);
+		DsCode code = ds_image_spec_small(&spec, sizes[i][0], sizes[i][1], 32, 64, &status);
 
 		CHECK(code == DS_OK && ds_image_spec_dims(&spec) == 64 && spec.height == sizes[i][0],
 			  "a network for %u x %u: %u layers, %llu parameters", sizes[i][0], sizes[i][1],
 			  spec.layer_count, (unsigned long long) ds_image_spec_parameters(&spec));
 	}
-	CHECK(ds_image_spec_small(&spec, 7, 100, 64, &status) == DS_INVALID, "too small: %s",
+	CHECK(ds_image_spec_small(&spec, 7, 100, 32, 64, &status) == DS_INVALID, "too small: %s",
 		  status.message);
 }
 
