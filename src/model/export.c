@@ -18,6 +18,7 @@
 #include "utils/snapmgr.h"
 
 #include "format/encoder_folder.h"
+#include "format/onnx_encoder.h"
 #include "model/delta.h"
 #include "model/fields.h"
 #include "model/model.h"
@@ -25,19 +26,23 @@
 
 typedef enum Format
 {
-	FORMAT_HUGGINGFACE
+	FORMAT_HUGGINGFACE,
+	FORMAT_ONNX
 } Format;
 
-static const char *const formats[] = {"huggingface", NULL};
+static const char *const formats[] = {"huggingface", "onnx", NULL};
+static const char *const precisions[] = {"f32", "int8", NULL};
 static const char *const sides[] = {"default", "query", "document", NULL};
 
 typedef struct Options
 {
 	int side; /* of a model whose sides have an encoder each; 0: not given */
+	int precision; /* of onnx */
 } Options;
 
 static const Field option_fields[] = {
 	CHOICE("side", Options, side, sides),
+	CHOICE("precision", Options, precision, precisions),
 	END,
 };
 
@@ -121,14 +126,13 @@ no_counterpart(Export *export, const char *part)
 					errdetail("%s has no counterpart in this format.", part)));
 }
 
-/* A tensor of bytes, whole */
 static char *
-load_bytes(Export *export, const char *name, size_t *length)
+load_tokenizer(Export *export, size_t *length)
 {
 	DsStored stored;
 	char *file;
 
-	ds_reader_need(&export->reader, name, &stored);
+	ds_reader_need(&export->reader, DS_TOKENIZER_TENSOR, &stored);
 	file = MemoryContextAllocHuge(CurrentMemoryContext, stored.bytes);
 	for (uint64 offset = 0; offset < stored.bytes;)
 	{
@@ -147,6 +151,42 @@ begin_source(Export *export, const char *prefix)
 {
 	ds_delta_open(&export->reader, export->model->key);
 	export->source = ds_stored_source(&export->stored, &export->reader, prefix);
+}
+
+/* tokenizer.json beside a graph, and what the graph does not say */
+static DsCode
+plan_tokenizer(Export *export, const DsEncoderFolder *folder, DsStatus *status)
+{
+	DsPlanFile *file;
+	DsBuffer text;
+	DsCode code;
+
+	if (folder->vocab)
+	{
+		code = ds_vocab_tokenizer(folder->tokenizer, folder->tokenizer_size, folder->vocab_options,
+								  &export->plan, "tokenizer.json", status);
+		if (code != DS_OK)
+			return code;
+	}
+	else
+	{
+		code = ds_plan_begin(&export->plan, "tokenizer.json", &file, status);
+		if (code == DS_OK)
+			code = ds_plan_bytes(&export->plan, file, folder->tokenizer, folder->tokenizer_size,
+								 status);
+		if (code != DS_OK)
+			return code;
+	}
+	ds_buffer_init(&text, &export->arena);
+	ds_buffer_printf(&text,
+					 "{\n  \"max_tokens\": %u,\n  \"special_tokens\": %s,\n  \"prompts\": {\n"
+					 "    \"query\": ",
+					 folder->spec->max_tokens, folder->special ? "true" : "false");
+	ds_buffer_json(&text, folder->prompt[0]);
+	ds_buffer_text(&text, ",\n    \"document\": ");
+	ds_buffer_json(&text, folder->prompt[1]);
+	ds_buffer_text(&text, "\n  }\n}\n");
+	return ds_plan_text(&export->plan, "deepsearch.json", &text, status);
 }
 
 static void
@@ -175,8 +215,18 @@ plan_imported(Export *export)
 						export->name),
 				 errhint("Export one after the other, with the option \"side\".")));
 	begin_source(export, ds_imported_prefix(config, export->options.side - 1));
-	folder.tokenizer = load_bytes(export, DS_TOKENIZER_TENSOR, &folder.tokenizer_size);
-	code = ds_encoder_folder(&folder, &export->plan, &status);
+	folder.tokenizer = load_tokenizer(export, &folder.tokenizer_size);
+	if (export->format == FORMAT_ONNX)
+	{
+		DsOnnxOptions options = {.int8 = export->options.precision == 1};
+
+		code = ds_onnx_encoder(&config->spec, config->drop_id, &options, &stored, &export->source,
+							   &export->plan, "model.onnx", &ds_server_cancel, &status);
+		if (code == DS_OK)
+			code = plan_tokenizer(export, &folder, &status);
+	}
+	else
+		code = ds_encoder_folder(&folder, &export->plan, &status);
 	if (code == DS_UNSUPPORTED && export->stored.guard.error == NULL)
 		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 						errmsg("model \"%s\" cannot be exported as \"%s\"", export->name,
@@ -226,7 +276,7 @@ format_of(const char *name)
 		if (strcmp(formats[i], name) == 0)
 			return (Format) i;
 	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("unknown format \"%s\"", name),
-					errhint("Valid formats are: huggingface.")));
+					errhint("Valid formats are: huggingface, onnx.")));
 	return FORMAT_HUGGINGFACE; /* not reached */
 }
 

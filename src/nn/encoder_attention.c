@@ -14,28 +14,6 @@
 #include <math.h>
 #include <string.h>
 
-/*
- * The bucket of a distance (key - query), T5's scheme: one half of the buckets
- * for keys behind the query; half of these for single distances, the others
- * for ranges that grow like a logarithm up to most.
- */
-static uint32_t
-relative_bucket(int64_t distance, uint32_t buckets, uint32_t most)
-{
-	uint32_t half = buckets / 2;
-	uint32_t exact = half / 2;
-	uint32_t behind = distance > 0 ? half : 0;
-	uint32_t n = (uint32_t) (distance < 0 ? -distance : distance);
-	uint32_t bucket;
-
-	if (n < exact)
-		return behind + n;
-	/* in single precision, as those who trained such models computed it */
-	bucket = exact + (uint32_t) (logf((float) n / (float) exact) /
-								 (float) log((double) most / exact) * (float) (half - exact));
-	return behind + (bucket < half ? bucket : half - 1);
-}
-
 /* cosines and sines of n positions */
 static void
 fill_angles(const DsEncoderSpec *spec, double base, size_t n, float *cosines, float *sines)
@@ -122,7 +100,7 @@ ds_attention_prepare(DsPass *pass, DsArena *arena, DsStatus *status)
 		for (size_t i = 0; i < distances; i++)
 		{
 			const float *row =
-				pass->encoder->relative + (size_t) relative_bucket((int64_t) i - (int64_t) (n - 1),
+				pass->encoder->relative + (size_t) ds_spec_relative_bucket((int64_t) i - (int64_t) (n - 1),
 																   spec->relative_buckets,
 																   spec->relative_distance) *
 											  spec->heads;

@@ -6,6 +6,7 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <math.h>
 #include <string.h>
 
 #include "nn/spec_fields.h"
@@ -413,4 +414,21 @@ ds_spec_read(DsJson object, DsEncoderSpec *spec, DsStatus *status)
 	if (version != DS_SPEC_VERSION)
 		REFUSE("encoder: description of version %lld", (long long) version);
 	return ds_spec_check(spec, status);
+}
+
+uint32_t
+ds_spec_relative_bucket(int64_t distance, uint32_t buckets, uint32_t most)
+{
+	uint32_t half = buckets / 2;
+	uint32_t exact = half / 2;
+	uint32_t behind = distance > 0 ? half : 0;
+	uint32_t n = (uint32_t) (distance < 0 ? -distance : distance);
+	uint32_t bucket;
+
+	if (n < exact)
+		return behind + n;
+	/* in single precision, as those who trained such models computed it */
+	bucket = exact + (uint32_t) (logf((float) n / (float) exact) /
+								 (float) log((double) most / exact) * (float) (half - exact));
+	return behind + (bucket < half ? bucket : half - 1);
 }

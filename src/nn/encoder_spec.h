@@ -301,6 +301,13 @@ extern size_t ds_spec_write(const DsEncoderSpec *spec, char *out, size_t size);
  */
 extern DsCode ds_spec_read(DsJson object, DsEncoderSpec *spec, DsStatus *status);
 
+/*
+ * The bucket of a distance (key - query), T5's scheme: one half of the buckets
+ * for keys behind the query; half of these for single distances, the others
+ * for ranges that grow like a logarithm up to most.
+ */
+extern uint32_t ds_spec_relative_bucket(int64_t distance, uint32_t buckets, uint32_t most);
+
 /* "gelu" and so on, as in the JSON; NULL when the number is none */
 extern const char *ds_activation_name(uint32_t activation);
 
