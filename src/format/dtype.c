@@ -221,8 +221,7 @@ ds_dtype_from_float(DsDtype dtype, const float *in, size_t count, void *out)
 		case DS_DTYPE_BF16:
 			for (size_t i = 0; i < count; i++)
 			{
-				uint32_t half =
-					dtype == DS_DTYPE_F16 ? half_of_float(in[i]) : bf16_of_float(in[i]);
+				uint32_t half = dtype == DS_DTYPE_F16 ? half_of_float(in[i]) : bf16_of_float(in[i]);
 
 				p[2 * i] = (unsigned char) half;
 				p[2 * i + 1] = (unsigned char) (half >> 8);
@@ -234,7 +233,8 @@ ds_dtype_from_float(DsDtype dtype, const float *in, size_t count, void *out)
 			break;
 		case DS_DTYPE_I32:
 			for (size_t i = 0; i < count; i++)
-				ds_write_u32(p + 4 * i, (uint32_t) integer_of(in[i], -2147483648.0f, 2147483520.0f));
+				ds_write_u32(p + 4 * i,
+							 (uint32_t) integer_of(in[i], -2147483648.0f, 2147483520.0f));
 			break;
 		case DS_DTYPE_I64:
 			for (size_t i = 0; i < count; i++)

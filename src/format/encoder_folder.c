@@ -94,8 +94,8 @@ tensor_part(Writer *writer, const char *neutral, DsPlanPart *part)
 	{
 		if (strlen(stored) + 3 <= sizeof(stored))
 			strcat(stored, "_t");
-		if (!wanted.linear || !writer->in->stored->describe(writer->in->stored->context, stored, &dtype, &rank,
-										  shape))
+		if (!wanted.linear || !writer->in->stored->describe(writer->in->stored->context, stored,
+															&dtype, &rank, shape))
 			return ds_fail(writer->status, DS_BAD_DATA, "tensor \"%s\" is missing", neutral);
 		part->transpose = true;
 	}
@@ -199,11 +199,10 @@ write_modules(Writer *writer)
 	unsigned number = 1;
 
 	ds_buffer_init(&list, writer->plan->arena);
-	ds_buffer_printf(&list,
-					 "[\n  {\"idx\": 0, \"name\": \"0\", \"path\": \"%s\", \"type\": \"" MODULES
-					 "%s\"}",
-					 writer->static_file ? "0_StaticEmbedding" : "",
-					 writer->static_file ? "StaticEmbedding" : "Transformer");
+	ds_buffer_printf(
+		&list, "[\n  {\"idx\": 0, \"name\": \"0\", \"path\": \"%s\", \"type\": \"" MODULES "%s\"}",
+		writer->static_file ? "0_StaticEmbedding" : "",
+		writer->static_file ? "StaticEmbedding" : "Transformer");
 	if (!writer->static_file)
 	{
 		ds_buffer_text(&list,
@@ -255,9 +254,9 @@ write_lengths(Writer *writer)
 	for (int side = 0; side < 2; side++)
 		if (writer->in->prompt[side][0] != '\0')
 		{
-			ds_buffer_printf(&text, "%s\n    \"%s\": ",
-							 side == 1 && writer->in->prompt[0][0] != '\0' ? "," : "",
-							 side == 0 ? "query" : "document");
+			ds_buffer_printf(
+				&text, "%s\n    \"%s\": ", side == 1 && writer->in->prompt[0][0] != '\0' ? "," : "",
+				side == 0 ? "query" : "document");
 			ds_buffer_json(&text, writer->in->prompt[side]);
 		}
 	ds_buffer_printf(&text,
@@ -497,8 +496,8 @@ check(Writer *writer, DsArena *arena, DsArena *scratch)
 	for (int side = 0; side < 2; side++)
 		if (strcmp(source.prompt[side] != NULL ? source.prompt[side] : "", in->prompt[side]) != 0)
 			return refuse(writer, "the model's prompt");
-	if (source.vocab != in->vocab ||
-		(in->vocab && memcmp(&source.vocab_options, in->vocab_options, sizeof(DsVocabOptions)) != 0))
+	if (source.vocab != in->vocab || (in->vocab && memcmp(&source.vocab_options, in->vocab_options,
+														  sizeof(DsVocabOptions)) != 0))
 		return refuse(writer, "how the model reads its vocabulary");
 	return DS_OK;
 }
@@ -522,9 +521,10 @@ ds_encoder_folder(const DsEncoderFolder *folder, DsPlan *plan, DsStatus *status)
 		return refuse(&writer, "a table whose tokens have weights or share rows");
 	writer.prefix = ds_folder_prefix(spec);
 	ds_buffer_init(&config, plan->arena);
-	TRY(ds_folder_config(spec, dense_class(spec->module_count > 0
-											   ? spec->modules[spec->module_count - 1].activation
-											   : DS_ACT_IDENTITY),
+	TRY(ds_folder_config(spec,
+						 dense_class(spec->module_count > 0
+										 ? spec->modules[spec->module_count - 1].activation
+										 : DS_ACT_IDENTITY),
 						 &config, status));
 	if (!writer.static_file)
 		TRY(ds_plan_text(plan, "config.json", &config, status));

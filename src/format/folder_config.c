@@ -169,8 +169,7 @@ modernbert(DsBuffer *out, const DsEncoderSpec *spec)
 	{
 		word(out, "classifier_pooling", spec->pooling == DS_POOL_MEAN ? "mean" : "cls");
 		if (activation_word(spec->modules[0].activation, false) != NULL)
-			word(out, "classifier_activation",
-				 activation_word(spec->modules[0].activation, false));
+			word(out, "classifier_activation", activation_word(spec->modules[0].activation, false));
 		flag(out, "classifier_bias", spec->modules[0].bias != 0);
 	}
 }
@@ -196,7 +195,8 @@ nomic(DsBuffer *out, const DsEncoderSpec *spec)
 		real(out, "rotary_scaling_factor", spec->rotary_scaling);
 		number(out, "max_trained_positions", spec->rotary_trained);
 	}
-	word(out, fused ? "activation_function" : "hidden_act", activation_word(spec->activation, fused));
+	word(out, fused ? "activation_function" : "hidden_act",
+		 activation_word(spec->activation, fused));
 	flag(out, "qkv_proj_bias", spec->qkv_bias != 0);
 	flag(out, "mlp_fc1_bias", spec->up_bias != 0);
 	flag(out, "mlp_fc2_bias", spec->down_bias != 0);
@@ -218,8 +218,7 @@ model2vec(DsBuffer *out, const DsEncoderSpec *spec)
 {
 	number(out, "hidden_dim", spec->hidden);
 	number(out, "seq_length", spec->max_tokens);
-	flag(out, "normalize",
-		 spec->module_count > 0 && spec->modules[0].kind == DS_MODULE_NORMALIZE);
+	flag(out, "normalize", spec->module_count > 0 && spec->modules[0].kind == DS_MODULE_NORMALIZE);
 }
 
 /* Scores, and what is done with them */
@@ -269,13 +268,12 @@ ds_folder_config(const DsEncoderSpec *spec, const char *head, DsBuffer *out, DsS
 		return ds_fail(status, DS_UNSUPPORTED,
 					   "the activation of the scores has no counterpart in config.json");
 	/* the text tower alone has a type of its own */
-	ds_buffer_printf(out, "{\n  \"model_type\": \"%s\",\n  \"architectures\": [\"%s%s\"]",
-					 strcmp(spec->family, "clip") == 0 ? "clip_text_model" : spec->family,
-					 words->model,
-					 spec->scores ? "ForSequenceClassification"
-					 : strncmp(spec->family, "clip", 4) == 0 && spec->module_count > 0
-						 ? "ModelWithProjection"
-						 : "Model");
+	ds_buffer_printf(
+		out, "{\n  \"model_type\": \"%s\",\n  \"architectures\": [\"%s%s\"]",
+		strcmp(spec->family, "clip") == 0 ? "clip_text_model" : spec->family, words->model,
+		spec->scores ? "ForSequenceClassification"
+		: strncmp(spec->family, "clip", 4) == 0 && spec->module_count > 0 ? "ModelWithProjection"
+																		  : "Model");
 	for (size_t i = 0; i < sizeof(writers) / sizeof(writers[0]); i++)
 		if (strcmp(writers[i].family, spec->family) == 0)
 			writers[i].write(out, spec);

@@ -52,8 +52,8 @@ extern void ds_onnx_init(DsOnnx *onnx, DsArena *arena);
 #define DS_ONNX_INT64 7
 
 /* An input of any size along its axes, which have names */
-extern DsOnnxValue ds_onnx_input(DsOnnx *onnx, const char *name, int type,
-								 const char *const *axes, size_t rank);
+extern DsOnnxValue ds_onnx_input(DsOnnx *onnx, const char *name, int type, const char *const *axes,
+								 size_t rank);
 /* One output [first axis, dims] by this name */
 extern void ds_onnx_output(DsOnnx *onnx, DsOnnxValue value, const char *name, uint64_t dims);
 

@@ -204,8 +204,8 @@ row_scales(Graph *g, const DsPlanPart *part)
 		if (ds_cancelled(g->cancel))
 			fail(g, DS_CANCELLED, "cancelled%s", "");
 		else
-			g->code = g->source->read(g->source->context, part->tensor, first, n, values,
-									  g->status);
+			g->code =
+				g->source->read(g->source->context, part->tensor, first, n, values, g->status);
 		for (size_t i = 0; i < n && g->code == DS_OK; i++)
 		{
 			float *scale = &scales[(first + i) / part->columns];
@@ -440,8 +440,8 @@ make_masks(Graph *g)
 	if (spec->causal || spec->window > 0 || spec->relative_buckets > 0)
 		distance = op2(g, "Sub", unsqueeze(g, g->places, 0, -1), unsqueeze(g, g->places, 1, -1));
 
-	g->attention = op2(g, "Mul",
-					   op2(g, "Sub", ds_onnx_real(&g->onnx, 1), unsqueeze(g, g->mask, 1, 2)), never);
+	g->attention =
+		op2(g, "Mul", op2(g, "Sub", ds_onnx_real(&g->onnx, 1), unsqueeze(g, g->mask, 1, 2)), never);
 	if (spec->causal)
 		g->attention =
 			op2(g, "Add", g->attention,
@@ -469,12 +469,11 @@ make_masks(Graph *g)
 	}
 	g->local = g->attention;
 	if (spec->window > 0)
-		g->local = op2(
-			g, "Add", g->attention,
-			op3(g, "Where",
-				op2(g, "Greater", op1(g, "Abs", distance),
-					ds_onnx_integer(&g->onnx, spec->window / 2)),
-				never, zero));
+		g->local = op2(g, "Add", g->attention,
+					   op3(g, "Where",
+						   op2(g, "Greater", op1(g, "Abs", distance),
+							   ds_onnx_integer(&g->onnx, spec->window / 2)),
+						   never, zero));
 	if (spec->rotary_dims > 0)
 	{
 		make_rotation(g, 0, spec->rotary_base);
@@ -573,13 +572,11 @@ run_layer(Graph *g, DsOnnxValue x, uint32_t layer)
 	snprintf(second, sizeof(second), "layer.%u.mlp.norm", layer);
 	if (spec->norm_first)
 	{
-		DsOnnxValue in = layer == 0 && spec->first_norm_absent
-							 ? x
-							 : norm(g, x, first, bias, spec->norm_epsilon);
+		DsOnnxValue in =
+			layer == 0 && spec->first_norm_absent ? x : norm(g, x, first, bias, spec->norm_epsilon);
 
 		x = op2(g, "Add", x, attention(g, in, layer));
-		return op2(g, "Add", x,
-				   mlp(g, norm(g, x, second, bias, spec->norm_epsilon), layer));
+		return op2(g, "Add", x, mlp(g, norm(g, x, second, bias, spec->norm_epsilon), layer));
 	}
 	x = norm(g, op2(g, "Add", x, attention(g, x, layer)), first, bias, spec->norm_epsilon);
 	return norm(g, op2(g, "Add", x, mlp(g, x, layer)), second, bias, spec->norm_epsilon);
@@ -597,8 +594,7 @@ embed(Graph *g)
 	if (spec->positions > 0)
 		x = op2(g, "Add", x,
 				gather(g, weight(g, "position.weight"),
-					   op2(g, "Add", g->places,
-						   ds_onnx_integer(&g->onnx, spec->position_offset)),
+					   op2(g, "Add", g->places, ds_onnx_integer(&g->onnx, spec->position_offset)),
 					   0));
 	if (spec->types > 0)
 	{
@@ -665,9 +661,7 @@ pool(Graph *g, DsOnnxValue x)
 				break;
 			case DS_POOL_MAX:
 				v = reduce(g, "ReduceMax",
-						   op2(g, "Add", x,
-							   scaled(g, op2(g, "Sub", one, mask), NEVER)),
-						   1, false);
+						   op2(g, "Add", x, scaled(g, op2(g, "Sub", one, mask), NEVER)), 1, false);
 				break;
 			case DS_POOL_MEAN:
 			case DS_POOL_MEAN_SQRT:
@@ -701,7 +695,8 @@ pool(Graph *g, DsOnnxValue x)
 				DsOnnxValue at = ds_onnx_node(&g->onnx, "ArgMax", inputs, attributes, 1);
 				DsOnnxValue any = reduce_sum(g, is, 1, false);
 
-				at = op3(g, "Where", op2(g, "Greater", any, ds_onnx_integer(&g->onnx, 0)), at, last);
+				at =
+					op3(g, "Where", op2(g, "Greater", any, ds_onnx_integer(&g->onnx, 0)), at, last);
 				v = token_at(g, x, at);
 				break;
 			}
@@ -725,9 +720,9 @@ run_modules(Graph *g, DsOnnxValue v)
 		else if (module->kind == DS_MODULE_NORM)
 			v = norm(g, v, name, module->bias != 0, module->epsilon);
 		else if (module->kind == DS_MODULE_NORMALIZE)
-			v = op2(g, "Div", v,
-					op2(g, "Max", reduce(g, "ReduceL2", v, -1, true),
-						ds_onnx_real(&g->onnx, 1e-12f)));
+			v = op2(
+				g, "Div", v,
+				op2(g, "Max", reduce(g, "ReduceL2", v, -1, true), ds_onnx_real(&g->onnx, 1e-12f)));
 		else
 		{
 			const int64_t begin = 0, end = module->out, axis = -1;
@@ -749,10 +744,10 @@ run_static(Graph *g, uint32_t drop_id)
 	DsOnnxValue count;
 
 	if (drop_id != DS_SPEC_NO_ID)
-		g->mask = op2(
-			g, "Mul", g->mask,
-			as_float(g, op1(g, "Not",
-							op2(g, "Equal", g->ids, ds_onnx_integer(&g->onnx, drop_id)))));
+		g->mask =
+			op2(g, "Mul", g->mask,
+				as_float(
+					g, op1(g, "Not", op2(g, "Equal", g->ids, ds_onnx_integer(&g->onnx, drop_id)))));
 	if (spec->static_rows != spec->vocabulary)
 	{
 		DsPlanPart part;
@@ -767,8 +762,8 @@ run_static(Graph *g, uint32_t drop_id)
 	if (spec->token_weights)
 		x = op2(g, "Mul", x, unsqueeze(g, gather(g, weight(g, "token.scale"), g->ids, 0), 2, -1));
 	count = op2(g, "Max", reduce_sum(g, g->mask, 1, true), ds_onnx_real(&g->onnx, 1));
-	return op2(g, "Div",
-			   reduce_sum(g, op2(g, "Mul", x, unsqueeze(g, g->mask, 2, -1)), 1, false), count);
+	return op2(g, "Div", reduce_sum(g, op2(g, "Mul", x, unsqueeze(g, g->mask, 2, -1)), 1, false),
+			   count);
 }
 
 DsCode
@@ -803,8 +798,8 @@ ds_onnx_encoder(const DsEncoderSpec *spec, uint32_t drop_id, const DsOnnxOptions
 	else
 	{
 		g->length = gather(g, op1(g, "Shape", g->ids), ds_onnx_integer(&g->onnx, 1), 0);
-		g->places = op3(g, "Range", ds_onnx_integer(&g->onnx, 0), g->length,
-						ds_onnx_integer(&g->onnx, 1));
+		g->places =
+			op3(g, "Range", ds_onnx_integer(&g->onnx, 0), g->length, ds_onnx_integer(&g->onnx, 1));
 		x = embed(g);
 		make_masks(g);
 		for (uint32_t layer = 0; layer < spec->layers; layer++)

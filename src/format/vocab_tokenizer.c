@@ -23,8 +23,7 @@ put_template(DsBuffer *out, const int64_t ids[SPECIALS])
 		"{\"SpecialToken\":{\"id\":\"[SEP]\",\"type_id\":0}},{\"Sequence\":{\"id\":\"B\",\"type_id\":1}},"
 		"{\"SpecialToken\":{\"id\":\"[SEP]\",\"type_id\":1}}],\"special_tokens\":{");
 	for (int i = 1; i < 3; i++)
-		ds_buffer_printf(out,
-						 "%s\"%s\":{\"id\":\"%s\",\"ids\":[%" PRId64 "],\"tokens\":[\"%s\"]}",
+		ds_buffer_printf(out, "%s\"%s\":{\"id\":\"%s\",\"ids\":[%" PRId64 "],\"tokens\":[\"%s\"]}",
 						 i > 1 ? "," : "", specials[i], specials[i], ids[i], specials[i]);
 	ds_buffer_text(out, "}}");
 }
@@ -55,7 +54,8 @@ ds_vocab_tokenizer(const char *vocab, size_t size, const DsVocabOptions *options
 		ds_buffer_printf(&words, ":%u", id);
 		at = next;
 	}
-	ds_buffer_text(&out, "{\"version\":\"1.0\",\"truncation\":null,\"padding\":null,\"added_tokens\":[");
+	ds_buffer_text(&out,
+				   "{\"version\":\"1.0\",\"truncation\":null,\"padding\":null,\"added_tokens\":[");
 	for (uint32_t place = 0, written = 0; place < id; place++)
 		for (int i = 0; i < SPECIALS; i++)
 			if (ids[i] == place)

@@ -46,9 +46,8 @@ folder_begin(DsExportSink *sink, const char *name)
 		pfree(inner);
 	}
 	folder->file = psprintf("%s/%s", folder->temporary, name);
-	folder->fd =
-		OpenTransientFilePerm(folder->file, O_WRONLY | O_CREAT | O_EXCL | PG_BINARY,
-							  S_IRUSR | S_IWUSR | S_IRGRP | S_IWGRP | S_IROTH | S_IWOTH);
+	folder->fd = OpenTransientFilePerm(folder->file, O_WRONLY | O_CREAT | O_EXCL | PG_BINARY,
+									   S_IRUSR | S_IWUSR | S_IRGRP | S_IWGRP | S_IROTH | S_IWOTH);
 	if (folder->fd < 0)
 		ereport(ERROR, (errcode_for_file_access(),
 						errmsg("could not create file \"%s\": %m", folder->file)));

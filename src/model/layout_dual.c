@@ -28,8 +28,7 @@ describe(DsReader *reader, const char *name, bool numbers, Tensors *tensors)
 
 	ds_reader_need(reader, name, stored);
 	if (numbers ? !ds_dtype_has_floats(stored->dtype) : stored->dtype != DS_DTYPE_U8)
-		ds_store_damaged(reader->key, name,
-						 psprintf("has type %s", ds_dtype_name(stored->dtype)));
+		ds_store_damaged(reader->key, name, psprintf("has type %s", ds_dtype_name(stored->dtype)));
 }
 
 /* The tokenizer tells the vocabulary, and so the parameters' shapes. */

@@ -206,11 +206,10 @@ write_numbers(Quantization *q, Input *input, DsDtype dtype)
 				values[i] = scale > 0 ? values[i] / scale : 0;
 			}
 			else if (dtype == DS_DTYPE_F16 && fabsf(values[i]) >= 65520)
-				ereport(ERROR,
-						(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
-						 errmsg("tensor \"%s\" has a number that fp16 has not: %g", stored.name,
-								(double) values[i]),
-						 errhint("bf16 has the range of f32.")));
+				ereport(ERROR, (errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
+								errmsg("tensor \"%s\" has a number that fp16 has not: %g",
+									   stored.name, (double) values[i]),
+								errhint("bf16 has the range of f32.")));
 		}
 		ds_dtype_from_float(dtype, values, n, bytes);
 		ds_store_put(writer, bytes, n * (ds_dtype_bits(dtype) / 8));
@@ -235,7 +234,8 @@ write_tensor(Quantization *q, DsReader *reader, const char *name)
 	dtype = dtype_of(q, &stored);
 	/* bytes, and numbers of rows; what is i8 without scales is as short as it can be */
 	if (stored.dtype == DS_DTYPE_U8 || stored.dtype == DS_DTYPE_I64 ||
-		stored.dtype == DS_DTYPE_I32 || (stored.dtype == dtype && stored.dtype != DS_DTYPE_I8 && !changed))
+		stored.dtype == DS_DTYPE_I32 ||
+		(stored.dtype == dtype && stored.dtype != DS_DTYPE_I8 && !changed))
 	{
 		q->size_after += (int64) ds_store_copy(reader->key, name, q->to);
 		return;
@@ -254,8 +254,8 @@ static void
 write_tensors(Quantization *q)
 {
 	static const Oid types[2] = {INT4OID, INT4OID};
-	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "deepsearch tensor",
-												  ALLOCSET_DEFAULT_SIZES);
+	MemoryContext context =
+		AllocSetContextCreate(CurrentMemoryContext, "deepsearch tensor", ALLOCSET_DEFAULT_SIZES);
 	MemoryContext caller = CurrentMemoryContext;
 	DsReader reader;
 	Datum values[2];
@@ -452,8 +452,8 @@ finish_row(Quantization *q)
 						 ", \"texts\": %d, \"microseconds_before\": %.3f,"
 						 " \"microseconds_after\": %.3f, \"cosine_mean\": %.7f,"
 						 " \"cosine_min\": %.7f",
-						 q->count, q->microseconds[0], q->microseconds[1],
-						 q->agreement.cosine_mean, q->agreement.cosine_min);
+						 q->count, q->microseconds[0], q->microseconds[1], q->agreement.cosine_mean,
+						 q->agreement.cosine_min);
 	if (q->count > 0 && !q->scores)
 		appendStringInfo(&report, ", \"same_nearest\": %.5f", q->agreement.same_nearest);
 	appendStringInfoChar(&report, '}');
@@ -500,9 +500,9 @@ ds_sql_quantize_model(PG_FUNCTION_ARGS)
 	while (targets[q->target] != NULL && strcmp(targets[q->target], target) != 0)
 		q->target++;
 	if (targets[q->target] == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("unknown precision \"%s\"", target),
-				 errhint("Models are quantized to fp16, bf16 or int8.")));
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("unknown precision \"%s\"", target),
+						errhint("Models are quantized to fp16, bf16 or int8.")));
 	ds_fields_read(PG_GETARG_JSONB_P(3), "options", "option", option_fields, &q->options);
 	find_model(q);
 	SPI_connect();
@@ -515,8 +515,8 @@ ds_sql_quantize_model(PG_FUNCTION_ARGS)
 	row.precision = targets[q->target];
 	row.parameters = q->parameters;
 	row.source = psprintf("model \"%s\" version %d in %s", q->name, q->from.version, target);
-	q->to = ds_version_insert(ds_model_create(q->new_name, row.config, row.dims), q->new_name,
-							  &row);
+	q->to =
+		ds_version_insert(ds_model_create(q->new_name, row.config, row.dims), q->new_name, &row);
 	write_tensors(q);
 	ds_version_finish(q->to, 1, true);
 	CommandCounterIncrement();

@@ -52,7 +52,8 @@ test_halves(void)
 			if (i % 3 == 0)
 				bits = (bits & 0x80000FFF) | (0x33000000 + (bits >> 4) % 0x16000000);
 			if (i % 3 == 1) /* ties */
-				bits = (bits & (kind == 0 ? 0xFFFFE000 : 0xFFFF0000)) | (kind == 0 ? 0x1000 : 0x8000);
+				bits =
+					(bits & (kind == 0 ? 0xFFFFE000 : 0xFFFF0000)) | (kind == 0 ? 0x1000 : 0x8000);
 			memcpy(&value, &bits, 4);
 			/* beside the largest bf16 there is nothing to compare with */
 			if (value != value || (kind == 1 && fabsf(value) > 3e38f))
@@ -73,7 +74,8 @@ test_halves(void)
 					back = copysignf(65536.0f, back);
 				if (back != back || (h ^ near) & 0x8000)
 					continue;
-				e = fabs((double) back - (double) (isinf(value) ? copysignf(3.4e38f, value) : value));
+				e = fabs((double) back -
+						 (double) (isinf(value) ? copysignf(3.4e38f, value) : value));
 				if (step == -1)
 					error = e;
 				else if (step == 0)
@@ -188,7 +190,8 @@ test_safetensors(void)
 	static const DsDtype dtypes[] = {DS_DTYPE_I8, DS_DTYPE_F16, DS_DTYPE_F32, DS_DTYPE_BF16,
 									 DS_DTYPE_I64};
 	DsSafetensor tensors[6];
-	const char *names[] = {"b \"quoted\" \\ \xe5\xa4\x8f", "a", "layer.10", "layer.9", "z", "again"};
+	const char *names[] = {
+		"b \"quoted\" \\ \xe5\xa4\x8f", "a", "layer.10", "layer.9", "z", "again"};
 	MemoryFolder memory;
 	DsTensorFiles files;
 	DsArena arena, scratch;
