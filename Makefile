@@ -5,6 +5,7 @@
 #   make demo       the whole job on a private server (DATA=dir for other data,
 #                   KEEP=1 to leave the server running)
 #   make test       everything; TESTS="unit regress pgtap tap" for a part
+#   make test-export  exported models, run by the programs that they are for (from npm)
 #   make lint       formatting and static checks
 #   make bench      see test/bench
 
@@ -87,12 +88,15 @@ build/polls.so: test/tools/polls.c
 	@mkdir -p build
 	@$(CC) $(CPPFLAGS) $(CFLAGS) -fvisibility=default -fPIC -shared $< -o $@
 
-.PHONY: demo test lint bench
+.PHONY: demo test test-export lint bench
 demo:
 	@test/demo/run $(if $(DATA),--data '$(DATA)') $(if $(KEEP),--keep)
 
 test:
 	@test/run $(TESTS)
+
+test-export:
+	@test/export/run
 
 lint:
 	@test/lint

@@ -1,7 +1,7 @@
 /*
  * encoder_folder.h
  *		A model as the folder that Hugging Face and sentence-transformers have it
- *		in, or Google BERT's checkpoints: what encoder_source.h and image_source.h read, written.
+ *		in, or Google BERT's checkpoints: what encoder_source.h reads, written.
  *
  * What is planned is read back, by the readers of this room, before it is
  * given: a model whose description would come back as another one has no
@@ -11,9 +11,7 @@
 #define DS_ENCODER_FOLDER_H
 
 #include "format/plan.h"
-#include "image/transform.h"
 #include "nn/encoder_spec.h"
-#include "nn/image_spec.h"
 #include "text/subword.h"
 
 typedef struct DsEncoderFolder
@@ -44,8 +42,8 @@ typedef struct DsEncoderFolder
  */
 extern DsCode ds_encoder_folder(const DsEncoderFolder *folder, DsPlan *plan, DsStatus *status);
 
-/* The same of a residual network over pictures */
-extern DsCode ds_image_folder(const DsImageSpec *spec, const DsImageTransform *transform,
-							  const DsPlanStored *stored, DsPlan *plan, DsStatus *status);
+/* A tokenizer.json that does what a vocab.txt with these options does */
+extern DsCode ds_vocab_tokenizer(const char *vocab, size_t size, const DsVocabOptions *options,
+								 DsPlan *plan, const char *name, DsStatus *status);
 
 #endif /* DS_ENCODER_FOLDER_H */

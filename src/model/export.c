@@ -18,6 +18,8 @@
 #include "utils/snapmgr.h"
 
 #include "format/encoder_folder.h"
+#include "format/onnx_encoder.h"
+#include "format/tflite.h"
 #include "model/delta.h"
 #include "model/fields.h"
 #include "model/model.h"
@@ -26,19 +28,30 @@
 typedef enum Format
 {
 	FORMAT_HUGGINGFACE,
-	FORMAT_TENSORFLOW
+	FORMAT_ONNX,
+	FORMAT_TENSORFLOW,
+	FORMAT_TFLITE
 } Format;
 
-static const char *const formats[] = {"huggingface", "tensorflow", NULL};
+static const char *const formats[] = {"huggingface", "onnx", "tensorflow", "tflite", NULL};
+static const char *const precisions[] = {"f32", "int8", "fp16", NULL};
+#define PRECISION_INT8 1
+#define PRECISION_FP16 2
 static const char *const sides[] = {"default", "query", "document", NULL};
+
+#define TFLITE_TOKENS 128 /* where no length is asked for */
 
 typedef struct Options
 {
 	int side; /* of a model whose sides have an encoder each; 0: not given */
+	int precision; /* of onnx and tflite: of the weights */
+	uint32 tokens; /* of tflite: the fixed length of its inputs; 0: not given */
 } Options;
 
 static const Field option_fields[] = {
 	CHOICE("side", Options, side, sides),
+	CHOICE("precision", Options, precision, precisions),
+	UINT32("tokens", Options, tokens, 1, 8192),
 	END,
 };
 
@@ -122,14 +135,13 @@ no_counterpart(Export *export, const char *part)
 					errdetail("%s has no counterpart in this format.", part)));
 }
 
-/* A tensor of bytes, whole */
 static char *
-load_bytes(Export *export, const char *name, size_t *length)
+load_tokenizer(Export *export, size_t *length)
 {
 	DsStored stored;
 	char *file;
 
-	ds_reader_need(&export->reader, name, &stored);
+	ds_reader_need(&export->reader, DS_TOKENIZER_TENSOR, &stored);
 	file = MemoryContextAllocHuge(CurrentMemoryContext, stored.bytes);
 	for (uint64 offset = 0; offset < stored.bytes;)
 	{
@@ -148,6 +160,67 @@ begin_source(Export *export, const char *prefix)
 {
 	ds_delta_open(&export->reader, export->model->key);
 	export->source = ds_stored_source(&export->stored, &export->reader, prefix);
+}
+
+/* tokenizer.json beside a graph, and what the graph does not say */
+static DsCode
+plan_tokenizer(Export *export, const DsEncoderFolder *folder, DsStatus *status)
+{
+	DsPlanFile *file;
+	DsBuffer text;
+	DsCode code;
+
+	if (folder->vocab)
+	{
+		code = ds_vocab_tokenizer(folder->tokenizer, folder->tokenizer_size, folder->vocab_options,
+								  &export->plan, "tokenizer.json", status);
+		if (code != DS_OK)
+			return code;
+	}
+	else
+	{
+		code = ds_plan_begin(&export->plan, "tokenizer.json", &file, status);
+		if (code == DS_OK)
+			code = ds_plan_bytes(&export->plan, file, folder->tokenizer, folder->tokenizer_size,
+								 status);
+		if (code != DS_OK)
+			return code;
+	}
+	ds_buffer_init(&text, &export->arena);
+	ds_buffer_printf(&text,
+					 "{\n  \"max_tokens\": %u,\n  \"special_tokens\": %s,\n  \"prompts\": {\n"
+					 "    \"query\": ",
+					 folder->spec->max_tokens, folder->special ? "true" : "false");
+	ds_buffer_json(&text, folder->prompt[0]);
+	ds_buffer_text(&text, ",\n    \"document\": ");
+	ds_buffer_json(&text, folder->prompt[1]);
+	ds_buffer_text(&text, "\n  }\n}\n");
+	return ds_plan_text(&export->plan, "deepsearch.json", &text, status);
+}
+
+/* A graph from token ids to an embedding, or scores */
+static DsCode
+plan_graph(Export *export, const DsPlanStored *stored, DsStatus *status)
+{
+	const DsImportedConfig *config = &export->model->pretrained;
+	static const DsDtype weights[] = {DS_DTYPE_F32, DS_DTYPE_I8, DS_DTYPE_F16};
+	DsOnnxOptions onnx = {.int8 = export->options.precision == PRECISION_INT8};
+	DsTfliteOptions tflite = {.weights = weights[export->options.precision],
+							  .tokens = export->options.tokens > 0
+											? export->options.tokens
+											: Min(config->spec.max_tokens, TFLITE_TOKENS)};
+
+	if (export->format == FORMAT_ONNX)
+	{
+		if (export->options.precision == PRECISION_FP16)
+			no_counterpart(export, "fp16");
+		return ds_onnx_encoder(&config->spec, config->drop_id, &onnx, stored, &export->source,
+							   &export->plan, "model.onnx", &ds_server_cancel, status);
+	}
+	if (config->drop_id != DS_SPEC_NO_ID)
+		no_counterpart(export, "A token that is left out of texts");
+	return ds_tflite_encoder(&config->spec, &tflite, &export->source, "model.tflite",
+							 &export->plan, &ds_server_cancel, status);
 }
 
 static void
@@ -181,8 +254,15 @@ plan_imported(Export *export)
 		folder.checkpoint = &export->source;
 		folder.cancel = &ds_server_cancel;
 	}
-	folder.tokenizer = load_bytes(export, DS_TOKENIZER_TENSOR, &folder.tokenizer_size);
-	code = ds_encoder_folder(&folder, &export->plan, &status);
+	folder.tokenizer = load_tokenizer(export, &folder.tokenizer_size);
+	if (export->format == FORMAT_ONNX || export->format == FORMAT_TFLITE)
+	{
+		code = plan_graph(export, &stored, &status);
+		if (code == DS_OK)
+			code = plan_tokenizer(export, &folder, &status);
+	}
+	else
+		code = ds_encoder_folder(&folder, &export->plan, &status);
 	if (code == DS_UNSUPPORTED && export->stored.guard.error == NULL)
 		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 						errmsg("model \"%s\" cannot be exported as \"%s\"", export->name,
@@ -232,7 +312,7 @@ format_of(const char *name)
 		if (strcmp(formats[i], name) == 0)
 			return (Format) i;
 	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("unknown format \"%s\"", name),
-					errhint("Valid formats are: huggingface, tensorflow.")));
+					errhint("Valid formats are: huggingface, onnx, tensorflow, tflite.")));
 	return FORMAT_HUGGINGFACE; /* not reached */
 }
 
