@@ -181,42 +181,14 @@ weight(Graph *g, const char *name)
 	return ds_onnx_weight(&g->onnx, &part, shape, part.columns > 1 ? 2 : 1);
 }
 
-/* The largest magnitude of each row over 127 */
 static float *
 row_scales(Graph *g, const DsPlanPart *part)
 {
-	const size_t piece = 65536;
-	float *scales = ds_arena_zero(g->onnx.arena, (size_t) part->rows, sizeof(float));
-	float *values = ds_arena_alloc(g->onnx.arena, piece, sizeof(float));
-	uint64_t elements = part->rows * part->columns;
-	uint64_t found;
+	float *scales = NULL;
 
-	if (scales == NULL || values == NULL)
-	{
-		fail(g, DS_OUT_OF_MEMORY, "out of memory for %s", part->tensor);
-		return NULL;
-	}
-	if (!g->source->find(g->source->context, part->tensor, &found) || found != elements)
-		fail(g, DS_BAD_DATA, "tensor \"%s\" has another size", part->tensor);
-	for (uint64_t first = 0; first < elements && g->code == DS_OK; first += piece)
-	{
-		size_t n = elements - first < piece ? (size_t) (elements - first) : piece;
-
-		if (ds_cancelled(g->cancel))
-			fail(g, DS_CANCELLED, "cancelled%s", "");
-		else
-			g->code =
-				g->source->read(g->source->context, part->tensor, first, n, values, g->status);
-		for (size_t i = 0; i < n && g->code == DS_OK; i++)
-		{
-			float *scale = &scales[(first + i) / part->columns];
-			float magnitude = fabsf(values[i]) / 127;
-
-			if (magnitude > *scale)
-				*scale = magnitude;
-		}
-	}
-	return scales;
+	if (g->code == DS_OK)
+		g->code = ds_plan_row_scales(part, g->source, g->onnx.arena, &scales, g->cancel, g->status);
+	return g->code == DS_OK ? scales : NULL;
 }
 
 /* x W + b of a linear layer; in i8 where that is asked for */

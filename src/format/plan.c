@@ -242,3 +242,37 @@ ds_plan_write(const DsPlanFile *file, const DsTensorSource *source, const DsBlob
 	ds_arena_rewind(arena, mark);
 	return code;
 }
+
+DsCode
+ds_plan_row_scales(const DsPlanPart *part, const DsTensorSource *source, DsArena *arena,
+				   float **scales, const DsCancel *cancel, DsStatus *status)
+{
+	const size_t piece = 65536;
+	float *values = ds_arena_alloc(arena, piece, sizeof(float));
+	uint64_t elements = part->rows * part->columns;
+	uint64_t found = 0;
+	DsCode code = DS_OK;
+
+	*scales = ds_arena_zero(arena, (size_t) part->rows, sizeof(float));
+	if (*scales == NULL || values == NULL)
+		return ds_fail(status, DS_OUT_OF_MEMORY, "out of memory");
+	if (!source->find(source->context, part->tensor, &found) || found != elements)
+		return ds_fail(status, DS_BAD_DATA, "tensor \"%s\" has another size", part->tensor);
+	for (uint64_t first = 0; first < elements && code == DS_OK; first += piece)
+	{
+		size_t n = elements - first < piece ? (size_t) (elements - first) : piece;
+
+		if (ds_cancelled(cancel))
+			return ds_fail(status, DS_CANCELLED, "cancelled");
+		code = source->read(source->context, part->tensor, first, n, values, status);
+		for (size_t i = 0; i < n && code == DS_OK; i++)
+		{
+			float *scale = &(*scales)[(first + i) / part->columns];
+			float magnitude = fabsf(values[i]) / 127;
+
+			if (magnitude > *scale)
+				*scale = magnitude;
+		}
+	}
+	return code;
+}

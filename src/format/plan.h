@@ -81,4 +81,9 @@ extern DsCode ds_plan_write(const DsPlanFile *file, const DsTensorSource *source
 							const DsBlobWriter *writer, DsArena *arena, const DsCancel *cancel,
 							DsStatus *status);
 
+/* For i8: the largest magnitude of each row as it is stored over 127, in the arena */
+extern DsCode ds_plan_row_scales(const DsPlanPart *part, const DsTensorSource *source,
+								 DsArena *arena, float **scales, const DsCancel *cancel,
+								 DsStatus *status);
+
 #endif /* DS_PLAN_H */
