@@ -98,8 +98,7 @@ activate(Encoder *e, DsTfTensor x, uint32_t activation)
 		case DS_ACT_GELU_TANH:
 			return ds_tf_gelu(&e->graph, x, true);
 		case DS_ACT_QUICK_GELU:
-			return mul(e, x,
-					   ds_tf_unary(&e->graph, DS_TF_LOGISTIC, mul(e, x, number(e, 1.702))));
+			return mul(e, x, ds_tf_unary(&e->graph, DS_TF_LOGISTIC, mul(e, x, number(e, 1.702))));
 		case DS_ACT_RELU:
 			return ds_tf_unary(&e->graph, DS_TF_RELU, x);
 		case DS_ACT_SILU:
@@ -148,9 +147,8 @@ embed(Encoder *e)
 {
 	const DsEncoderSpec *spec = e->spec;
 	DsTfGraph *graph = &e->graph;
-	DsTfTensor x =
-		ds_tf_lookup(graph, "token.weight", spec->vocabulary, spec->hidden,
-					 ds_tf_reshape(graph, e->ids, DS_TF_SHAPE(e->tokens)));
+	DsTfTensor x = ds_tf_lookup(graph, "token.weight", spec->vocabulary, spec->hidden,
+								ds_tf_reshape(graph, e->ids, DS_TF_SHAPE(e->tokens)));
 
 	if (spec->positions > 0 || (spec->types > 0 && !spec->scores))
 		x = add(e, x, positions(e));
@@ -162,8 +160,7 @@ embed(Encoder *e)
 			ds_tf_stored(graph, "type.weight", DS_TF_F32, DS_TF_SHAPE(spec->types, spec->hidden));
 
 		x = add(e, x,
-				ds_tf_gather(graph, table,
-							 ds_tf_reshape(graph, types, DS_TF_SHAPE(e->tokens))));
+				ds_tf_gather(graph, table, ds_tf_reshape(graph, types, DS_TF_SHAPE(e->tokens))));
 	}
 	if (spec->embedding_norm)
 		x = ds_tf_norm(graph, x, "embedding.norm", spec->norm_bias, (double) spec->norm_epsilon);
@@ -202,9 +199,8 @@ relative(Encoder *e)
 		return DS_TF_NONE;
 	for (size_t query = 0; query < n; query++)
 		for (size_t key = 0; key < n; key++)
-			buckets[query * n + key] =
-				ds_relative_bucket((int64_t) key - (int64_t) query, spec->relative_buckets,
-								   spec->relative_distance);
+			buckets[query * n + key] = ds_relative_bucket(
+				(int64_t) key - (int64_t) query, spec->relative_buckets, spec->relative_distance);
 	rows = ds_tf_gather(
 		&e->graph,
 		ds_tf_stored(&e->graph, "relative.weight", DS_TF_F32,
@@ -237,8 +233,7 @@ prepare_attention(Encoder *e)
 			return;
 		ds_rotary_angles(spec, (double) (local ? spec->window_base : spec->rotary_base), e->tokens,
 						 cosines, sines);
-		e->cosines[local] =
-			ds_tf_constant(graph, DS_TF_F32, DS_TF_SHAPE(e->tokens, half), cosines);
+		e->cosines[local] = ds_tf_constant(graph, DS_TF_F32, DS_TF_SHAPE(e->tokens, half), cosines);
 		e->sines[local] = ds_tf_constant(graph, DS_TF_F32, DS_TF_SHAPE(e->tokens, half), sines);
 	}
 }
@@ -352,8 +347,7 @@ attention(Encoder *e, DsTfTensor x, uint32_t layer)
 	qkv[0] = mul(e, qkv[0], number(e, 1 / sqrt((double) spec->head_dims)));
 	scores = ds_tf_multiply(graph, qkv[0], qkv[1], true);
 	scores = ds_tf_unary(graph, DS_TF_SOFTMAX, add(e, scores, e->bias[local]));
-	x = ds_tf_transpose(graph, ds_tf_multiply(graph, scores, qkv[2], false),
-						DS_TF_SHAPE(1, 0, 2));
+	x = ds_tf_transpose(graph, ds_tf_multiply(graph, scores, qkv[2], false), DS_TF_SHAPE(1, 0, 2));
 	x = ds_tf_reshape(graph, x, DS_TF_SHAPE(e->tokens, spec->heads * spec->head_dims));
 	return linear(e, x, layer, "attention.out", spec->hidden, spec->out_bias);
 }
@@ -395,10 +389,9 @@ run_layer(Encoder *e, DsTfTensor x, uint32_t layer)
 		return layer_norm(e, add(e, x, mlp(e, x, layer)), layer, "mlp");
 	}
 	x = add(e, x,
-			attention(e,
-					  layer > 0 || !spec->first_norm_absent ? layer_norm(e, x, layer, "attention")
-															: x,
-					  layer));
+			attention(
+				e, layer > 0 || !spec->first_norm_absent ? layer_norm(e, x, layer, "attention") : x,
+				layer));
 	return add(e, x, mlp(e, layer_norm(e, x, layer, "mlp"), layer));
 }
 
@@ -456,8 +449,8 @@ kept(Encoder *e, float (*value)(uint32_t token, uint32_t parameter))
 	if (skip == 0)
 		return mul(e, e->mask, all);
 	/* 1 when there are others */
-	more = ds_tf_binary(&e->graph, DS_TF_MINIMUM, sum(e, mul(e, e->mask, row(e, not_skipped, skip))),
-						number(e, 1));
+	more = ds_tf_binary(&e->graph, DS_TF_MINIMUM,
+						sum(e, mul(e, e->mask, row(e, not_skipped, skip))), number(e, 1));
 	all = add(e, all, mul(e, more, sub(e, row(e, value, skip), all)));
 	return mul(e, e->mask, all);
 }
@@ -482,8 +475,7 @@ end_token(Encoder *e)
 {
 	DsTfGraph *graph = &e->graph;
 	DsTfTensor id = ds_tf_constant(graph, DS_TF_I32, DS_TF_SHAPE(1), &e->spec->eot_id);
-	DsTfTensor equal =
-		ds_tf_cast(graph, ds_tf_binary(graph, DS_TF_EQUAL, e->ids, id), DS_TF_F32);
+	DsTfTensor equal = ds_tf_cast(graph, ds_tf_binary(graph, DS_TF_EQUAL, e->ids, id), DS_TF_F32);
 	DsTfTensor before;
 	DsTfTensor first;
 
@@ -498,7 +490,8 @@ static DsTfTensor
 largest(Encoder *e, DsTfTensor x)
 {
 	DsTfGraph *graph = &e->graph;
-	DsTfTensor out = mul(e, sub(e, kept(e, not_skipped), number(e, 1)), number(e, -(double) MASKED));
+	DsTfTensor out =
+		mul(e, sub(e, kept(e, not_skipped), number(e, 1)), number(e, -(double) MASKED));
 
 	x = add(e, x, ds_tf_reshape(graph, out, DS_TF_SHAPE(e->tokens, 1)));
 	return mul(e, ds_tf_reduce(graph, DS_TF_REDUCE_MAX, x, 0),
@@ -537,10 +530,10 @@ pool_one(Encoder *e, DsTfTensor x, uint32_t one)
 			break;
 		case DS_POOL_MEAN_SQRT:
 			weights = kept(e, not_skipped);
-			weights = mul(
-				e, weights,
-				ds_tf_unary(graph, DS_TF_RSQRT,
-							ds_tf_binary(graph, DS_TF_MAXIMUM, sum(e, weights), number(e, 1))));
+			weights =
+				mul(e, weights,
+					ds_tf_unary(graph, DS_TF_RSQRT,
+								ds_tf_binary(graph, DS_TF_MAXIMUM, sum(e, weights), number(e, 1))));
 			break;
 		default: /* MEAN */
 			weights = mean(e, kept(e, not_skipped));
@@ -607,8 +600,8 @@ run_static(Encoder *e)
 		weights = mul(e, weights, ds_tf_reshape(graph, scales, DS_TF_SHAPE(1, e->tokens)));
 	}
 	return ds_tf_multiply(
-		graph, weights,
-		ds_tf_lookup(graph, "token.weight", spec->static_rows, spec->hidden, rows), false);
+		graph, weights, ds_tf_lookup(graph, "token.weight", spec->static_rows, spec->hidden, rows),
+		false);
 }
 
 static DsTfTensor

@@ -15,10 +15,22 @@
 
 #define SCHEMA_VERSION 3
 #define BUFFER_ALIGNMENT 16
-#define FLAG(x) {.size = 1, .value = (x)}
-#define NUMBER(x) {.size = 4, .value = (uint32_t) (x)}
-#define OFFSET(at) {.size = 4, .slot = (at)}
-#define ABSENT {0}
+#define FLAG(x)                 \
+	{                           \
+		.size = 1, .value = (x) \
+	}
+#define NUMBER(x)                          \
+	{                                      \
+		.size = 4, .value = (uint32_t) (x) \
+	}
+#define OFFSET(at)              \
+	{                           \
+		.size = 4, .slot = (at) \
+	}
+#define ABSENT \
+	{          \
+		0      \
+	}
 #define LENGTH(array) (sizeof(array) / sizeof((array)[0]))
 /* where the byte of old readers says that the code is in the new field */
 #define OPERATORS_OF_A_BYTE 127
@@ -138,11 +150,8 @@ put_operation(Writer *w, size_t slot, const DsTfOperation *op)
 	size_t outputs;
 	size_t options = 0;
 	DsFlatField fields[] = {
-		NUMBER(code_of(w, op)),
-		OFFSET(&inputs),
-		OFFSET(&outputs),
-		FLAG(op->options),
-		OFFSET(&options),
+		NUMBER(code_of(w, op)), OFFSET(&inputs),  OFFSET(&outputs),
+		FLAG(op->options),		OFFSET(&options),
 	};
 
 	ds_flat_point(&w->flat, slot,
@@ -233,8 +242,14 @@ put_model(Writer *w, const char *description)
 	size_t buffers;
 	size_t signatures;
 	DsFlatField fields[] = {
-		NUMBER(SCHEMA_VERSION), OFFSET(&codes), OFFSET(&subgraphs),	 OFFSET(&words),
-		OFFSET(&buffers),		ABSENT,			ABSENT,				 OFFSET(&signatures),
+		NUMBER(SCHEMA_VERSION),
+		OFFSET(&codes),
+		OFFSET(&subgraphs),
+		OFFSET(&words),
+		OFFSET(&buffers),
+		ABSENT,
+		ABSENT,
+		OFFSET(&signatures),
 	};
 	size_t root = ds_flat_begin(&w->flat, w->graph->arena, "TFL3");
 
@@ -294,8 +309,8 @@ plan_constants(Writer *w, DsPlan *plan, DsPlanFile *file)
 	for (size_t i = 0; i < w->graph->constants->count; i++)
 	{
 		const DsPlanPart *part = ds_tf_element(w->graph->constants, i);
-		size_t pad = (BUFFER_ALIGNMENT - (size_t) (file->size + 4) % BUFFER_ALIGNMENT) %
-					 BUFFER_ALIGNMENT;
+		size_t pad =
+			(BUFFER_ALIGNMENT - (size_t) (file->size + 4) % BUFFER_ALIGNMENT) % BUFFER_ALIGNMENT;
 		unsigned char *before = ds_arena_zero(plan->arena, pad + 4, 1);
 		DsCode code;
 
@@ -305,9 +320,9 @@ plan_constants(Writer *w, DsPlan *plan, DsPlanFile *file)
 			before[pad + b] = (unsigned char) (part->length >> (8 * b));
 		code = ds_plan_bytes(plan, file, before, pad + 4, w->graph->status);
 		if (code == DS_OK)
-			code = part->tensor[0] == '\0' ? ds_plan_bytes(plan, file, part->bytes, part->length,
-														   w->graph->status)
-										   : ds_plan_tensor(plan, file, part, w->graph->status);
+			code = part->tensor[0] == '\0'
+					   ? ds_plan_bytes(plan, file, part->bytes, part->length, w->graph->status)
+					   : ds_plan_tensor(plan, file, part, w->graph->status);
 		if (code != DS_OK)
 			return code;
 	}
@@ -333,8 +348,8 @@ ds_tf_plan(DsTfGraph *graph, const char *file, const char *description, DsPlan *
 	if (code == DS_OK)
 		code = ds_plan_begin(plan, file, &planned, graph->status);
 	if (code == DS_OK)
-		code = ds_plan_bytes(plan, planned, w.flat.buffer.bytes, w.flat.buffer.length,
-							 graph->status);
+		code =
+			ds_plan_bytes(plan, planned, w.flat.buffer.bytes, w.flat.buffer.length, graph->status);
 	if (code == DS_OK)
 		code = plan_constants(&w, plan, planned);
 	return code;

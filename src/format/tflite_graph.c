@@ -431,6 +431,8 @@ ds_tf_reduce(DsTfGraph *graph, DsTfOperator opcode, DsTfTensor x, uint32_t axis)
 	DsTfShape shape = ds_tf_shape(graph, x);
 	DsTfOperation *op = operation(graph, opcode, 1, OPTIONS_REDUCER, inputs, 2);
 
+	if (graph->code != DS_OK)
+		return DS_TF_NONE;
 	shape.dims[axis] = 1;
 	if (op != NULL)
 		op->option[op->option_count++] = byte_option(1);

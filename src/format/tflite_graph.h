@@ -90,14 +90,14 @@ typedef struct DsTfGraph
 	struct DsTfList *constants;
 	struct DsTfList *operations;
 	float *numbers; /* a piece of a tensor */
+	uint64_t claimed; /* bytes of the model's tensors in the file */
 	DsTfTensor inputs[4];
 	size_t input_count;
 	DsTfTensor output;
 } DsTfGraph;
 
-#define DS_TF_SHAPE(...)                                              \
-	((DsTfShape){sizeof((uint32_t[]){__VA_ARGS__}) / sizeof(uint32_t), \
-				 {__VA_ARGS__}})
+#define DS_TF_SHAPE(...) \
+	((DsTfShape){sizeof((uint32_t[]){__VA_ARGS__}) / sizeof(uint32_t), {__VA_ARGS__}})
 
 extern void ds_tf_begin(DsTfGraph *graph, DsDtype weights, const DsTensorSource *source,
 						DsArena *arena, const DsCancel *cancel, DsStatus *status);
@@ -151,8 +151,7 @@ extern DsTfTensor ds_tf_transpose(DsTfGraph *graph, DsTfTensor x, DsTfShape orde
 /* [..., n, k] times [..., k, m], or [..., m, k] if adjoint */
 extern DsTfTensor ds_tf_multiply(DsTfGraph *graph, DsTfTensor a, DsTfTensor b, bool adjoint);
 /* MEAN, SUM, REDUCE_MAX over one axis, which stays with one component */
-extern DsTfTensor ds_tf_reduce(DsTfGraph *graph, DsTfOperator opcode, DsTfTensor x,
-							   uint32_t axis);
+extern DsTfTensor ds_tf_reduce(DsTfGraph *graph, DsTfOperator opcode, DsTfTensor x, uint32_t axis);
 extern DsTfTensor ds_tf_cumulate(DsTfGraph *graph, DsTfTensor x, uint32_t axis); /* exclusive */
 /* rows of x */
 extern DsTfTensor ds_tf_gather(DsTfGraph *graph, DsTfTensor x, DsTfTensor rows);

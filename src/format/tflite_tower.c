@@ -19,9 +19,8 @@ bag(DsTfGraph *graph, const DsTowerConfig *tower, const char *table, uint32_t to
 	DsTfTensor ids = ds_tf_input(graph, "input_ids", DS_TF_I32, DS_TF_SHAPE(1, tokens));
 	DsTfTensor mask = ds_tf_cast(
 		graph, ds_tf_input(graph, "attention_mask", DS_TF_I32, DS_TF_SHAPE(1, tokens)), DS_TF_F32);
-	DsTfTensor rows =
-		ds_tf_lookup(graph, table, tower->vocabulary, tower->embedding_dims,
-					 ds_tf_reshape(graph, ids, DS_TF_SHAPE(tokens)));
+	DsTfTensor rows = ds_tf_lookup(graph, table, tower->vocabulary, tower->embedding_dims,
+								   ds_tf_reshape(graph, ids, DS_TF_SHAPE(tokens)));
 	/* a text without ids is zeros, whatever it is divided by */
 	DsTfTensor n = ds_tf_binary(graph, DS_TF_MAXIMUM, ds_tf_reduce(graph, DS_TF_SUM, mask, 1),
 								ds_tf_number(graph, 1));
@@ -74,9 +73,6 @@ ds_tflite_tower(const DsDualEncoderConfig *config, DsSide side, const DsTfliteOp
 	}
 	if (config->score == DS_SCORE_COSINE)
 		x = ds_tf_unary(&graph, DS_TF_L2_NORMALIZATION, x);
-	/* an output that is no input, even where nothing was to do */
-	if (tower->features && tower->dense_count == 0 && config->score != DS_SCORE_COSINE)
-		x = ds_tf_reshape(&graph, x, DS_TF_SHAPE(1, tower->embedding_dims));
 	ds_tf_output(&graph, "embedding", x);
 	return ds_tf_plan(&graph, file, "an encoder of deepsearch", plan);
 }

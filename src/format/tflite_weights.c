@@ -2,8 +2,8 @@
  * tflite_weights.c
  *		The model's own numbers in a graph: matrices and tables, f32, f16 or int8.
  *
- * f16: the file has halves, and a DEQUANTIZE behind each tensor, which runtimes run once
- * or take into the product.  int8: a matrix has a scale for each output, and
+ * f16: the file has halves, and a DEQUANTIZE behind each matrix, which runtimes run once
+ * or take into the product; rows of a table are taken before that.  int8: a matrix has a scale for each output, and
  * its product is "dynamic range": the runtime rounds the other side row by row.
  * A table has a scale for each row: rows are taken as bytes, and their scales
  * from a second table, so that nothing is ever as large as the table in f32.
@@ -40,13 +40,25 @@ read_some(DsTfGraph *graph, const char *name, uint64_t first, size_t count, floa
 	if (graph->code == DS_OK && ds_cancelled(graph->cancel))
 		ds_tf_fail(graph, DS_CANCELLED, "cancelled");
 	if (graph->code == DS_OK)
-		graph->code = graph->source->read(graph->source->context, name, first, count, out,
-										  graph->status);
+		graph->code =
+			graph->source->read(graph->source->context, name, first, count, out, graph->status);
 	for (size_t i = 0; graph->code == DS_OK && i < count; i++)
 		if (!isfinite(out[i]))
 			ds_tf_fail(graph, DS_BAD_DATA,
 					   "tensor \"%s\" has a value that is not finite, number %llu", name,
 					   (unsigned long long) (first + i));
+	return graph->code == DS_OK;
+}
+
+/* Bytes that the file will have: too many are refused before they are read */
+static bool
+claim(DsTfGraph *graph, const DsPlanPart *part)
+{
+	if (graph->code == DS_OK &&
+		(__builtin_add_overflow(graph->claimed, part->length, &graph->claimed) ||
+		 graph->claimed > DS_FLAT_MAX))
+		ds_tf_fail(graph, DS_TOO_LARGE,
+				   "the file would be larger than 2 GB, which this format does not have");
 	return graph->code == DS_OK;
 }
 
@@ -119,12 +131,12 @@ largest(DsTfGraph *graph, const DsPlanPart *part, bool by_column)
 static DsTfTensor
 matrix(DsTfGraph *graph, DsPlanPart *part, DsDtype dtype, DsTfShape shape)
 {
-	DsTfTensor tensor;
-	float *most = NULL;
+	float *most;
 
-	if (!check_size(graph, part->tensor, part->rows * part->columns))
-		return DS_TF_NONE;
 	part->dtype = dtype;
+	part->length = part->rows * part->columns * (ds_dtype_bits(dtype) / 8);
+	if (!check_size(graph, part->tensor, part->rows * part->columns) || !claim(graph, part))
+		return DS_TF_NONE;
 	most = largest(graph, part, part->transpose);
 	for (uint32_t i = 0; most != NULL && i < shape.dims[0]; i++)
 	{
@@ -139,13 +151,11 @@ matrix(DsTfGraph *graph, DsPlanPart *part, DsDtype dtype, DsTfShape shape)
 		part->scales = most;
 		part->column_scales = part->transpose;
 	}
-	part->length = part->rows * part->columns * (ds_dtype_bits(dtype) / 8);
-	tensor = ds_tf_bytes(graph, part->tensor,
-						 dtype == DS_DTYPE_I8	 ? DS_TF_I8
-						 : dtype == DS_DTYPE_F16 ? DS_TF_F16
-												 : DS_TF_F32,
-						 shape, part);
-	return dtype == DS_DTYPE_F16 ? ds_tf_unary(graph, DS_TF_DEQUANTIZE, tensor) : tensor;
+	return ds_tf_bytes(graph, part->tensor,
+					   dtype == DS_DTYPE_I8	   ? DS_TF_I8
+					   : dtype == DS_DTYPE_F16 ? DS_TF_F16
+											   : DS_TF_F32,
+					   shape, part);
 }
 
 static DsPlanPart
@@ -166,7 +176,7 @@ ds_tf_stored(DsTfGraph *graph, const char *name, DsTfType type, DsTfShape shape)
 		part.columns *= shape.dims[d];
 	part.dtype = type == DS_TF_I32 ? DS_DTYPE_I32 : DS_DTYPE_F32;
 	part.length = 4 * part.columns;
-	if (!check_size(graph, name, part.columns))
+	if (!check_size(graph, name, part.columns) || !claim(graph, &part))
 		return DS_TF_NONE;
 	return ds_tf_bytes(graph, name, type, shape, &part);
 }
@@ -181,6 +191,7 @@ ds_tf_dense(DsTfGraph *graph, DsTfTensor x, const DsTfDense *dense)
 	char name[DS_SPEC_NAME + 16];
 	uint64_t values;
 	uint32_t ins;
+	DsDtype dtype;
 	bool transposed = dense->transposed;
 
 	if (graph->code != DS_OK)
@@ -193,14 +204,24 @@ ds_tf_dense(DsTfGraph *graph, DsTfTensor x, const DsTfDense *dense)
 		name[strlen(name) - 2] = 0;
 	part = part_of(name, transposed ? ins : dense->outs, transposed ? dense->outs : ins);
 	part.transpose = transposed;
-	weight = matrix(graph, &part, dense->exact ? DS_DTYPE_F32 : graph->weights,
-					DS_TF_SHAPE(dense->outs, ins));
-	if (part.scales != NULL && graph->code == DS_OK)
+	dtype = dense->exact ? DS_DTYPE_F32 : graph->weights;
+	weight = matrix(graph, &part, dtype, DS_TF_SHAPE(dense->outs, ins));
+	if (dtype == DS_DTYPE_I8 && graph->code == DS_OK)
 		((DsTfInfo *) ds_tf_element(graph->tensors, (size_t) weight))->scales = part.scales;
+	if (dtype == DS_DTYPE_F16)
+		weight = ds_tf_unary(graph, DS_TF_DEQUANTIZE, weight);
 	if (dense->bias)
 	{
 		snprintf(name, sizeof(name), "%s.bias", dense->name);
-		bias = ds_tf_stored(graph, name, DS_TF_F32, DS_TF_SHAPE(dense->outs));
+		if (dtype == DS_DTYPE_F16)
+		{
+			/* runtimes take such weights into the product where the bias is of their type */
+			part = part_of(name, dense->outs, 1);
+			bias = ds_tf_unary(graph, DS_TF_DEQUANTIZE,
+							   matrix(graph, &part, dtype, DS_TF_SHAPE(dense->outs)));
+		}
+		else
+			bias = ds_tf_stored(graph, name, DS_TF_F32, DS_TF_SHAPE(dense->outs));
 	}
 	return ds_tf_product(graph, x, weight, bias, dense->relu);
 }
@@ -213,9 +234,12 @@ ds_tf_lookup(DsTfGraph *graph, const char *name, uint32_t rows, uint32_t columns
 	DsTfTensor taken;
 	DsTfTensor scales;
 
-	if (graph->weights != DS_DTYPE_I8)
-		return ds_tf_gather(graph, table, ids);
-	taken = ds_tf_cast(graph, ds_tf_gather(graph, table, ids), DS_TF_F32);
+	taken = ds_tf_gather(graph, table, ids);
+	if (graph->weights == DS_DTYPE_F16)
+		return ds_tf_unary(graph, DS_TF_DEQUANTIZE, taken);
+	if (graph->weights == DS_DTYPE_F32)
+		return taken;
+	taken = ds_tf_cast(graph, taken, DS_TF_F32);
 	scales = ds_tf_constant(graph, DS_TF_F32, DS_TF_SHAPE(rows, 1), part.scales);
 	return ds_tf_binary(graph, DS_TF_MUL, taken, ds_tf_gather(graph, scales, ids));
 }
@@ -229,8 +253,7 @@ ds_tf_norm(DsTfGraph *graph, DsTfTensor x, const char *name, bool bias, double e
 	DsTfTensor variance = ds_tf_reduce(
 		graph, DS_TF_MEAN, ds_tf_binary(graph, DS_TF_SQUARED_DIFFERENCE, x, mean), axis);
 	DsTfTensor inverse = ds_tf_unary(
-		graph, DS_TF_RSQRT,
-		ds_tf_binary(graph, DS_TF_ADD, variance, ds_tf_number(graph, epsilon)));
+		graph, DS_TF_RSQRT, ds_tf_binary(graph, DS_TF_ADD, variance, ds_tf_number(graph, epsilon)));
 	char tensor[DS_SPEC_NAME + 16];
 
 	x = ds_tf_binary(graph, DS_TF_MUL, ds_tf_binary(graph, DS_TF_SUB, x, mean), inverse);

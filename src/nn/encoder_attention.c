@@ -80,10 +80,10 @@ ds_attention_prepare(DsPass *pass, DsArena *arena, DsStatus *status)
 		for (size_t i = 0; i < distances; i++)
 		{
 			const float *row =
-				pass->encoder->relative + (size_t) ds_relative_bucket((int64_t) i - (int64_t) (n - 1),
-																   spec->relative_buckets,
-																   spec->relative_distance) *
-											  spec->heads;
+				pass->encoder->relative +
+				(size_t) ds_relative_bucket((int64_t) i - (int64_t) (n - 1), spec->relative_buckets,
+											spec->relative_distance) *
+					spec->heads;
 
 			for (size_t h = 0; h < spec->heads; h++)
 				pass->bias[h * distances + i] = row[h];

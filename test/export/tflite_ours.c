@@ -192,8 +192,8 @@ write_texts(TestModel *model, const DsTensorSource *source, const char *name, ui
 			/* what stands behind the text must not matter: any ids, any types */
 			for (uint32_t t = 0; t < tokens; t++)
 			{
-				words[t] = (uint32_t) ((model_uniform(name, text * 1000 + t) + 1) / 2 *
-									   spec->vocabulary);
+				words[t] =
+					(uint32_t) ((model_uniform(name, text * 1000 + t) + 1) / 2 * spec->vocabulary);
 				words[tokens + t] = t < n;
 				words[2 * tokens + t] = spec->types > 1 && t >= (n + 1) / 2;
 				kinds[t] = (uint8_t) words[2 * tokens + t];
@@ -373,8 +373,7 @@ run_tower(const DsDualEncoderConfig *config, DsSide side, const char *name)
 			features[i] = (float) model_uniform(name, n * 1000 + i);
 		for (uint32_t t = 0; t < TOKENS; t++)
 		{
-			words[t] =
-				(uint32_t) ((model_uniform(name, n * 1000 + t) + 1) / 2 * its->vocabulary);
+			words[t] = (uint32_t) ((model_uniform(name, n * 1000 + t) + 1) / 2 * its->vocabulary);
 			words[TOKENS + t] = t < n;
 		}
 		if (its->features)
@@ -413,15 +412,12 @@ run_towers(void)
 									  .pooling = DS_POOLING_SQRTN,
 									  .dense_count = 2,
 									  .dense = {96, 32}};
-	config.tower[1] = (DsTowerConfig){.features = true,
-									  .embedding_dims = 20,
-									  .dense_count = 1,
-									  .dense = {32},
-									  .last_relu = true};
+	config.tower[1] = (DsTowerConfig){
+		.features = true, .embedding_dims = 20, .dense_count = 1, .dense = {32}, .last_relu = true};
 	run_tower(&config, DS_SIDE_QUERY, "tower-sqrtn");
 	run_tower(&config, DS_SIDE_DOCUMENT, "tower-features");
-	config.tower[1] = (DsTowerConfig){
-		.vocabulary = 300, .embedding_dims = 32, .pooling = DS_POOLING_SUM};
+	config.tower[1] =
+		(DsTowerConfig){.vocabulary = 300, .embedding_dims = 32, .pooling = DS_POOLING_SUM};
 	config.score = DS_SCORE_DOT;
 	run_tower(&config, DS_SIDE_DOCUMENT, "tower-sum");
 	config.shared = true;
