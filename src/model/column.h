@@ -22,9 +22,13 @@ extern char *ds_source_expression(Oid relation, const char *source);
 extern bool ds_source_is_image(const char *sql, int count, Oid *types);
 
 /*
- * The number of the column that gets the embeddings.  Errors: 42703, 0A000 (a
+ * The number of the column, of type embedding or halfembedding, that gets the
+ * embeddings.  Errors: 42703, 0A000 (a
  * system column), 42804 (another type, or not of these dimensions; 0: of any).
  */
 extern AttrNumber ds_check_target(Relation relation, const char *target, int dims);
+
+/* An embedding as a value of that column, whose type was checked: halves are rounded. */
+extern Datum ds_target_value(Relation relation, AttrNumber number, const float *x, int dims);
 
 #endif /* DS_MODEL_COLUMN_H */

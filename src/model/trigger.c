@@ -262,7 +262,7 @@ ds_sql_encode_trigger(PG_FUNCTION_ARGS)
 		if (!known->image)
 			one = ds_text_utf8(one.data, one.length);
 		ds_model_encode(model, known->image ? DS_SIDE_IMAGE : known->side, &one, 1, NULL, x);
-		value = EmbeddingGetDatum(ds_embedding_from(x, model->dims));
+		value = ds_target_value(data->tg_relation, (AttrNumber) known->target, x, model->dims);
 		null = false;
 	}
 	column = known->target;
