@@ -254,11 +254,11 @@ read_elements(const char *text, const char *type, float limit, float *x, Node *e
 	return dim;
 
 malformed:
-	DS_SOFT_ERROR(
-		escontext, -1,
-		(errcode(ERRCODE_INVALID_TEXT_REPRESENTATION),
-		 errmsg("invalid input syntax for type %s: \"%s\"", type, ds_text_quoted(text, (int) strlen(text))),
-		 errdetail_internal("%s", detail), errhint("Write an embedding as [1,2.5,-3].")));
+	DS_SOFT_ERROR(escontext, -1,
+				  (errcode(ERRCODE_INVALID_TEXT_REPRESENTATION),
+				   errmsg("invalid input syntax for type %s: \"%s\"", type,
+						  ds_text_quoted(text, (int) strlen(text))),
+				   errdetail_internal("%s", detail), errhint("Write an embedding as [1,2.5,-3].")));
 }
 
 DsEmbedding *

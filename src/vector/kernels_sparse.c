@@ -28,37 +28,37 @@ ds_sparse_inner_product(const DsSparse *a, const DsSparse *b)
 }
 
 /* sum of the operation on the elements of both, 0 where one has none */
-#define DEFINE_UNION(name, operation)                                      \
-	double name(const DsSparse *a, const DsSparse *b)                      \
-	{                                                                      \
-		double sum = 0;                                                    \
-		size_t i = 0;                                                      \
-		size_t j = 0;                                                      \
-                                                                           \
-		while (i < a->count && j < b->count)                               \
-		{                                                                  \
-			int32_t x = a->index[i];                                       \
-			int32_t y = b->index[j];                                       \
-			double difference = (x <= y ? (double) a->value[i] : 0.0) -    \
-								(y <= x ? (double) b->value[j] : 0.0);     \
-                                                                           \
-			sum += operation;                                              \
-			i += x <= y;                                                   \
-			j += y <= x;                                                   \
-		}                                                                  \
-		for (; i < a->count; i++)                                          \
-		{                                                                  \
-			double difference = a->value[i];                               \
-                                                                           \
-			sum += operation;                                              \
-		}                                                                  \
-		for (; j < b->count; j++)                                          \
-		{                                                                  \
-			double difference = b->value[j];                               \
-                                                                           \
-			sum += operation;                                              \
-		}                                                                  \
-		return sum;                                                        \
+#define DEFINE_UNION(name, operation)                                                          \
+	double name(const DsSparse *a, const DsSparse *b)                                          \
+	{                                                                                          \
+		double sum = 0;                                                                        \
+		size_t i = 0;                                                                          \
+		size_t j = 0;                                                                          \
+                                                                                               \
+		while (i < a->count && j < b->count)                                                   \
+		{                                                                                      \
+			int32_t x = a->index[i];                                                           \
+			int32_t y = b->index[j];                                                           \
+			double difference =                                                                \
+				(x <= y ? (double) a->value[i] : 0.0) - (y <= x ? (double) b->value[j] : 0.0); \
+                                                                                               \
+			sum += operation;                                                                  \
+			i += x <= y;                                                                       \
+			j += y <= x;                                                                       \
+		}                                                                                      \
+		for (; i < a->count; i++)                                                              \
+		{                                                                                      \
+			double difference = a->value[i];                                                   \
+                                                                                               \
+			sum += operation;                                                                  \
+		}                                                                                      \
+		for (; j < b->count; j++)                                                              \
+		{                                                                                      \
+			double difference = b->value[j];                                                   \
+                                                                                               \
+			sum += operation;                                                                  \
+		}                                                                                      \
+		return sum;                                                                            \
 	}
 
 DEFINE_UNION(ds_sparse_l2_squared, difference *difference)

@@ -337,9 +337,9 @@ ds_sparseembedding_typmod_in(PG_FUNCTION_ARGS)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("the type takes one modifier, its number of dimensions")));
 	if (modifiers[0] < 1 || modifiers[0] > DS_SPARSE_MAX_DIM)
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("a sparseembedding has between 1 and %d dimensions",
-							   DS_SPARSE_MAX_DIM)));
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("a sparseembedding has between 1 and %d dimensions", DS_SPARSE_MAX_DIM)));
 	PG_RETURN_INT32(modifiers[0]);
 }
 
