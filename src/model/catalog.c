@@ -69,6 +69,17 @@ relation_named(const char *name, Oid schema)
 	return relation;
 }
 
+static Oid
+type_named(const char *name, Oid schema)
+{
+	Oid type = GetSysCacheOid2(TYPENAMENSP, Anum_pg_type_oid, CStringGetDatum(name),
+							   ObjectIdGetDatum(schema));
+
+	if (!OidIsValid(type))
+		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT), errmsg("type %s is missing", name)));
+	return type;
+}
+
 const DsCatalog *
 ds_catalog(void)
 {
@@ -84,10 +95,8 @@ ds_catalog(void)
 	found.model_name_index = relation_named("ds_model_name_key", found.schema);
 	found.version_index = relation_named("ds_model_version_pkey", found.schema);
 	found.tensor_index = relation_named("ds_tensor_pkey", found.schema);
-	found.embedding = GetSysCacheOid2(TYPENAMENSP, Anum_pg_type_oid, CStringGetDatum("embedding"),
-									  ObjectIdGetDatum(found.schema));
-	if (!OidIsValid(found.embedding))
-		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT), errmsg("type embedding is missing")));
+	found.embedding = type_named("embedding", found.schema);
+	found.halfembedding = type_named("halfembedding", found.schema);
 	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(found.model));
 	if (!HeapTupleIsValid(tuple))
 		elog(ERROR, "cache lookup failed for relation %u", found.model);

@@ -23,6 +23,7 @@ typedef struct DsCatalog
 	Oid version_index; /* ds_model_version (model, version) */
 	Oid tensor_index; /* ds_tensor (model, version, name, chunk) */
 	Oid embedding; /* the type */
+	Oid halfembedding;
 } DsCatalog;
 
 /* Columns of ds_model, ds_model_version and ds_tensor that C code reads */

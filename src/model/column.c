@@ -16,6 +16,7 @@
 #include "utils/plancache.h"
 
 #include "model/catalog.h"
+#include "vector/halfembedding.h"
 
 /* A syntax error is in the source, not in the statement that has it as an argument. */
 static void
@@ -193,6 +194,7 @@ ds_check_target(Relation relation, const char *target, int dims)
 	Form_pg_attribute column;
 	Oid type;
 	int32 typmod;
+	bool half;
 
 	if (number == InvalidAttrNumber)
 		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_COLUMN),
@@ -208,14 +210,26 @@ ds_check_target(Relation relation, const char *target, int dims)
 	column = TupleDescAttr(RelationGetDescr(relation), number - 1);
 	typmod = column->atttypmod;
 	type = getBaseTypeAndTypmod(column->atttypid, &typmod);
-	if (type != ds_catalog()->embedding)
+	if (type != ds_catalog()->embedding && type != ds_catalog()->halfembedding)
 		ereport(ERROR, (errcode(ERRCODE_DATATYPE_MISMATCH),
 						errmsg("column \"%s\" has type %s, not embedding", target,
 							   format_type_be(column->atttypid))));
+	half = type == ds_catalog()->halfembedding;
 	if (dims > 0 && typmod >= 0 && typmod != dims)
 		ereport(ERROR, (errcode(ERRCODE_DATATYPE_MISMATCH),
-						errmsg("column \"%s\" is embedding(%d), but the model gives %d dimensions",
-							   target, typmod, dims),
-						errhint("Use a column of type embedding(%d).", dims)));
+						errmsg("column \"%s\" is %s(%d), but the model gives %d dimensions", target,
+							   half ? "halfembedding" : "embedding", typmod, dims),
+						errhint("Use a column of type %s(%d).",
+								half ? "halfembedding" : "embedding", dims)));
 	return number;
+}
+
+Datum
+ds_target_value(Relation relation, AttrNumber number, const float *x, int dims)
+{
+	Oid type = getBaseType(TupleDescAttr(RelationGetDescr(relation), number - 1)->atttypid);
+
+	if (type == ds_catalog()->halfembedding)
+		return PointerGetDatum(ds_halfembedding_from(x, dims));
+	return EmbeddingGetDatum(ds_embedding_from(x, dims));
 }

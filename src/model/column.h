@@ -45,9 +45,13 @@ extern ArrayType *ds_key_text(SPITupleTable *table, uint64 row, int first, int c
 extern Datum *ds_key_values(ArrayType *key, int wanted, const Oid *types, const char *relation);
 
 /*
- * The number of the column that gets the embeddings.  Errors: 42703, 0A000 (a
+ * The number of the column, of type embedding or halfembedding, that gets the
+ * embeddings.  Errors: 42703, 0A000 (a
  * system column), 42804 (another type, or not of these dimensions; 0: of any).
  */
 extern AttrNumber ds_check_target(Relation relation, const char *target, int dims);
+
+/* An embedding as a value of that column, whose type was checked: halves are rounded. */
+extern Datum ds_target_value(Relation relation, AttrNumber number, const float *x, int dims);
 
 #endif /* DS_MODEL_COLUMN_H */

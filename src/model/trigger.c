@@ -300,7 +300,7 @@ ds_sql_encode_trigger(PG_FUNCTION_ARGS)
 
 		(void) ds_check_target(data->tg_relation, data->tg_trigger->tgargs[1], model->dims);
 		encode_input(known, model, &input, x);
-		value = EmbeddingGetDatum(ds_embedding_from(x, model->dims));
+		value = ds_target_value(data->tg_relation, (AttrNumber) known->target, x, model->dims);
 		null = false;
 	}
 	column = known->target;

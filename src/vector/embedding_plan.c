@@ -4,6 +4,7 @@
  */
 #include "vector/embedding.h"
 #include "vector/halfembedding.h"
+#include "vector/sparseembedding.h"
 
 #include <math.h>
 
@@ -177,6 +178,16 @@ Datum
 ds_halfembedding_typanalyze(PG_FUNCTION_ARGS)
 {
 	static const HashFunction hash = ds_halfembedding_hash64;
+
+	return analyze(fcinfo, &hash);
+}
+
+/* sparseembedding_typanalyze(internal) -> boolean */
+DS_FUNCTION(ds_sparseembedding_typanalyze);
+Datum
+ds_sparseembedding_typanalyze(PG_FUNCTION_ARGS)
+{
+	static const HashFunction hash = ds_sparseembedding_hash64;
 
 	return analyze(fcinfo, &hash);
 }

@@ -4,9 +4,9 @@
  *
  * Output prints the shortest decimal that reads back as the same float4, so a
  * dump is exact.  Input reads the common forms without strtof(), which costs
- * more than all the rest: see read_number().
+ * more than all the rest: see ds_read_number().
  */
-#include "vector/embedding.h"
+#include "vector/embedding_text.h"
 
 #include <float.h>
 #include <math.h>
@@ -15,15 +15,6 @@
 #include "mb/pg_wchar.h"
 #include "utils/builtins.h"
 
-typedef enum NumberKind
-{
-	NUMBER_FINITE,
-	NUMBER_TOO_LARGE,
-	NUMBER_NAN,
-	NUMBER_INFINITE,
-	NUMBER_NONE /* no number here */
-} NumberKind;
-
 /* 10^i, exact in double */
 static const double power_of_ten[] = {1e0,	1e1,  1e2,	1e3,  1e4,	1e5,  1e6,	1e7,
 									  1e8,	1e9,  1e10, 1e11, 1e12, 1e13, 1e14, 1e15,
@@ -31,18 +22,6 @@ static const double power_of_ten[] = {1e0,	1e1,  1e2,	1e3,  1e4,	1e5,  1e6,	1e7,
 
 /* how much of a malformed text an error message quotes, in bytes */
 #define QUOTED_BYTES 60
-
-static inline bool
-is_space(char c)
-{
-	return c == ' ' || (c >= '\t' && c <= '\r');
-}
-
-static inline bool
-is_digit(char c)
-{
-	return c >= '0' && c <= '9';
-}
 
 /*
  * Round a double that is within 2 units in its last place of the true value
@@ -68,7 +47,7 @@ round_to_float(double approximate, float *result)
 
 /*
  * Read a number at *cursor and step over it; over as much of it as there is
- * for NUMBER_NONE.
+ * for DS_NUMBER_NONE.
  *
  * Up to 19 significant digits make an integer, further ones are counted only
  * (the relative error is below 10^-18); it is converted to double and
@@ -76,8 +55,8 @@ round_to_float(double approximate, float *result)
  * result is within 2 units in the last place, and round_to_float() is almost
  * always certain.  What it is not certain about goes to strtof().
  */
-static NumberKind
-read_number(const char **cursor, float *result)
+DsNumberKind
+ds_read_number(const char **cursor, float *result)
 {
 	const char *start = *cursor;
 	const char *p = start;
@@ -90,7 +69,7 @@ read_number(const char **cursor, float *result)
 
 	if (*p == '-' || *p == '+')
 		negative = *p++ == '-';
-	for (; is_digit(*p); p++)
+	for (; ds_is_digit(*p); p++)
 	{
 		any = true;
 		if (digits < 19)
@@ -104,7 +83,7 @@ read_number(const char **cursor, float *result)
 	if (*p == '.')
 	{
 		p++;
-		for (; is_digit(*p); p++)
+		for (; ds_is_digit(*p); p++)
 		{
 			any = true;
 			if (digits < 19)
@@ -118,11 +97,11 @@ read_number(const char **cursor, float *result)
 	if (!any)
 	{
 		if (pg_strncasecmp(p, "nan", 3) == 0)
-			return NUMBER_NAN;
+			return DS_NUMBER_NAN;
 		if (pg_strncasecmp(p, "inf", 3) == 0)
-			return NUMBER_INFINITE;
+			return DS_NUMBER_INFINITE;
 		*cursor = p;
-		return NUMBER_NONE;
+		return DS_NUMBER_NONE;
 	}
 	if (*p == 'e' || *p == 'E')
 	{
@@ -132,12 +111,12 @@ read_number(const char **cursor, float *result)
 
 		if (*q == '-' || *q == '+')
 			negative_exponent = *q++ == '-';
-		if (!is_digit(*q))
+		if (!ds_is_digit(*q))
 		{
 			*cursor = q;
-			return NUMBER_NONE;
+			return DS_NUMBER_NONE;
 		}
-		for (; is_digit(*q); q++)
+		for (; ds_is_digit(*q); q++)
 		{
 			if (explicit_exponent < 1000000000)
 				explicit_exponent = explicit_exponent * 10 + (*q - '0');
@@ -167,25 +146,23 @@ read_number(const char **cursor, float *result)
 			/* what was read above is all that strtof() can take, for LC_NUMERIC is C */
 			value = fabsf(strtof(start, NULL));
 			if (isinf(value))
-				return NUMBER_TOO_LARGE;
+				return DS_NUMBER_TOO_LARGE;
 		}
 	}
 	*result = negative ? -value : value;
-	return NUMBER_FINITE;
+	return DS_NUMBER_FINITE;
 }
 
-/* a text for an error message, not too long */
-static char *
-quoted(const char *text, int length)
+char *
+ds_text_quoted(const char *text, int length)
 {
 	int clipped = pg_mbcliplen(text, length, QUOTED_BYTES);
 
 	return clipped < length ? psprintf("%.*s...", clipped, text) : pnstrdup(text, length);
 }
 
-/* the character at p, for an error message */
-static char *
-found(const char *p)
+char *
+ds_text_found(const char *p)
 {
 	return *p == '\0' ? pstrdup("the end of the text") : psprintf("\"%.*s\"", pg_mblen(p), p);
 }
@@ -201,15 +178,15 @@ read_elements(const char *text, const char *type, float limit, float *x, Node *e
 	int dim = 0;
 	char *detail;
 
-	while (is_space(*p))
+	while (ds_is_space(*p))
 		p++;
 	if (*p != '[')
 	{
-		detail = psprintf("\"[\" is expected, found %s.", found(p));
+		detail = psprintf("\"[\" is expected, found %s.", ds_text_found(p));
 		goto malformed;
 	}
 	p++;
-	while (is_space(*p))
+	while (ds_is_space(*p))
 		p++;
 	if (*p == ']')
 		p++;
@@ -218,16 +195,16 @@ read_elements(const char *text, const char *type, float limit, float *x, Node *e
 		for (;;)
 		{
 			const char *start = p;
-			NumberKind kind = read_number(&p, &x[dim]);
+			DsNumberKind kind = ds_read_number(&p, &x[dim]);
 
-			if (kind == NUMBER_FINITE && fabsf(x[dim]) >= limit)
-				kind = NUMBER_TOO_LARGE;
+			if (kind == DS_NUMBER_FINITE && fabsf(x[dim]) >= limit)
+				kind = DS_NUMBER_TOO_LARGE;
 			switch (kind)
 			{
-				case NUMBER_FINITE:
+				case DS_NUMBER_FINITE:
 					break;
-				case NUMBER_NAN:
-				case NUMBER_INFINITE:
+				case DS_NUMBER_NAN:
+				case DS_NUMBER_INFINITE:
 					while (*start == '-' || *start == '+')
 						start++;
 					DS_SOFT_ERROR(escontext, -1,
@@ -235,39 +212,39 @@ read_elements(const char *text, const char *type, float limit, float *x, Node *e
 								   errmsg("%s is not allowed in an embedding",
 										  *start == 'n' || *start == 'N' ? "NaN" : "infinity"),
 								   errdetail("Element %d.", dim + 1)));
-				case NUMBER_TOO_LARGE:
+				case DS_NUMBER_TOO_LARGE:
 					DS_SOFT_ERROR(escontext, -1,
 								  (errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
 								   errmsg("\"%s\" is out of range for type %s",
-										  quoted(start, (int) (p - start)), type),
+										  ds_text_quoted(start, (int) (p - start)), type),
 								   errdetail("Element %d.", dim + 1)));
-				case NUMBER_NONE:
+				case DS_NUMBER_NONE:
 					detail = psprintf("Element %d: a %s is expected, found %s.", dim + 1,
-									  p == start ? "number" : "digit", found(p));
+									  p == start ? "number" : "digit", ds_text_found(p));
 					goto malformed;
 			}
 			dim++;
-			while (is_space(*p))
+			while (ds_is_space(*p))
 				p++;
 			if (*p == ']')
 				break;
 			if (*p != ',')
 			{
 				detail = psprintf("After element %d: \",\" or \"]\" is expected, found %s.", dim,
-								  found(p));
+								  ds_text_found(p));
 				goto malformed;
 			}
 			p++;
-			while (is_space(*p))
+			while (ds_is_space(*p))
 				p++;
 		}
 		p++;
 	}
-	while (is_space(*p))
+	while (ds_is_space(*p))
 		p++;
 	if (*p != '\0')
 	{
-		detail = psprintf("After the closing \"]\": found %s.", found(p));
+		detail = psprintf("After the closing \"]\": found %s.", ds_text_found(p));
 		goto malformed;
 	}
 	if (dim == 0)
@@ -277,11 +254,11 @@ read_elements(const char *text, const char *type, float limit, float *x, Node *e
 	return dim;
 
 malformed:
-	DS_SOFT_ERROR(
-		escontext, -1,
-		(errcode(ERRCODE_INVALID_TEXT_REPRESENTATION),
-		 errmsg("invalid input syntax for type %s: \"%s\"", type, quoted(text, (int) strlen(text))),
-		 errdetail_internal("%s", detail), errhint("Write an embedding as [1,2.5,-3].")));
+	DS_SOFT_ERROR(escontext, -1,
+				  (errcode(ERRCODE_INVALID_TEXT_REPRESENTATION),
+				   errmsg("invalid input syntax for type %s: \"%s\"", type,
+						  ds_text_quoted(text, (int) strlen(text))),
+				   errdetail_internal("%s", detail), errhint("Write an embedding as [1,2.5,-3].")));
 }
 
 DsEmbedding *
