@@ -1,6 +1,8 @@
 -- Training over pictures: models with a tower of their own over pictures, alone or beside a text
 SET client_min_messages = warning;
 SET max_parallel_maintenance_workers = 0;
+CREATE SCHEMA pictures;
+SET search_path = pictures, public;
 
 -- a PNG of one byte a pixel and channel, not compressed
 CREATE FUNCTION crc32(bytea) RETURNS bigint LANGUAGE plpgsql IMMUTABLE AS $$
@@ -204,3 +206,4 @@ SELECT ds_encode(image, 'twins') <> ds_encode(image, 'twins@1') AS other FROM go
 ROLLBACK;
 SELECT ds_encode(image, 'twins') = ds_encode(image, 'twins@1') AS same FROM goods WHERE id = 1;
 SELECT count(ds_drop_model(name)) FROM ds_models;
+DROP SCHEMA pictures CASCADE;
