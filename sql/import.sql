@@ -44,3 +44,9 @@ CREATE FUNCTION ds_import_model(name text, path text DEFAULT NULL, options jsonb
 	LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'ds_sql_import_model';
 COMMENT ON FUNCTION ds_import_model(text, text, jsonb, text, jsonb) IS
 	'make a model, owned by the caller, of trained weights: a folder of the server, an upload, or large objects by file name';
+
+CREATE FUNCTION ds_import_images(path text, recursive boolean DEFAULT true,
+	OUT name text, OUT image bytea, OUT error text) RETURNS SETOF record
+	LANGUAGE c VOLATILE STRICT ROWS 1000 COST 1000000 AS 'MODULE_PATHNAME', 'ds_sql_import_images';
+COMMENT ON FUNCTION ds_import_images(text, boolean) IS
+	'the pictures (JPEG, PNG) of a folder of the server, which only roles with pg_read_server_files may read: name below the folder, the file, or what is wrong with it';

@@ -68,9 +68,10 @@ ds_source_expression(Oid relation, const char *source)
 		select->limitCount != NULL || select->limitOffset != NULL || select->lockingClause != NIL ||
 		select->distinctClause != NIL || select->intoClause != NULL || select->withClause != NULL ||
 		select->op != SETOP_NONE)
-		ereport(ERROR, (errcode(ERRCODE_SYNTAX_ERROR),
-						errmsg("source must be a column or one expression, or a text and a picture: %s",
-							   source)));
+		ereport(ERROR,
+				(errcode(ERRCODE_SYNTAX_ERROR),
+				 errmsg("source must be a column or one expression, or a text and a picture: %s",
+						source)));
 	/* it may end in a comment */
 	if (list_length(select->targetList) == 2)
 		return psprintf(strstr(source, "--") != NULL ? "%s\n" : "%s", source);

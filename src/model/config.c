@@ -81,11 +81,11 @@ static const Field image_fields[] = {
 	END,
 };
 
-#define IMAGE_FIELDS(base)                                                                       \
-	OBJECT("image", (base) + offsetof(Tower, image), image_fields),                              \
-	{                                                                                            \
-		"fusion", FIELD_CHOICE, (base) + offsetof(Tower, image.fusion), 0, 0, false, false,      \
-			fusions, NULL                                                                        \
+#define IMAGE_FIELDS(base)                                                                  \
+	OBJECT("image", (base) + offsetof(Tower, image), image_fields),                         \
+	{                                                                                       \
+		"fusion", FIELD_CHOICE, (base) + offsetof(Tower, image.fusion), 0, 0, false, false, \
+			fusions, NULL                                                                   \
 	}
 
 #define TOWER_FIELDS(base)                                                                     \
@@ -363,9 +363,8 @@ ds_config_read(Jsonb *json, DsModelConfig *config)
 			config->tower[t].embedding_dims = tower.features;
 	}
 	if (ds_config_images(config) && (config->tower[0].features || config->tower[1].features))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("config keys \"image\" and \"features\" exclude each other")));
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("config keys \"image\" and \"features\" exclude each other")));
 	if (config->tower[0].features != config->tower[1].features)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("both towers must take \"features\", or none")));
@@ -419,8 +418,8 @@ ds_config_write(const DsModelConfig *config)
 		if (config->tower[t].features)
 			fields = feature_tower_fields;
 		else if (config->image[t].width > 0)
-			fields = config->image[t].fusion == DS_FUSION_NONE ? image_tower_fields
-															   : fused_tower_fields;
+			fields =
+				config->image[t].fusion == DS_FUSION_NONE ? image_tower_fields : fused_tower_fields;
 
 		first = true;
 		if (!config->shared)
@@ -498,8 +497,7 @@ image_tower(const DsImageConfig *image, const DsTowerConfig *bag, DsTower *tower
 	tower->fusion_dims =
 		bag->dense_count > 0 ? bag->dense[bag->dense_count - 1] : bag->embedding_dims;
 	tower->body = image->fusion == DS_FUSION_NONE ? DS_BODY_IMAGE : DS_BODY_FUSION;
-	tower->fusion =
-		image->fusion == DS_FUSION_BY_GATE ? DS_FUSION_GATED : DS_FUSION_CONCATENATE;
+	tower->fusion = image->fusion == DS_FUSION_BY_GATE ? DS_FUSION_GATED : DS_FUSION_CONCATENATE;
 	check_part(ds_image_spec_small(&tower->image, image->height, image->width, image->channels,
 								   tower->fusion_dims, &status),
 			   &status, "image");

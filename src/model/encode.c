@@ -75,8 +75,8 @@ static void
 not_read(const DsModel *model, const char *reads, const char *what)
 {
 	ereport(ERROR, (errcode(ERRCODE_WRONG_OBJECT_TYPE),
-					errmsg("model \"%s\" reads %s, not %s", ds_model_name(model->key.model),
-						   reads, what)));
+					errmsg("model \"%s\" reads %s, not %s", ds_model_name(model->key.model), reads,
+						   what)));
 }
 
 void
@@ -509,8 +509,7 @@ both_key(text *words, bytea *picture)
 	appendStringInfoChar(&key, words != NULL ? '+' : '-');
 	if (picture != NULL)
 	{
-		DsText digest =
-			memo_key(DS_SIDE_IMAGE, VARDATA_ANY(picture), VARSIZE_ANY_EXHDR(picture));
+		DsText digest = memo_key(DS_SIDE_IMAGE, VARDATA_ANY(picture), VARSIZE_ANY_EXHDR(picture));
 
 		appendBinaryStringInfo(&key, digest.data, (int) digest.length);
 	}

@@ -69,8 +69,8 @@ finish(DsModel *model, DsSide side, const DsText *text, const float *image, Wait
 	{
 		if (text != NULL)
 			infer_text(model, side, *text, waiting->text);
-		ds_fusion_infer(&tower->fusion, text != NULL ? waiting->text : NULL, image,
-						waiting->joined, out);
+		ds_fusion_infer(&tower->fusion, text != NULL ? waiting->text : NULL, image, waiting->joined,
+						out);
 	}
 	if (model->config.score == DS_SCORE_COSINE)
 		ds_normalize_forward(out, 1, dims, out, &inverse);
@@ -138,8 +138,8 @@ ds_mixed_encode(DsModel *model, DsSide side, const DsText *texts, const DsText *
 	if (tower->fused)
 	{
 		waiting.text = MemoryContextAlloc(context, sizeof(float) * tower->fusion.text);
-		waiting.joined = MemoryContextAlloc(context, sizeof(float) *
-														 (tower->fusion.text + tower->fusion.image));
+		waiting.joined =
+			MemoryContextAlloc(context, sizeof(float) * (tower->fusion.text + tower->fusion.image));
 	}
 	for (size_t i = 0; i < count; i++)
 	{

@@ -129,8 +129,8 @@ ds_encode_parallel(DsModel *model, DsSide side, const DsText *texts, const DsTex
 						mul_size(mul_size(sizeof(float), count), (Size) model->dims), count};
 
 	for (size_t i = 0; i < count; i++)
-		sizes[2] = add_size(sizes[2],
-							texts[i].length + (pictures != NULL ? pictures[i].length : 0));
+		sizes[2] =
+			add_size(sizes[2], texts[i].length + (pictures != NULL ? pictures[i].length : 0));
 	sizes[2] = Max(sizes[2], 1);
 	PushActiveSnapshot(GetTransactionSnapshot());
 	EnterParallelMode();

@@ -426,7 +426,8 @@ static uint64
 encode_query(Job *job, const char *sql, ArrayType **key)
 {
 	bool begins = key != NULL && *key != NULL;
-	Datum *values = begins ? ds_key_values(*key, job->key_count, job->key_type, job->relation_sql) : NULL;
+	Datum *values =
+		begins ? ds_key_values(*key, job->key_count, job->key_type, job->relation_sql) : NULL;
 	SPIPlanPtr plan = SPI_prepare(sql, begins ? job->key_count : 0, job->key_type);
 	Portal portal;
 	uint64 total = 0;

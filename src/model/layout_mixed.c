@@ -130,9 +130,8 @@ sections(DsModel *model, DsReader *reader, DsSection *out, void **result)
 
 		if (!ds_config_has_images(&model->config, t))
 			continue;
-		ds_check(
-			ds_image_network_size(&net->tower[t].image, DS_PRECISION_F32, &size, &status),
-			&status);
+		ds_check(ds_image_network_size(&net->tower[t].image, DS_PRECISION_F32, &size, &status),
+				 &status);
 		strlcpy(out[count].name, tensor_name(model, t, "image"), DS_SECTION_NAME);
 		out[count++].size = size;
 	}

@@ -118,7 +118,6 @@ find_out(Known *known, Relation relation, const Trigger *trigger)
 	{
 		Oid type = getBaseType(TupleDescAttr(RelationGetDescr(relation), column - 1)->atttypid);
 		known->kind = type == BYTEAOID ? DS_SOURCE_IMAGE : DS_SOURCE_TEXT;
-
 	}
 	else
 		known->plan = make_plan(relation, ds_source_expression(RelationGetRelid(relation), source),

@@ -160,9 +160,8 @@ add_row(DsPairs *pairs, const DsSpoolRow *row, const DsTextReader *reader, keys_
 	if (pairs->count == PG_UINT32_MAX - 1)
 		ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 						errmsg("the training source gives too many rows")));
-	numbers =
-		HEADER + 3 * ((size_t) documents_left + 1) + (row->labels > 0 ? documents_left : 0) +
-		(any ? documents_left + 1 : 0) + used;
+	numbers = HEADER + 3 * ((size_t) documents_left + 1) + (row->labels > 0 ? documents_left : 0) +
+			  (any ? documents_left + 1 : 0) + used;
 	numbers += numbers % 2;
 	record = palloc_extended(sizeof(uint32) * numbers, MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
 	{

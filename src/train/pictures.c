@@ -130,9 +130,8 @@ keep(DsPictures *pictures, uint8 *pixels)
 		BufFileWrite(pictures->file, pixels, pictures->size);
 	else
 	{
-		pictures->memory =
-			grown(pictures->context, pictures->memory, &pictures->memory_allocated,
-				  (size_t) pictures->count + 1, pictures->size);
+		pictures->memory = grown(pictures->context, pictures->memory, &pictures->memory_allocated,
+								 (size_t) pictures->count + 1, pictures->size);
 		memcpy(pictures->memory + held, pixels, pictures->size);
 	}
 }
@@ -152,8 +151,8 @@ decode(DsPictures *pictures, const char *file, size_t length, bool *failed, DsIm
 	/* both go with the context */
 	ds_server_arena(&arena, pictures->work);
 	ds_server_arena(&scratch, pictures->work);
-	code =
-		ds_image_decode(file, length, &limits, &arena, &scratch, &ds_server_cancel, &image, &status);
+	code = ds_image_decode(file, length, &limits, &arena, &scratch, &ds_server_cancel, &image,
+						   &status);
 	if (code == DS_OK)
 		code = ds_image_transform_pixels(&pictures->transform, &image, &arena, &scratch,
 										 &ds_server_cancel, out, &status);
@@ -234,8 +233,8 @@ ds_pictures_begin(DsPictures *pictures)
 		Size size = sizeof(uint32) * pictures->count;
 
 		/* there is no batch before all pictures are there */
-		pictures->place_batch = MemoryContextAllocExtended(pictures->context, size,
-														   MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
+		pictures->place_batch =
+			MemoryContextAllocExtended(pictures->context, size, MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
 		pictures->place = MemoryContextAllocHuge(pictures->context, size);
 		pictures->places_allocated = pictures->count;
 	}

@@ -98,10 +98,12 @@ duplicates_from(const char *name)
 		return DS_DUPLICATES_ALLOW;
 	if (strcmp(name, "together") == 0)
 		return DS_DUPLICATES_TOGETHER;
-	ereport(ERROR,
-			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("duplicates must be \"avoid\" or \"never\" or \"allow\" or \"together\", not \"%s\"",
-					name)));
+	ereport(
+		ERROR,
+		(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+		 errmsg(
+			 "duplicates must be \"avoid\" or \"never\" or \"allow\" or \"together\", not \"%s\"",
+			 name)));
 }
 
 static int64

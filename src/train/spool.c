@@ -240,8 +240,7 @@ both_column(TupleDesc desc, int number, int place, Columns *columns)
 	else if (is_text(getBaseType(attribute->atttypid)) && columns->text[place].number == 0)
 		columns->text[place] = (Column){number, attribute->atttypid, false};
 	else
-		wrong_type(attribute, number,
-				   columns->text[place].number == 0 ? "text or bytea" : "bytea");
+		wrong_type(attribute, number, columns->text[place].number == 0 ? "text or bytea" : "bytea");
 }
 
 /* Columns that a place has */
@@ -602,8 +601,8 @@ read_query(DsSpool *source, const Columns *columns, HeapTuple tuple, TupleDesc d
 static bool
 read_documents(DsSpool *source, int place, const Columns *columns, HeapTuple tuple, TupleDesc desc)
 {
-	const Column *column = source->kind[1] == DS_SPOOL_IMAGE ? &columns->picture[place]
-															 : &columns->text[place];
+	const Column *column =
+		source->kind[1] == DS_SPOOL_IMAGE ? &columns->picture[place] : &columns->text[place];
 	bool null;
 	Datum value;
 

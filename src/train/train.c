@@ -278,10 +278,10 @@ read_source(Training *t)
 		ereport(WARNING,
 				(errmsg(INT64_FORMAT " pictures of the training source could not be read", bad)));
 	if (skipped > 0)
-		ereport(NOTICE, (errmsg("skipped " INT64_FORMAT " of " INT64_FORMAT
-								" rows, which have no query or no positive %s",
-								skipped, rows,
-								ds_trainee_images(&t->trainee) ? "document" : "text")));
+		ereport(NOTICE,
+				(errmsg("skipped " INT64_FORMAT " of " INT64_FORMAT
+						" rows, which have no query or no positive %s",
+						skipped, rows, ds_trainee_images(&t->trainee) ? "document" : "text")));
 	if (t->pairs->count < least)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("the training source gives too few pairs: %u", t->pairs->count),

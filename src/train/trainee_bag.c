@@ -87,8 +87,8 @@ read_text(void *context, const DsSpoolRow *row, uint32 i, DsTokens *tokens)
 	tokens->key =
 		hash_bytes_extended((unsigned char *) scratch->clean, (int) scratch->clean_length, 0);
 	if (tokens->picture != DS_NO_PICTURE)
-		tokens->key = hash_combine64(tokens->key,
-									 ds_pictures_key(trainee->pictures[side], tokens->picture));
+		tokens->key =
+			hash_combine64(tokens->key, ds_pictures_key(trainee->pictures[side], tokens->picture));
 }
 
 static void
@@ -207,7 +207,8 @@ read_pairs(DsTrainee *trainee, DsSpool *source, const char *sql)
 	MemoryContextDelete(learning_context);
 	open_tokenizers(trainee);
 	plan_net(trainee);
-	trainee->vocabulary = trainee->tokenizer[ds_config_has_texts(&trainee->config, 0) ? 0 : 1].vocabulary;
+	trainee->vocabulary =
+		trainee->tokenizer[ds_config_has_texts(&trainee->config, 0) ? 0 : 1].vocabulary;
 	return ds_pairs_create(source, &reader);
 }
 
@@ -245,8 +246,7 @@ load_stored(DsTrainee *trainee, DsTrainer *trainer)
 	{
 		DsStoredSource stored;
 		DsTensorSource source = ds_stored_source(
-			&stored, &reader,
-			psprintf("%s.", ds_config_tower_name(&trainee->start->config, t)));
+			&stored, &reader, psprintf("%s.", ds_config_tower_name(&trainee->start->config, t)));
 		DsStatus status;
 
 		ds_guard_check(

@@ -1,6 +1,8 @@
 -- Training over pictures: models with a tower of their own over pictures, alone or beside a text
 SET client_min_messages = warning;
 SET max_parallel_maintenance_workers = 0;
+CREATE SCHEMA pictures;
+SET search_path = pictures, public;
 
 -- a PNG of one byte a pixel and channel, not compressed
 CREATE FUNCTION crc32(bytea) RETURNS bigint LANGUAGE plpgsql IMMUTABLE AS $$
@@ -88,6 +90,20 @@ CALL ds_encode_table('goods', 'title', 'emb', 'look', options => '{"all": true}'
 CALL ds_encode_table('goods', 'title, image', 'emb', 'look', options => '{"all": true}');
 CALL ds_encode_table('goods', 'name', 'emb', 'look', side => 'query', options => '{"all": true}');
 SELECT count(*) FROM goods WHERE emb = ds_encode(name, 'look');
+
+-- two models, weighed late: titles know the colour only, and one product has no picture
+SELECT ds_create_model('titles', '{"dense": [16], "embedding": {"dims": 16}, "tokenizer": {"vocabulary": 256, "buckets": 32, "min_count": 1}}');
+CALL ds_train('titles', 'SELECT colour, title FROM goods WHERE n < 6', '{"epochs": 20, "batch_size": 16, "learning_rate": 0.01}');
+CREATE TABLE late AS SELECT id, name, title, CASE WHEN id > 6 THEN image END AS image, NULL::embedding(16) AS title_emb, NULL::embedding(16) AS image_emb FROM goods;
+CALL ds_encode_table('late', 'title', 'title_emb', 'titles');
+CALL ds_encode_table('late', 'image', 'image_emb', 'look');
+SELECT count(*) FROM late WHERE title_emb IS NULL OR (image_emb IS NULL) <> (id <= 6);
+CREATE FUNCTION late(query text, weight float8) RETURNS SETOF text LANGUAGE sql AS $$
+	SELECT name FROM (SELECT * FROM late ORDER BY title_emb <=> ds_encode(query, 'titles') LIMIT 24) nearest
+	ORDER BY weight * (title_emb <=> ds_encode(query, 'titles')) + (1 - weight) * coalesce(image_emb <=> ds_encode(query, 'look'), 1) LIMIT 5
+$$;
+SELECT round(avg((late = name)::int) FILTER (WHERE weight = 1), 1) <= 0.7 AS titles, round(avg((late = name)::int) FILTER (WHERE weight < 1), 1) >= 0.9 AS both
+	FROM (SELECT DISTINCT name FROM goods) q, (VALUES (1), (0.4)) w (weight), late(name, weight);
 
 -- what a source must be
 CALL ds_train('look', 'SELECT name, title FROM goods');
@@ -190,3 +206,4 @@ SELECT ds_encode(image, 'twins') <> ds_encode(image, 'twins@1') AS other FROM go
 ROLLBACK;
 SELECT ds_encode(image, 'twins') = ds_encode(image, 'twins@1') AS same FROM goods WHERE id = 1;
 SELECT count(ds_drop_model(name)) FROM ds_models;
+DROP SCHEMA pictures CASCADE;
