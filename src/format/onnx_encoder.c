@@ -432,8 +432,8 @@ make_masks(Graph *g)
 			return;
 		}
 		for (size_t i = 0; i < 2 * most; i++)
-			buckets[i] = ds_relative_bucket((int64_t) i - (int64_t) most,
-												 spec->relative_buckets, spec->relative_distance);
+			buckets[i] = ds_relative_bucket((int64_t) i - (int64_t) most, spec->relative_buckets,
+											spec->relative_distance);
 		at = gather(g, ds_onnx_integers(&g->onnx, buckets, 2 * most),
 					op2(g, "Add", distance, ds_onnx_integer(&g->onnx, (int64_t) most)), 0);
 		/* [query, key, heads] */

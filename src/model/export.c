@@ -219,8 +219,8 @@ plan_graph(Export *export, const DsPlanStored *stored, DsStatus *status)
 	}
 	if (config->drop_id != DS_SPEC_NO_ID)
 		no_counterpart(export, "A token that is left out of texts");
-	return ds_tflite_encoder(&config->spec, &tflite, &export->source, "model.tflite",
-							 &export->plan, &ds_server_cancel, status);
+	return ds_tflite_encoder(&config->spec, &tflite, &export->source, "model.tflite", &export->plan,
+							 &ds_server_cancel, status);
 }
 
 static void
