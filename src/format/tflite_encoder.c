@@ -192,7 +192,8 @@ relative(Encoder *e)
 	const DsEncoderSpec *spec = e->spec;
 	size_t n = e->tokens;
 	/* bits of integers, in an array of the same size */
-	uint32_t *buckets = (uint32_t *) numbers(e, n, n);
+	void *bits = numbers(e, n, n);
+	uint32_t *buckets = bits;
 	DsTfTensor rows;
 
 	if (buckets == NULL)

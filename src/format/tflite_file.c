@@ -96,8 +96,8 @@ put_codes(Writer *w, size_t slot)
 static void
 put_quantization(Writer *w, size_t slot, const DsTfInfo *info)
 {
-	size_t scale;
-	size_t zero_point;
+	size_t scale = 0;
+	size_t zero_point = 0;
 	DsFlatField fields[] = {ABSENT, ABSENT, OFFSET(&scale), OFFSET(&zero_point)};
 	/* as many zero points as scales */
 	uint64_t *zeros = ds_arena_zero(w->graph->arena, info->shape.dims[0], sizeof(uint64_t));
@@ -116,9 +116,9 @@ static void
 put_tensor(Writer *w, size_t slot, size_t number)
 {
 	const DsTfInfo *info = ds_tf_element(w->graph->tensors, number);
-	size_t shape;
-	size_t name;
-	size_t quantization;
+	size_t shape = 0;
+	size_t name = 0;
+	size_t quantization = 0;
 	DsFlatField fields[] = {
 		OFFSET(&shape),
 		FLAG(info->type),
@@ -146,8 +146,8 @@ put_tensor(Writer *w, size_t slot, size_t number)
 static void
 put_operation(Writer *w, size_t slot, const DsTfOperation *op)
 {
-	size_t inputs;
-	size_t outputs;
+	size_t inputs = 0;
+	size_t outputs = 0;
 	size_t options = 0;
 	DsFlatField fields[] = {
 		NUMBER(code_of(w, op)), OFFSET(&inputs),  OFFSET(&outputs),
@@ -166,11 +166,11 @@ static void
 put_subgraph(Writer *w, size_t slot)
 {
 	const DsTfGraph *graph = w->graph;
-	size_t tensors;
-	size_t inputs;
-	size_t outputs;
-	size_t operators;
-	size_t name;
+	size_t tensors = 0;
+	size_t inputs = 0;
+	size_t outputs = 0;
+	size_t operators = 0;
+	size_t name = 0;
 	DsFlatField fields[] = {OFFSET(&tensors), OFFSET(&inputs), OFFSET(&outputs), OFFSET(&operators),
 							OFFSET(&name)};
 	size_t first = vector(w, slot, 1);
@@ -210,7 +210,7 @@ put_map(Writer *w, size_t slot, const DsTfTensor *tensors, size_t count)
 	for (size_t i = 0; i < count; i++)
 	{
 		const DsTfInfo *info = ds_tf_element(w->graph->tensors, (size_t) tensors[i]);
-		size_t name;
+		size_t name = 0;
 		DsFlatField fields[] = {OFFSET(&name), NUMBER(tensors[i])};
 
 		ds_flat_point(&w->flat, first + 4 * i, ds_flat_table(&w->flat, fields, LENGTH(fields)));
@@ -221,9 +221,9 @@ put_map(Writer *w, size_t slot, const DsTfTensor *tensors, size_t count)
 static void
 put_signature(Writer *w, size_t slot)
 {
-	size_t inputs;
-	size_t outputs;
-	size_t key;
+	size_t inputs = 0;
+	size_t outputs = 0;
+	size_t key = 0;
 	DsFlatField fields[] = {OFFSET(&inputs), OFFSET(&outputs), OFFSET(&key), ABSENT, NUMBER(0)};
 	size_t first = vector(w, slot, 1);
 
@@ -236,11 +236,11 @@ put_signature(Writer *w, size_t slot)
 static void
 put_model(Writer *w, const char *description)
 {
-	size_t codes;
-	size_t subgraphs;
-	size_t words;
-	size_t buffers;
-	size_t signatures;
+	size_t codes = 0;
+	size_t subgraphs = 0;
+	size_t words = 0;
+	size_t buffers = 0;
+	size_t signatures = 0;
 	DsFlatField fields[] = {
 		NUMBER(SCHEMA_VERSION),
 		OFFSET(&codes),
