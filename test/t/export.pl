@@ -96,6 +96,21 @@ is(sql("$weights 'turned'"), sql("$weights 'bert'"), 'from it a folder of Huggin
 refused("SELECT ds_export_model('static', '$models/no', 'tensorflow')", qr/ERROR:  0A000: .*"tensorflow"\nDETAIL:  a model of the family "[^"]*" has no counterpart/, 'no checkpoint of a static table');
 refused("SELECT ds_export_model('cross', '$models/no', 'tensorflow')", qr/ERROR:  0A000: .*\nDETAIL:  a head that scores has no counterpart/, 'no checkpoint of a cross-encoder');
 
+# --- TensorFlow Lite (what the files compute is seen by make test-export) ---
+for my $precision (qw(f32 fp16 int8))
+{
+	sql("SELECT count(*) FROM ds_export_model('bert', '$models/lite', 'tflite', '{\"precision\": \"$precision\", \"tokens\": 8}')");
+	is(listing("$models/lite"), 'deepsearch.json model.tflite tokenizer.json', "TensorFlow Lite, $precision");
+	is(substr(PostgreSQL::Test::Utils::slurp_file("$models/lite/model.tflite"), 4, 4), 'TFL3', "$precision: the mark of such files");
+	PostgreSQL::Test::Utils::system_or_bail('rm', '-r', "$models/lite");
+}
+sql("SELECT count(*) FROM ds_export_model('cross', '$models/lite', 'tflite')");
+cmp_ok(-s "$models/lite/model.tflite", '>', 1000, 'a cross-encoder, of the length that is usual');
+refused("SELECT ds_export_model('bert', '$models/no', 'tflite', '{\"tokens\": 100000}')", qr/ERROR:  22023: /, 'a length beyond all bounds');
+refused("SELECT ds_export_model('bert', '$models/no', 'tflite', '{\"tokens\": 13}')", qr/ERROR:  22023: tokens must be between 1 and 12/, 'a length beyond the model\'s');
+refused("SELECT ds_export_model('bert', '$models/no', 'onnx', '{\"precision\": \"fp16\"}')", qr/ERROR:  0A000: .*\nDETAIL:  fp16 has no counterpart/, 'fp16 is not one of ONNX\'s here');
+PostgreSQL::Test::Utils::system_or_bail('rm', '-r', "$models/lite");
+
 # --- heads, dense layers, prompts of models that were made here; precisions ---
 my $vocab = join "\n", @Model::WORDS;
 sql(qq{SELECT ds_create_model('made', jsonb_build_object('encoder', '{"layers": 2, "hidden": 32, "heads": 4, "dims": 12, "max_tokens": 20, "activation": "gelu_tanh"}'::jsonb,
