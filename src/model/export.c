@@ -274,6 +274,8 @@ plan_imported(Export *export)
 static void
 plan_dual(Export *export)
 {
+	if (export->model->mixed != NULL)
+		no_counterpart(export, "A tower over pictures that was trained here");
 	if (ds_config_features(&export->model->config))
 		no_counterpart(export, "A head on features");
 	no_counterpart(export, "Its tokenizer, of overlapping n-grams,");

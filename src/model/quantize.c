@@ -408,7 +408,12 @@ find_model(Quantization *q)
 							  : q->target == TARGET_BF16 ? DS_PRECISION_BF16
 														 : DS_PRECISION_INT8;
 	}
-	if (q->options.calibration != NULL && q->imported && !q->config.texts)
+	if (model->mixed != NULL)
+		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+						errmsg("model \"%s\" cannot be quantized", q->name),
+						errdetail("Towers over pictures that were trained here are kept in f32.")));
+	if (q->options.calibration != NULL &&
+		(q->imported ? !q->config.texts : ds_config_features(&model->config)))
 		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 						errmsg("option \"calibration\" is for models that read texts")));
 	ds_model_check_name(q->new_name);

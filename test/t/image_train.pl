@@ -178,4 +178,11 @@ like($error, qr/42809.*is no folder/, 'a file');
 (undef, undef, $error) = $node->psql('postgres', "\\set VERBOSITY verbose\nSELECT * FROM ds_import_images('pictures')");
 like($error, qr/22023.*is not absolute/, 'a relative path');
 
+# --- what such models are not made into ---
+(undef, undef, $error) = $node->psql('postgres', "\\set VERBOSITY verbose\nSELECT ds_quantize_model('whole', 'short', 'int8')");
+like($error, qr/0A000: model "whole" cannot be quantized/, 'pictures in f32 only');
+(undef, undef, $error) = $node->psql('postgres', "\\set VERBOSITY verbose\nSELECT * FROM ds_export_files('whole', 'onnx')");
+like($error, qr/0A000: .*\n.*A tower over pictures/, 'no file of them');
+is(sql("SELECT count(*) FROM ds_model WHERE name = 'short'"), '0', 'nothing is left');
+
 done_testing();
