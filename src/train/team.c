@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "access/xact.h"
+#include "base/pages.h"
 #include "miscadmin.h"
 #include "optimizer/optimizer.h"
 #include "pgstat.h"
@@ -467,6 +468,7 @@ ds_team_create(const DsNet *net, const DsTrainConfig *config, const DsTrainLimit
 			ereport(ERROR, (errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory"),
 							errdetail("Training needs %zu bytes.", (size_t) size)));
 	}
+	ds_prefer_large_pages(memory, size);
 	team->shared = memory;
 	team->shared->database = MyDatabaseId;
 	team->shared->user = GetAuthenticatedUserId();
