@@ -6,6 +6,7 @@
 
 #include <math.h>
 
+#include "base/subnormal.h"
 #include "nn/simd.h"
 
 #define ROWS_AHEAD 4 /* rows between the one that is fetched and the one that is updated */
@@ -95,15 +96,17 @@ void
 ds_optimizer_update(const DsUpdate *update, size_t n, const ds_real *gradient, ds_real *value,
 					ds_real *first, ds_real *second)
 {
-	DsAdamFactors factors;
+	unsigned subnormals = ds_flush_subnormals();
 
 	if (update->optimizer->kind == DS_OPTIMIZER_SGD)
-	{
 		descend(update, n, gradient, value, first);
-		return;
+	else
+	{
+		DsAdamFactors factors = factors_of(update);
+
+		ds_nn_kernels()->adam(&factors, n, gradient, value, first, second);
 	}
-	factors = factors_of(update);
-	ds_nn_kernels()->adam(&factors, n, gradient, value, first, second);
+	ds_keep_subnormals(subnormals);
 }
 
 void
@@ -114,6 +117,7 @@ ds_optimizer_update_rows(const DsUpdate *update, const uint32_t *rows, size_t ro
 	const DsNnKernels *kernels = ds_nn_kernels();
 	bool adam = update->optimizer->kind != DS_OPTIMIZER_SGD;
 	DsAdamFactors factors = {0};
+	unsigned subnormals = ds_flush_subnormals();
 
 	if (adam)
 		factors = factors_of(update);
@@ -140,4 +144,5 @@ ds_optimizer_update_rows(const DsUpdate *update, const uint32_t *rows, size_t ro
 		else
 			descend(update, dims, gradient[r], value + at, first != NULL ? first + at : NULL);
 	}
+	ds_keep_subnormals(subnormals);
 }

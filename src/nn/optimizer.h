@@ -58,6 +58,7 @@ extern double ds_schedule_rate(const DsSchedule *schedule, uint64_t step);
  * One step over n numbers of one array.  step counts from 1; gradient is multiplied by
  * gradient_scale first (clipping).  first and second are the optimizer's arrays: mean and variance
  * of Adam (Kingma & Ba, ICLR 2015, algorithm 1), the momentum of SGD in the first (NULL without).
+ * On x86 subnormal numbers count as 0 here: base/subnormal.h.
  */
 typedef struct DsUpdate
 {

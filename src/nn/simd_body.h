@@ -282,12 +282,12 @@ add(ds_real *restrict x, const ds_real *restrict y, size_t n)
 /*
  * 1 / (sqrt(x) + epsilon) to about 3 parts in 10^7, for x >= 0: estimates of 12 bits or
  * more, and a step of Newton's for each; a root and a division take three times as
- * long.  Below the smallest normal number x counts as that.
+ * long.  x below 2^-124 counts as that: its half must be a normal number, too.
  */
 static inline vector
 inverse_root(vector x, ds_real epsilon)
 {
-	vector y = larger_of(x, (vector){0} + 1.17549435e-38f);
+	vector y = larger_of(x, (vector){0} + 4.70197740e-38f);
 	vector r = rough_root(y);
 	vector s;
 	vector q;

@@ -6,6 +6,8 @@
  */
 #include "unit.h"
 
+#include <float.h>
+
 #include "base/cpu.h"
 #include "base/random.h"
 #include "nn/simd.h"
@@ -291,6 +293,34 @@ test_one_optimizer(const DsOptimizer *optimizer, const char *name)
 	CHECK(untouched && value[DIMS] != before[DIMS], "%s leaves the other rows as they were", name);
 }
 
+/* What gets no gradient comes to rest at 0, and not at a number that is slow to compute with */
+static void
+test_rest(const DsOptimizer *optimizer, const char *name)
+{
+	enum
+	{
+		REST = 40
+	};
+	float value[REST];
+	float first[REST];
+	float second[REST];
+	float gradient[REST] = {0};
+	int rest = 0;
+	double half = 1.0;
+
+	for (int i = 0; i < REST; i++)
+		value[i] = first[i] = second[i] = 1;
+	for (uint64_t t = 1; t <= 2000; t++)
+		ds_optimizer_update(&(DsUpdate){optimizer, 0.001, t, 1, true}, REST, gradient, value, first,
+							second);
+	for (int i = 0; i < REST; i++)
+		rest += first[i] == 0;
+	CHECK(rest == REST, "%s: %d of %d momenta are 0 after 2000 steps", name, rest, REST);
+	/* the caller's numbers are as before */
+	half *= (double) FLT_MIN / 4;
+	CHECK((float) half > 0, "subnormal numbers are left to others");
+}
+
 static void
 test_optimizer(void)
 {
@@ -303,6 +333,8 @@ test_optimizer(void)
 	test_one_optimizer(&adamw, "AdamW");
 	test_one_optimizer(&adam, "Adam");
 	test_one_optimizer(&sgd, "SGD");
+	test_rest(&(DsOptimizer){DS_OPTIMIZER_ADAMW, 0.9, 0.999, 1e-8, 0, 0}, "AdamW");
+	test_rest(&(DsOptimizer){DS_OPTIMIZER_SGD, 0, 0, 0, 0.9, 0}, "SGD");
 
 	CHECK(ds_schedule_rate(&schedule, 0) == 0.1 &&
 			  fabs(ds_schedule_rate(&schedule, 10) - 0.05) < 1e-12 &&
