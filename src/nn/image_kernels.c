@@ -12,6 +12,7 @@
 #define TILE_PANELS 1
 #define KERNELS_NAME ds_image_kernels_portable
 #define KERNELS_TITLE "portable"
+#define KERNELS_WINOGRAD ds_winograd_portable
 
 extern const DsImageKernels ds_image_kernels_portable;
 

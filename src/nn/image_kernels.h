@@ -23,6 +23,7 @@
 #include <stdint.h>
 
 #include "nn/encoder_kernels.h"
+#include "nn/winograd.h"
 
 typedef struct DsConvolution
 {
@@ -48,6 +49,7 @@ typedef struct DsImageKernels
 {
 	const char *name;
 	void (*convolve)(const DsConvolution *p);
+	const DsWinogradKernels *winograd;
 	/* out = max of n vectors, of channels values (multiple of 16) at offsets from x */
 	void (*largest)(const float *x, const uint32_t *offsets, size_t n, size_t channels, float *out);
 	/* out = factor * their sum */

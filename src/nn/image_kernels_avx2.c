@@ -9,6 +9,7 @@
 #define TILE_PANELS 1
 #define KERNELS_NAME ds_image_kernels_avx2
 #define KERNELS_TITLE "avx2"
+#define KERNELS_WINOGRAD ds_winograd_avx2
 
 #include "nn/image_kernels.h"
 

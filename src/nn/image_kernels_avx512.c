@@ -9,6 +9,7 @@
 #define TILE_PANELS 3
 #define KERNELS_NAME ds_image_kernels_avx512
 #define KERNELS_TITLE "avx512"
+#define KERNELS_WINOGRAD ds_winograd_avx512
 
 #include "nn/image_kernels.h"
 

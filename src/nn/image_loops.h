@@ -4,7 +4,7 @@
  *		included by each file that compiles it for a kind of processor.
  *
  * VECTOR_BYTES is the width of a register, TILE_ROWS and TILE_PANELS the tile;
- * KERNELS_NAME and KERNELS_TITLE name the table.
+ * KERNELS_NAME and KERNELS_TITLE name the table, KERNELS_WINOGRAD that of winograd.h.
  */
 #include "nn/encoder_spec.h"
 #include "nn/encoder_vector.h"
@@ -196,6 +196,7 @@ sum(const float *x, const uint32_t *offsets, size_t n, size_t channels, float fa
 const DsImageKernels KERNELS_NAME = {
 	.name = KERNELS_TITLE,
 	.convolve = convolve,
+	.winograd = &KERNELS_WINOGRAD,
 	.largest = largest,
 	.sum = sum,
 };

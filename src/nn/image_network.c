@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "nn/image_network_private.h"
+#include "nn/winograd.h"
 
 #define TRY(call)              \
 	do                         \
@@ -52,6 +53,7 @@ typedef struct ConvPass
 	Table tables[TABLES];
 	uint64_t clock;
 	uint32_t *window; /* offsets of a pool's window */
+	float *winograd; /* scratch */
 } ConvPass;
 
 /* ---- the plan ---- */
@@ -104,6 +106,15 @@ choose_slot(DsImageNetwork *network, const bool *taken, size_t values)
 	return best;
 }
 
+static bool
+suits_winograd(const DsImageLayer *layer, const DsImageShape *in, const DsImageShape *out)
+{
+	return layer->kind == DS_LAYER_CONV && layer->kernel_height == 3 && layer->kernel_width == 3 &&
+		   layer->stride == 1 &&
+		   (layer->activation == DS_ACT_RELU || layer->activation == DS_ACT_IDENTITY) &&
+		   ds_winograd_pays(in->channels, out->channels, out->height, out->width);
+}
+
 DsCode
 ds_image_plan(DsImageNetwork *network, DsArena *arena, DsStatus *status)
 {
@@ -147,6 +158,9 @@ ds_image_plan(DsImageNetwork *network, DsArena *arena, DsStatus *status)
 		if (r > 0 && network->results[r - 1].values + result->values > most)
 			most = network->results[r - 1].values + result->values;
 	}
+	for (uint32_t l = 0; l < spec->layer_count; l++)
+		network->layers[l].winograd =
+			suits_winograd(&spec->layers[l], &shapes[spec->layers[l].input], &shapes[l + 1]);
 	most = AT_ONCE_VALUES / most;
 	network->at_once = most < 1 ? 1 : most > AT_ONCE_MOST ? AT_ONCE_MOST : (uint32_t) most;
 	return DS_OK;
@@ -245,6 +259,61 @@ clear_border(const DsResultLayout *layout, float *x)
 		memset(x + step - edge, 0, edge * sizeof(float));
 	}
 	memset(x, 0, layout->border * step * sizeof(float));
+}
+
+/* Positions of a result, from so many of its border on */
+static DsPictures
+positions_of(const ConvPass *pass, const DsResultLayout *layout, uint32_t border)
+{
+	uint32_t row = row_step(layout);
+
+	return (DsPictures){.at = pass->slots[layout->slot] +
+							  (layout->border - border) * (row + layout->stride),
+						.picture = layout->values,
+						.row = row,
+						.column = layout->stride};
+}
+
+static DsCode
+run_winograd(ConvPass *pass, uint32_t number)
+{
+	const DsImageNetwork *network = pass->network;
+	const DsImageLayer *layer = &network->spec.layers[number];
+	const DsResultLayout *in = &network->results[layer->input];
+	const DsResultLayout *out = &network->results[number + 1];
+	size_t outs = (layer->out + DS_PANEL - 1) / DS_PANEL * (size_t) DS_PANEL;
+	size_t tiles = ds_winograd_tiles(out->shape.height, out->shape.width) * pass->pictures;
+	size_t group = ds_winograd_group(in->shape.channels, outs);
+	size_t work = CANCEL_WORK / (36 * in->shape.channels * outs);
+	DsWinograd w = {.pictures = pass->pictures,
+					/* what is beyond the edge is there */
+					.x = positions_of(pass, in, layer->padding),
+					.in_height = in->shape.height + 2 * layer->padding,
+					.in_width = in->shape.width + 2 * layer->padding,
+					.ins = in->shape.channels,
+					.outs = outs,
+					.height = out->shape.height,
+					.width = out->shape.width,
+					.panels = network->layers[number].panels,
+					.panel_width = DS_PANEL,
+					.bias = network->layers[number].bias,
+					.relu = layer->activation == DS_ACT_RELU,
+					.y = positions_of(pass, out, 0),
+					.scratch = pass->winograd};
+
+	if (layer->add > 0)
+		w.residual = positions_of(pass, &network->results[layer->add], 0);
+	if (group > work)
+		group = work > 0 ? work : 1;
+	/* of equal size, as far as that goes */
+	group = (tiles + (tiles + group - 1) / group - 1) / ((tiles + group - 1) / group);
+	for (size_t first = 0; first < tiles; first += group)
+	{
+		if (ds_cancelled(pass->cancel))
+			return DS_CANCELLED;
+		network->kernels->winograd->run(&w, first, tiles - first < group ? tiles - first : group);
+	}
+	return DS_OK;
 }
 
 static DsCode
@@ -407,7 +476,8 @@ run_layer(ConvPass *pass, uint32_t number)
 	switch (pass->network->spec.layers[number].kind)
 	{
 		case DS_LAYER_CONV:
-			return run_convolution(pass, number);
+			return (pass->network->layers[number].winograd ? run_winograd
+														   : run_convolution)(pass, number);
 		case DS_LAYER_SHORTCUT:
 			return run_shortcut(pass, number);
 		case DS_LAYER_GLOBAL_AVERAGE:
@@ -442,6 +512,7 @@ prepare(ConvPass *pass, DsArena *arena)
 	const DsImageNetwork *network = pass->network;
 	const DsImageSpec *spec = &network->spec;
 	size_t positions = 1;
+	size_t scratch = 0;
 
 	pass->slots = ds_arena_zero(arena, network->slots, sizeof(float *));
 	pass->window =
@@ -461,6 +532,20 @@ prepare(ConvPass *pass, DsArena *arena)
 
 		if ((size_t) shape->height * shape->width > positions)
 			positions = (size_t) shape->height * shape->width;
+	}
+	for (uint32_t l = 0; l < spec->layer_count; l++)
+		if (network->layers[l].winograd)
+		{
+			size_t n = ds_winograd_scratch(network->results[spec->layers[l].input].shape.channels,
+										   spec->layers[l].out);
+
+			scratch = n > scratch ? n : scratch;
+		}
+	if (scratch > 0)
+	{
+		pass->winograd = ds_arena_alloc(arena, scratch, sizeof(float));
+		if (pass->winograd == NULL)
+			return DS_OUT_OF_MEMORY;
 	}
 	for (size_t i = 0; i < TABLES; i++)
 	{

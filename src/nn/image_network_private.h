@@ -14,6 +14,7 @@ typedef struct DsConvWeights
 {
 	const float *panels;
 	const float *bias;
+	bool winograd; /* how it is computed */
 } DsConvWeights;
 
 /*

@@ -1,0 +1,44 @@
+/*
+ * winograd.c
+ *		Winograd's convolutions: the portable kernels, and when they are worth while.
+ */
+#include "nn/winograd.h"
+
+#include "nn/winograd_private.h"
+
+#define VECTOR_BYTES 16
+#define TILE_ROWS 4
+#define TILE_VECTORS 2
+#define KERNELS_NAME ds_winograd_portable
+
+#include "nn/winograd_body.h"
+
+/* numbers of V: 1 MB in f32 */
+#define GROUP_VALUES ((size_t) 1 << 18)
+#define GROUP_MOST 64
+
+bool
+ds_winograd_pays(size_t ins, size_t outs, size_t height, size_t width)
+{
+	/* products are 9 of each pixel and 36 of each tile; transforms take their time as well */
+	return ins >= DS_WINOGRAD_CHANNELS && outs >= DS_WINOGRAD_CHANNELS &&
+		   6 * ds_winograd_tiles(height, width) <= height * width;
+}
+
+size_t
+ds_winograd_group(size_t ins, size_t outs)
+{
+	size_t tiles = GROUP_VALUES / 36 / ins;
+
+	(void) outs;
+	return tiles > GROUP_MOST ? GROUP_MOST : tiles < 1 ? 1 : tiles;
+}
+
+size_t
+ds_winograd_scratch(size_t ins, size_t outs)
+{
+	size_t tiles = ds_winograd_group(ins, outs);
+
+	return 36 * (tiles * ins + 15 + DS_WINOGRAD_GAP +
+				 (DS_WINOGRAD_DEPTH + tiles) * DS_WINOGRAD_WIDTH + 2 * DS_WINOGRAD_GAP);
+}
