@@ -54,6 +54,34 @@ ds_layout_copy(DsReader *reader, const DsStored *stored, DsSharedBuild *build)
 	}
 }
 
+void *
+ds_layout_tokenizer(DsReader *reader, const DsStored *stored, size_t *size)
+{
+	char *bytes = MemoryContextAllocHuge(CurrentMemoryContext, stored->bytes);
+	DsArena arena;
+	DsStatus status;
+	void *blob;
+
+	if (stored->dtype != DS_DTYPE_U8)
+		ds_store_damaged(reader->key, stored->name,
+						 psprintf("has type %s", ds_dtype_name(stored->dtype)));
+	for (uint64 offset = 0; offset < stored->bytes;)
+	{
+		size_t n;
+		const char *from = ds_reader_bytes(reader, stored, offset, &n);
+
+		memcpy(bytes + offset, from, n);
+		offset += n;
+	}
+	*size = stored->bytes;
+	if (!ds_tokenizer_is_packed(bytes, stored->bytes))
+		return bytes;
+	ds_server_arena(&arena, CurrentMemoryContext);
+	ds_check(ds_tokenizer_unpack(bytes, stored->bytes, &arena, &blob, size, &status), &status);
+	pfree(bytes);
+	return blob;
+}
+
 /* Fill in the model's config, and what its file is known by. */
 static void
 read_version(DsModel *model, DsSharedKey *key)

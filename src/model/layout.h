@@ -35,4 +35,17 @@ extern const char *ds_layout_section(const DsModel *model, const char *name, siz
 /* Append all of a tensor. */
 extern void ds_layout_copy(DsReader *reader, const DsStored *stored, DsSharedBuild *build);
 
+/* A tokenizer that was learned, as it is used, however it is stored; in the current context */
+extern void *ds_layout_tokenizer(DsReader *reader, const DsStored *stored, size_t *size);
+
+/*
+ * Numbers of a dual encoder (layout_numbers.c): the one or two sections that a tensor
+ * takes, and their contents; a table of tokens keeps shorter numbers.  Then what the
+ * file has of it: a parameter's value or shorter.
+ */
+extern int ds_layout_numbers(DsReader *reader, const DsStored *stored, bool table, DsSection *out);
+extern void ds_layout_fill_numbers(DsReader *reader, const DsStored *stored, bool table,
+								   DsSharedBuild *build);
+extern void ds_layout_attach_numbers(DsModel *model, const char *name, DsParameter *parameter);
+
 #endif /* DS_MODEL_LAYOUT_H */

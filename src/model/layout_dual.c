@@ -4,15 +4,15 @@
  */
 #include "model/layout.h"
 
-#include "model/stored_source.h"
-
-#define FLOATS ((uint64) 1 << 18) /* converted at once */
-
 /* parameters, and then the tokenizers */
 typedef struct Tensors
 {
 	int count;
+	int numbers; /* parameters */
 	DsStored stored[DS_PARAMETERS_MAX + 2];
+	bool table[DS_PARAMETERS_MAX + 2]; /* of tokens */
+	void *tokenizer[2];
+	size_t tokenizer_size[2];
 } Tensors;
 
 static int
@@ -28,18 +28,15 @@ tokenizer_name(const DsModel *model, int tower)
 }
 
 static void
-describe(DsReader *reader, const char *name, bool numbers, Tensors *tensors)
+describe(DsReader *reader, const char *name, bool table, Tensors *tensors)
 {
-	DsStored *stored = &tensors->stored[tensors->count++];
-
-	ds_reader_need(reader, name, stored);
-	if (numbers ? !ds_dtype_has_floats(stored->dtype) : stored->dtype != DS_DTYPE_U8)
-		ds_store_damaged(reader->key, name, psprintf("has type %s", ds_dtype_name(stored->dtype)));
+	tensors->table[tensors->count] = table;
+	ds_reader_need(reader, name, &tensors->stored[tensors->count++]);
 }
 
-/* The tokenizer tells the vocabulary, and so the parameters' shapes. */
+/* The tokenizers tell the vocabulary, and so the parameters' shapes. */
 static void
-check_shapes(DsModel *model, DsReader *reader, const Tensors *tensors, size_t parameters)
+check_shapes(DsModel *model, DsReader *reader, Tensors *tensors)
 {
 	uint32_t vocabulary[2] = {0, 0};
 	DsDualEncoderConfig config;
@@ -48,21 +45,14 @@ check_shapes(DsModel *model, DsReader *reader, const Tensors *tensors, size_t pa
 
 	for (int t = 0; t < tokenizers(model); t++)
 	{
-		const DsStored *stored = &tensors->stored[parameters + (size_t) t];
-		char *blob = MemoryContextAllocHuge(CurrentMemoryContext, stored->bytes);
 		DsTokenizer tokenizer;
 
-		for (uint64 offset = 0; offset < stored->bytes;)
-		{
-			size_t size;
-			const char *bytes = ds_reader_bytes(reader, stored, offset, &size);
-
-			memcpy(blob + offset, bytes, size);
-			offset += size;
-		}
-		ds_check(ds_tokenizer_open(&tokenizer, blob, stored->bytes, &status), &status);
+		tensors->tokenizer[t] = ds_layout_tokenizer(reader, &tensors->stored[tensors->numbers + t],
+													&tensors->tokenizer_size[t]);
+		ds_check(ds_tokenizer_open(&tokenizer, tensors->tokenizer[t], tensors->tokenizer_size[t],
+								   &status),
+				 &status);
 		vocabulary[t] = tokenizer.vocabulary;
-		pfree(blob);
 	}
 	if (model->config.shared)
 		vocabulary[1] = vocabulary[0];
@@ -91,62 +81,36 @@ sections(DsModel *model, DsReader *reader, DsSection *out, void **state)
 	DsDualEncoderConfig config = ds_config_encoder(&model->config, any);
 	DsDualEncoder *names = palloc(sizeof(DsDualEncoder));
 	Tensors *tensors = palloc0(sizeof(Tensors));
+	int count = 0;
 	DsStatus status;
 
 	ds_check(ds_dual_encoder_plan(&config, names, &status), &status);
 	for (size_t i = 0; i < names->parameter_count; i++)
-		describe(reader, names->parameter[i].name, true, tensors);
+		describe(reader, names->parameter[i].name, names->parameter[i].sparse, tensors);
+	tensors->numbers = tensors->count;
 	for (int t = 0; t < tokenizers(model); t++)
 		describe(reader, tokenizer_name(model, t), false, tensors);
-	check_shapes(model, reader, tensors, names->parameter_count);
-	for (int i = 0; i < tensors->count; i++)
+	check_shapes(model, reader, tensors);
+	for (int i = 0; i < tensors->numbers; i++)
+		count += ds_layout_numbers(reader, &tensors->stored[i], tensors->table[i], out + count);
+	for (int t = 0; t < tokenizers(model); t++)
 	{
-		strlcpy(out[i].name, tensors->stored[i].name, DS_SECTION_NAME);
-		/* numbers are used in f32, however they are stored */
-		out[i].size = tensors->stored[i].dtype == DS_DTYPE_U8
-						  ? tensors->stored[i].bytes
-						  : tensors->stored[i].elements * sizeof(float);
+		strlcpy(out[count].name, tokenizer_name(model, t), DS_SECTION_NAME);
+		out[count++].size = tensors->tokenizer_size[t];
 	}
 	*state = tensors;
-	return tensors->count;
-}
-
-/* Numbers of another type, or with scales */
-static void
-append_floats(DsReader *reader, const DsStored *stored, DsSharedBuild *build)
-{
-	DsStoredSource state;
-	DsTensorSource source = ds_stored_source(&state, reader, "");
-	float *values = palloc(sizeof(float) * FLOATS);
-
-	for (uint64 first = 0; first < stored->elements; first += FLOATS)
-	{
-		size_t n = Min(stored->elements - first, FLOATS);
-		DsStatus status;
-
-		ds_guard_check(&state.guard,
-					   source.read(source.context, stored->name, first, n, values, &status),
-					   &status);
-		ds_shared_append(build, values, n * sizeof(float));
-	}
-	pfree(values);
+	return count;
 }
 
 static void
-fill(DsModel *model pg_attribute_unused(), DsReader *reader, DsSharedBuild *build, void *state)
+fill(DsModel *model, DsReader *reader, DsSharedBuild *build, void *state)
 {
 	const Tensors *tensors = state;
 
-	for (int i = 0; i < tensors->count; i++)
-	{
-		const DsStored *stored = &tensors->stored[i];
-
-		/* a version that is stored as changes has f32 */
-		if (stored->dtype == DS_DTYPE_F32 || stored->dtype == DS_DTYPE_U8)
-			ds_layout_copy(reader, stored, build);
-		else
-			append_floats(reader, stored, build);
-	}
+	for (int i = 0; i < tensors->numbers; i++)
+		ds_layout_fill_numbers(reader, &tensors->stored[i], tensors->table[i], build);
+	for (int t = 0; t < tokenizers(model); t++)
+		ds_shared_append(build, tensors->tokenizer[t], tensors->tokenizer_size[t]);
 }
 
 /* Point tokenizers and encoder into the mapping. */
@@ -183,13 +147,8 @@ attach(DsModel *model)
 	config = ds_config_encoder(&model->config, vocabulary);
 	ds_check(ds_dual_encoder_plan(&config, &model->encoder, &status), &status);
 	for (size_t i = 0; i < model->encoder.parameter_count; i++)
-	{
-		DsParameter *parameter = &model->encoder.parameter[i];
-
-		/* inference only reads */
-		parameter->value = (float *) unconstify(
-			char *, ds_layout_section(model, parameter->name, sizeof(float) * parameter->count));
-	}
+		ds_layout_attach_numbers(model, model->encoder.parameter[i].name,
+								 &model->encoder.parameter[i]);
 	model->scratch =
 		ds_arena_alloc(&model->arena, ds_dual_encoder_scratch(&model->encoder), sizeof(float));
 	if (model->scratch == NULL)

@@ -19,6 +19,9 @@ typedef struct State
 {
 	int count;
 	DsStored stored[TENSORS_MAX];
+	bool table[TENSORS_MAX]; /* of tokens */
+	void *tokenizer[TENSORS_MAX]; /* NULL: numbers */
+	size_t tokenizer_size[TENSORS_MAX];
 	DsGuard guard; /* of writing */
 	DsSharedBuild *build;
 	/* a callback's arguments */
@@ -70,15 +73,10 @@ bag_tensor(const DsModel *model, int tower, const DsParameter *parameter)
 }
 
 static void
-describe(DsReader *reader, const char *name, DsDtype dtype, State *state)
+describe(DsReader *reader, const char *name, bool table, State *state)
 {
-	DsStored *stored = &state->stored[state->count++];
-
-	ds_reader_need(reader, name, stored);
-	if (stored->dtype != dtype)
-		ds_store_damaged(reader->key, name,
-						 psprintf("has type %s instead of %s", ds_dtype_name(stored->dtype),
-								  ds_dtype_name(dtype)));
+	state->table[state->count] = table;
+	ds_reader_need(reader, name, &state->stored[state->count++]);
 }
 
 /* What the towers are, but for vocabularies, which the tokenizers tell */
@@ -96,7 +94,7 @@ sections(DsModel *model, DsReader *reader, DsSection *out, void **result)
 	State *state = palloc0(sizeof(State));
 	DsNet *net = palloc(sizeof(DsNet));
 	int towers = ds_config_towers(&model->config);
-	int count;
+	int count = 0;
 
 	state->guard.context = CurrentMemoryContext;
 	for (int t = 0; t < towers; t++)
@@ -110,17 +108,24 @@ sections(DsModel *model, DsReader *reader, DsSection *out, void **result)
 				char *name = bag_tensor(model, t, &bag->parameter[i]);
 
 				if (name != NULL)
-					describe(reader, name, DS_DTYPE_F32, state);
+					describe(reader, name, bag->parameter[i].sparse, state);
 			}
-			describe(reader, tensor_name(model, t, "tokenizer"), DS_DTYPE_U8, state);
+			describe(reader, tensor_name(model, t, "tokenizer"), false, state);
+			state->tokenizer[state->count - 1] = ds_layout_tokenizer(
+				reader, &state->stored[state->count - 1], &state->tokenizer_size[state->count - 1]);
 		}
 		for (size_t i = 0; i < lengthof(fusion_tensors) && is_fused(model, t); i++)
-			describe(reader, tensor_name(model, t, fusion_tensors[i]), DS_DTYPE_F32, state);
+			describe(reader, tensor_name(model, t, fusion_tensors[i]), false, state);
 	}
-	for (count = 0; count < state->count; count++)
+	for (int i = 0; i < state->count; i++)
 	{
-		strlcpy(out[count].name, state->stored[count].name, DS_SECTION_NAME);
-		out[count].size = state->stored[count].bytes;
+		if (state->tokenizer[i] == NULL)
+		{
+			count += ds_layout_numbers(reader, &state->stored[i], state->table[i], out + count);
+			continue;
+		}
+		strlcpy(out[count].name, state->stored[i].name, DS_SECTION_NAME);
+		out[count++].size = state->tokenizer_size[i];
 	}
 	describe_net(model, net);
 	for (int t = 0; t < towers; t++)
@@ -167,7 +172,10 @@ fill(DsModel *model, DsReader *reader, DsSharedBuild *build, void *result)
 
 	state->build = build;
 	for (int i = 0; i < state->count; i++)
-		ds_layout_copy(reader, &state->stored[i], build);
+		if (state->tokenizer[i] != NULL)
+			ds_shared_append(build, state->tokenizer[i], state->tokenizer_size[i]);
+		else
+			ds_layout_fill_numbers(reader, &state->stored[i], state->table[i], build);
 	describe_net(model, net);
 	ds_server_arena(&arena, AllocSetContextCreate(CurrentMemoryContext, "deepsearch blob",
 												  ALLOCSET_DEFAULT_SIZES));
@@ -224,9 +232,9 @@ attach_text(DsModel *model, int t)
 		DsParameter *parameter = &tower->text->parameter[i];
 		char *section = bag_tensor(model, t, parameter);
 
-		/* inference only reads, and wants no scale */
+		/* inference wants no scale */
 		if (section != NULL)
-			parameter->value = unconstify(float *, values_of(model, section, parameter->count));
+			ds_layout_attach_numbers(model, section, parameter);
 	}
 	tower->text_scratch =
 		ds_arena_alloc(&model->arena, ds_dual_encoder_scratch(tower->text), sizeof(float));

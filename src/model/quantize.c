@@ -9,8 +9,12 @@
  *	   bf16		all in bf16; an encoder computes with it too
  *	   int8		tables of tokens and the layers' weights in i8 with a scale for each
  *				row, the largest magnitude over 127, and an encoder computes with
- *				it; others in f16.  A dual encoder's tables, but not its dense
- *				layers, which take no room and end in the vector
+ *				it; others in f16.  What was trained here but is no transformer (bags,
+ *				heads, networks over pictures) has all in i8, is computed in f32, and
+ *				its scales are bf16, rounded up: a row of a table is short, so they count.
+ *				A convolution's row is an output channel
+ *
+ * A tokenizer that was learned is stored packed.
  *
  * Then both models encode the texts of the calibration query, which tells what
  * the shorter numbers cost and what they gain.
@@ -35,6 +39,7 @@
 #include "model/create.h"
 #include "model/delta.h"
 #include "model/fields.h"
+#include "model/layout.h"
 #include "model/stored_source.h"
 #include "model/version.h"
 
@@ -72,6 +77,7 @@ typedef struct Quantization
 	DsImportedConfig config;
 	bool imported;
 	bool scores;
+	DsSide side; /* that encodes the calibration texts */
 	int dims;
 	int64 parameters;
 	int64 size_before;
@@ -110,7 +116,7 @@ dtype_of(const Quantization *q, const DsStored *stored)
 	if (q->target == TARGET_BF16)
 		return DS_DTYPE_BF16;
 	if (!q->imported)
-		return ends_with(name, ".embedding") ? DS_DTYPE_I8 : DS_DTYPE_F32;
+		return DS_DTYPE_I8;
 	/* rows of a matrix that is stored the other way round are no outputs */
 	if (ends_with(name, "token.weight") || ends_with(name, "patch.weight") ||
 		(strstr(name, "layer.") != NULL && ends_with(name, ".weight")))
@@ -141,8 +147,20 @@ read_floats(Input *input, uint64 first, size_t count, float *out)
 					   &status);
 }
 
+/* The least bf16 that is not less */
+static float
+round_up(float value)
+{
+	uint32 bits;
+
+	memcpy(&bits, &value, sizeof(bits));
+	bits = (bits + 0xFFFF) & 0xFFFF0000;
+	memcpy(&value, &bits, sizeof(bits));
+	return value;
+}
+
 static float *
-row_scales(Input *input, float *values)
+row_scales(Input *input, bool rounded, float *values)
 {
 	const DsStored *tensor = input->tensor;
 	uint64 width = tensor->elements / (uint64) tensor->shape[0];
@@ -164,7 +182,26 @@ row_scales(Input *input, float *values)
 				*scale = magnitude;
 		}
 	}
+	for (int64 row = 0; rounded && row < tensor->shape[0]; row++)
+		scales[row] = round_up(scales[row]);
 	return scales;
+}
+
+static void
+write_scales(Quantization *q, const DsStored *tensor, const float *scales)
+{
+	DsTensorData data = {.dtype = q->imported ? DS_DTYPE_F32 : DS_DTYPE_BF16, .shape_count = 1};
+	size_t rows = (size_t) tensor->shape[0];
+	char *bytes = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(float) * rows);
+
+	ds_dtype_from_float(data.dtype, scales, rows, bytes);
+	data.name = psprintf("%s" DS_SCALE_SUFFIX, tensor->name);
+	data.shape[0] = tensor->shape[0];
+	data.data = bytes;
+	data.bytes = rows * (ds_dtype_bits(data.dtype) / 8);
+	ds_store_write(q->to, &data, 1);
+	q->size_after += (int64) data.bytes;
+	pfree(bytes);
 }
 
 static void
@@ -179,15 +216,8 @@ write_numbers(Quantization *q, Input *input, DsDtype dtype)
 
 	if (dtype == DS_DTYPE_I8)
 	{
-		DsTensorData data = {.dtype = DS_DTYPE_F32, .shape_count = 1};
-
-		scales = row_scales(input, values);
-		data.name = psprintf("%s" DS_SCALE_SUFFIX, stored.name);
-		data.shape[0] = stored.shape[0];
-		data.data = scales;
-		data.bytes = sizeof(float) * (size_t) stored.shape[0];
-		ds_store_write(q->to, &data, 1);
-		q->size_after += (int64) data.bytes;
+		scales = row_scales(input, !q->imported, values);
+		write_scales(q, &stored, scales);
 	}
 	stored.dtype = dtype;
 	ds_stored_size(&stored);
@@ -222,6 +252,25 @@ write_numbers(Quantization *q, Input *input, DsDtype dtype)
 		pfree(scales);
 }
 
+/* A tokenizer that was learned */
+static void
+write_tokenizer(Quantization *q, DsReader *reader, const DsStored *stored)
+{
+	DsTensorData data = {.name = stored->name, .dtype = DS_DTYPE_U8, .shape_count = 1};
+	size_t size;
+	void *blob = ds_layout_tokenizer(reader, stored, &size);
+	DsArena arena;
+	DsStatus status;
+	void *packed;
+
+	ds_server_arena(&arena, CurrentMemoryContext);
+	ds_check(ds_tokenizer_pack(blob, size, &arena, &packed, &data.bytes, &status), &status);
+	data.data = packed;
+	data.shape[0] = (int64) data.bytes;
+	ds_store_write(q->to, &data, 1);
+	q->size_after += (int64) data.bytes;
+}
+
 static void
 write_tensor(Quantization *q, DsReader *reader, const char *name)
 {
@@ -231,6 +280,11 @@ write_tensor(Quantization *q, DsReader *reader, const char *name)
 	bool changed = reader->last != reader->key.version;
 
 	ds_reader_need(reader, name, &stored);
+	if (!q->imported && stored.dtype == DS_DTYPE_U8)
+	{
+		write_tokenizer(q, reader, &stored);
+		return;
+	}
 	dtype = dtype_of(q, &stored);
 	/* bytes, and numbers of rows; what is i8 without scales is as short as it can be */
 	if (stored.dtype == DS_DTYPE_U8 || stored.dtype == DS_DTYPE_I64 ||
@@ -357,7 +411,7 @@ encode_all(Quantization *q, DsModelKey key, double *microseconds)
 			if (q->scores)
 				ds_imported_score(model, q->texts[i], &q->seconds[i], 1, to);
 			else
-				ds_model_encode(model, DS_SIDE_DOCUMENT, &q->texts[i], 1, NULL, to);
+				ds_model_encode(model, q->side, &q->texts[i], 1, NULL, to);
 		}
 		INSTR_TIME_SET_CURRENT(end);
 		INSTR_TIME_SUBTRACT(end, begin);
@@ -408,12 +462,13 @@ find_model(Quantization *q)
 							  : q->target == TARGET_BF16 ? DS_PRECISION_BF16
 														 : DS_PRECISION_INT8;
 	}
-	if (model->mixed != NULL)
-		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-						errmsg("model \"%s\" cannot be quantized", q->name),
-						errdetail("Towers over pictures that were trained here are kept in f32.")));
+	q->side = DS_SIDE_DOCUMENT;
+	if (model->mixed != NULL && model->mixed[DS_SIDE_DOCUMENT].text == NULL)
+		q->side = DS_SIDE_QUERY;
 	if (q->options.calibration != NULL &&
-		(q->imported ? !q->config.texts : ds_config_features(&model->config)))
+		(q->imported			? !q->config.texts
+		 : model->mixed != NULL ? model->mixed[q->side].text == NULL
+								: ds_config_features(&model->config)))
 		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 						errmsg("option \"calibration\" is for models that read texts")));
 	ds_model_check_name(q->new_name);

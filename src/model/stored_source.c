@@ -4,32 +4,52 @@
  */
 #include "model/stored_source.h"
 
+static void
+read_bytes(DsReader *reader, const DsStored *stored, char *to)
+{
+	for (uint64 offset = 0; offset < stored->bytes;)
+	{
+		size_t size;
+		const char *bytes = ds_reader_bytes(reader, stored, offset, &size);
+
+		memcpy(to + offset, bytes, size);
+		offset += size;
+	}
+}
+
+float *
+ds_stored_scales(DsReader *reader, const DsStored *stored)
+{
+	DsStored scales;
+	float *result;
+	char *bytes;
+
+	if (stored->dtype != DS_DTYPE_I8 || stored->rank < 2 ||
+		!ds_reader_find(reader, psprintf("%s" DS_SCALE_SUFFIX, stored->name), &scales))
+		return NULL;
+	if ((scales.dtype != DS_DTYPE_F32 && scales.dtype != DS_DTYPE_BF16) ||
+		scales.elements != (uint64) stored->shape[0])
+		ds_store_damaged(reader->key, scales.name, "does not fit its tensor");
+	bytes = MemoryContextAllocHuge(CurrentMemoryContext, scales.bytes);
+	read_bytes(reader, &scales, bytes);
+	result = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(float) * (Size) scales.elements);
+	ds_dtype_to_float(scales.dtype, bytes, (size_t) scales.elements, result);
+	pfree(bytes);
+	return result;
+}
+
 /* Of a tensor that was found */
 static void
 load_scales(DsStoredSource *source)
 {
-	DsStored scales;
-	uint64 rows;
+	MemoryContext caller = MemoryContextSwitchTo(source->guard.context);
 
 	if (source->scales != NULL)
 		pfree(source->scales);
 	source->scales = NULL;
-	if (!source->found || source->stored.dtype != DS_DTYPE_I8 || source->stored.rank < 2 ||
-		!ds_reader_find(source->reader, psprintf("%s" DS_SCALE_SUFFIX, source->stored.name),
-						&scales))
-		return;
-	rows = (uint64) source->stored.shape[0];
-	if (scales.dtype != DS_DTYPE_F32 || scales.elements != rows)
-		ds_store_damaged(source->reader->key, scales.name, "does not fit its tensor");
-	source->scales = MemoryContextAllocHuge(source->guard.context, scales.bytes);
-	for (uint64 offset = 0; offset < scales.bytes;)
-	{
-		size_t size;
-		const char *bytes = ds_reader_bytes(source->reader, &scales, offset, &size);
-
-		memcpy((char *) source->scales + offset, bytes, size);
-		offset += size;
-	}
+	if (source->found)
+		source->scales = ds_stored_scales(source->reader, &source->stored);
+	MemoryContextSwitchTo(caller);
 }
 
 /* Numbers of the tensor from this one on, times their rows' scales */

@@ -32,6 +32,9 @@ typedef struct DsStoredSource
 	float *out;
 } DsStoredSource;
 
+/* What the rows of a quantised tensor are multiplied with, in the current context; NULL: it is none */
+extern float *ds_stored_scales(DsReader *reader, const DsStored *stored);
+
 /*
  * What the pure code reads from, for one call of it; errors of the tables are
  * kept, so what it returns goes to ds_guard_check(&stored->guard, ...).

@@ -233,6 +233,16 @@ ds_dual_encoder_parameter(DsDualEncoder *encoder, const char *name)
 	return NULL;
 }
 
+void
+ds_parameter_values(const DsParameter *parameter, float *out)
+{
+	if (parameter->shorter != NULL)
+		ds_short_rows(parameter->shorter, parameter->shape[1], 0, parameter->shape[0], out);
+	else
+		for (size_t i = 0; i < parameter->count; i++)
+			out[i] = (float) parameter->value[i];
+}
+
 static size_t
 widest(const DsTowerConfig *tower)
 {
@@ -303,8 +313,12 @@ ds_dual_encoder_infer(const DsDualEncoder *encoder, DsSide side, const uint32_t 
 				return ds_fail(status, DS_BAD_DATA,
 							   "token id %u is outside the embedding table of %u rows", ids[i],
 							   tower->vocabulary);
-		ds_bag_forward(table->value, tower->embedding_dims, ids, offsets + t, 1, tower->pooling,
-					   scratch);
+		if (table->shorter != NULL)
+			ds_bag_infer_short(table->shorter, tower->embedding_dims, ids + offsets[t],
+							   offsets[t + 1] - offsets[t], tower->pooling, scratch);
+		else
+			ds_bag_forward(table->value, tower->embedding_dims, ids, offsets + t, 1, tower->pooling,
+						   scratch);
 		infer_dense(encoder, side, scratch, scratch, out + t * encoder->dims);
 	}
 	return DS_OK;

@@ -79,6 +79,8 @@ typedef struct DsParameter
 	size_t count; /* product of the shape */
 	bool sparse; /* an embedding table: a batch touches a few rows */
 	ds_real *value; /* [count] */
+	/* a table for inference may be in shorter numbers instead: value is NULL */
+	const DsShortTable *shorter;
 } DsParameter;
 
 typedef struct DsDualEncoder
@@ -116,6 +118,9 @@ extern void ds_parameter_init(DsParameter *parameter, uint64_t seed, size_t numb
 
 /* The parameter of this name, or NULL */
 extern DsParameter *ds_dual_encoder_parameter(DsDualEncoder *encoder, const char *name);
+
+/* A parameter's numbers, whichever way they are kept */
+extern void ds_parameter_values(const DsParameter *parameter, float *out);
 
 /* numbers (not bytes) of scratch that ds_dual_encoder_infer() needs, however many texts */
 extern size_t ds_dual_encoder_scratch(const DsDualEncoder *encoder);

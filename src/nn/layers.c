@@ -66,6 +66,25 @@ ds_bag_forward(const ds_real *table, size_t dims, const uint32_t *ids, const siz
 }
 
 void
+ds_short_rows(const DsShortTable *table, size_t dims, size_t first, size_t rows, float *out)
+{
+	size_t size = ds_dtype_bits(table->dtype) / 8;
+
+	ds_dtype_to_float(table->dtype, (const char *) table->rows + first * dims * size, rows * dims,
+					  out);
+	for (size_t r = 0; table->scales != NULL && r < rows; r++)
+		for (size_t c = 0; c < dims; c++)
+			out[r * dims + c] *= table->scales[first + r];
+}
+
+void
+ds_bag_infer_short(const DsShortTable *table, size_t dims, const uint32_t *ids, size_t n,
+				   DsBagPooling pooling, ds_real *out)
+{
+	ds_nn_kernels()->bag_short(table, dims, ids, n, ds_pooling_scale(pooling, n), out);
+}
+
+void
 ds_bag_scale(ds_real *d_out, size_t dims, const size_t *offsets, size_t texts, DsBagPooling pooling)
 {
 	const DsNnKernels *kernels = ds_nn_kernels();

@@ -13,6 +13,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "format/dtype.h"
 #include "nn/real.h"
 
 typedef enum DsBagPooling
@@ -35,6 +36,25 @@ extern ds_real ds_pooling_scale(DsBagPooling pooling, size_t n);
  */
 extern void ds_bag_forward(const ds_real *table, size_t dims, const uint32_t *ids,
 						   const size_t *offsets, size_t texts, DsBagPooling pooling, ds_real *out);
+
+/*
+ * An embedding table whose numbers are kept shorter, for inference: f16, bf16, or i8
+ * with a number for each row that the row is multiplied with.
+ */
+typedef struct DsShortTable
+{
+	DsDtype dtype;
+	const void *rows; /* [vocabulary, dims] */
+	const float *scales; /* [vocabulary], of i8; NULL otherwise */
+} DsShortTable;
+
+/* A row's numbers as floats */
+extern void ds_short_rows(const DsShortTable *table, size_t dims, size_t first, size_t rows,
+						  float *out);
+
+/* The bag over such a table: to the bit what ds_bag_forward() makes of its rows as floats */
+extern void ds_bag_infer_short(const DsShortTable *table, size_t dims, const uint32_t *ids,
+							   size_t n, DsBagPooling pooling, ds_real *out);
 
 /*
  * The gradient of the table touches the rows that occur only, so it is

@@ -14,7 +14,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "nn/real.h"
+#include "nn/layers.h"
 
 /* the scalars of one step of Adam */
 typedef struct DsAdamFactors
@@ -35,6 +35,9 @@ typedef struct DsNnKernels
 	/* out[dims] = scale * sum over i < n of rows[ids[i], :] */
 	void (*bag)(const ds_real *rows, size_t dims, const uint32_t *ids, size_t n, ds_real scale,
 				ds_real *out);
+	/* the same of a table of shorter numbers */
+	void (*bag_short)(const DsShortTable *table, size_t dims, const uint32_t *ids, size_t n,
+					  ds_real scale, ds_real *out);
 	/* out[outs] = bias[outs] + in[ins] * weight[ins, outs] */
 	void (*dense_row)(const ds_real *in, const ds_real *weight, const ds_real *bias, size_t ins,
 					  size_t outs, ds_real *out);

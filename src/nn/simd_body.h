@@ -84,6 +84,127 @@ bag(const ds_real *rows, size_t dims, const uint32_t *ids, size_t n, ds_real sca
 	}
 }
 
+/*
+ * A product that is rounded before it is added: a fused sum would have other last bits
+ * than one over the same row as floats.
+ */
+static inline vector
+rounded(vector x)
+{
+#if defined(__x86_64__)
+	__asm__("" : "+v"(x));
+#elif defined(__aarch64__)
+	__asm__("" : "+w"(x));
+#endif
+	return x;
+}
+
+#if !defined(DS_NN_DOUBLE) && VECTOR_BYTES == 64
+#define HAVE_SHORT 1
+#define load_i8(p) \
+	((vector) _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const void *) (p)))))
+#define load_f16(p) ((vector) _mm512_cvtph_ps(_mm256_loadu_si256((const void *) (p))))
+#define load_bf16(p) \
+	((vector) _mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256((const void *) (p))), 16))
+#elif !defined(DS_NN_DOUBLE) && VECTOR_BYTES == 32
+#define HAVE_SHORT 1
+#define load_i8(p) \
+	((vector) _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64((const void *) (p)))))
+#define load_f16(p) ((vector) _mm256_cvtph_ps(_mm_loadu_si128((const void *) (p))))
+#define load_bf16(p) \
+	((vector) _mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128((const void *) (p))), 16))
+#endif
+
+/* What is left of a row, or all of it where there are no such loads: columns first to dims - 1 */
+static void
+bag_short_rest(const DsShortTable *table, size_t dims, const uint32_t *ids, size_t n, ds_real scale,
+			   size_t first, ds_real *out)
+{
+	size_t size = ds_dtype_bits(table->dtype) / 8;
+	float numbers[64];
+
+	for (size_t c = first; c < dims; c += 64)
+	{
+		size_t columns = dims - c < 64 ? dims - c : 64;
+		ds_real sum[64] = {0};
+
+		for (size_t i = 0; i < n; i++)
+		{
+			float factor = table->scales != NULL ? table->scales[ids[i]] : 1;
+
+			ds_dtype_to_float(table->dtype,
+							  (const char *) table->rows + ((size_t) ids[i] * dims + c) * size,
+							  columns, numbers);
+			for (size_t j = 0; j < columns; j++)
+				numbers[j] *= factor;
+			for (size_t j = 0; j < columns; j++)
+				sum[j] += numbers[j];
+		}
+		for (size_t j = 0; j < columns; j++)
+			out[c + j] = sum[j] * scale;
+	}
+}
+
+#ifdef HAVE_SHORT
+/* BLOCK registers of columns at once, then one */
+#define BAG_COLUMNS(type, size, registers, multiply)                                         \
+	for (; c + (registers) *LANES <= dims; c += (registers) *LANES)                          \
+	{                                                                                        \
+		vector sum[registers] = {{0}};                                                       \
+		for (size_t i = 0; i < n; i++)                                                       \
+		{                                                                                    \
+			const char *row = rows + ((size_t) ids[i] * dims + c) * (size);                  \
+			if (i + BAG_AHEAD < n)                                                           \
+			{                                                                                \
+				const char *next = rows + ((size_t) ids[i + BAG_AHEAD] * dims + c) * (size); \
+				for (size_t b = 0; b < (registers) *LANES * (size); b += 64)                 \
+					__builtin_prefetch(next + b, 0, 3);                                      \
+			}                                                                                \
+			_Pragma("GCC unroll 8") for (size_t b = 0; b < (registers); b++)                 \
+			{                                                                                \
+				vector x = load_##type(row + b * LANES * (size));                            \
+				sum[b] += (multiply) ? rounded(x * table->scales[ids[i]]) : x;               \
+			}                                                                                \
+		}                                                                                    \
+		_Pragma("GCC unroll 8") for (size_t b = 0; b < (registers); b++)                     \
+			store(out + c + b * LANES, sum[b] * scale);                                      \
+	}
+
+#define BAG_SHORT(name, type, size, multiply)                                               \
+	static void name(const DsShortTable *table, size_t dims, const uint32_t *ids, size_t n, \
+					 ds_real scale, ds_real *out)                                           \
+	{                                                                                       \
+		const char *rows = table->rows;                                                     \
+		size_t c = 0;                                                                       \
+		BAG_COLUMNS(type, size, BLOCK, multiply)                                            \
+		BAG_COLUMNS(type, size, 1, multiply)                                                \
+		bag_short_rest(table, dims, ids, n, scale, c, out);                                 \
+	}
+
+BAG_SHORT(bag_i8, i8, 1, 1)
+BAG_SHORT(bag_i8_plain, i8, 1, 0)
+BAG_SHORT(bag_f16, f16, 2, 0)
+BAG_SHORT(bag_bf16, bf16, 2, 0)
+#endif
+
+static void
+bag_short(const DsShortTable *table, size_t dims, const uint32_t *ids, size_t n, ds_real scale,
+		  ds_real *out)
+{
+#ifdef HAVE_SHORT
+	if (table->dtype == DS_DTYPE_F16)
+		bag_f16(table, dims, ids, n, scale, out);
+	else if (table->dtype == DS_DTYPE_BF16)
+		bag_bf16(table, dims, ids, n, scale, out);
+	else if (table->scales != NULL)
+		bag_i8(table, dims, ids, n, scale, out);
+	else
+		bag_i8_plain(table, dims, ids, n, scale, out);
+#else
+	bag_short_rest(table, dims, ids, n, scale, 0, out);
+#endif
+}
+
 static void
 dense_row(const ds_real *in, const ds_real *weight, const ds_real *bias, size_t ins, size_t outs,
 		  ds_real *out)
@@ -333,6 +454,7 @@ adam(const DsAdamFactors *factors, size_t n, const ds_real *restrict gradient,
 
 const DsNnKernels KERNELS_NAME = {
 	.bag = bag,
+	.bag_short = bag_short,
 	.dense_row = dense_row,
 	.dot = dot,
 	.max = max,

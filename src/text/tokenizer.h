@@ -97,6 +97,16 @@ typedef struct DsTokenizer
 extern DsCode ds_tokenizer_open(DsTokenizer *tokenizer, const void *blob, size_t size,
 								DsStatus *status);
 
+/*
+ * A blob in fewer bytes, for storing (tokenizer_pack.c), and back to the byte; in the
+ * arena.  DS_BAD_DATA as ds_tokenizer_open(), which what comes back has passed.
+ */
+extern bool ds_tokenizer_is_packed(const void *blob, size_t size);
+extern DsCode ds_tokenizer_pack(const void *blob, size_t size, DsArena *arena, void **packed,
+								size_t *packed_size, DsStatus *status);
+extern DsCode ds_tokenizer_unpack(const void *packed, size_t packed_size, DsArena *arena,
+								  void **blob, size_t *size, DsStatus *status);
+
 /* In how many of the training texts learned feature id < tokenizer->learned occurred */
 extern uint32_t ds_tokenizer_count(const DsTokenizer *tokenizer, uint32_t id);
 

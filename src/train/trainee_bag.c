@@ -214,12 +214,10 @@ read_pairs(DsTrainee *trainee, DsSpool *source, const char *sql)
 
 /* ---- weights ---- */
 
-/* The value of a parameter in the version that is continued, or NULL */
-static const float *
-start_value(DsTrainee *trainee, const char *name)
+/* A parameter in the version that is continued, or NULL */
+static const DsParameter *
+start_parameter(DsTrainee *trainee, const char *name)
 {
-	DsParameter *parameter;
-
 	if (trainee->split)
 	{
 		const char *dot = strchr(name, '.');
@@ -227,8 +225,7 @@ start_value(DsTrainee *trainee, const char *name)
 		if (dot != NULL)
 			name = psprintf("shared%s", dot);
 	}
-	parameter = ds_dual_encoder_parameter(&trainee->start->encoder, name);
-	return parameter == NULL ? NULL : parameter->value;
+	return ds_dual_encoder_parameter(&trainee->start->encoder, name);
 }
 
 /*
@@ -269,15 +266,15 @@ load(DsTrainee *trainee, DsTrainer *trainer)
 	for (size_t i = 0; i < ds_trainer_parameters(trainer); i++)
 	{
 		DsTrained to = ds_trainer_parameter(trainer, i);
-		const float *from;
+		const DsParameter *from;
 
 		/* the temperature is an option of each training */
 		if (strcmp(to.name, "log_scale") == 0)
 			continue;
-		from = start_value(trainee, to.name);
+		from = start_parameter(trainee, to.name);
 		if (from == NULL)
 			elog(ERROR, "model \"%s\" has no parameter \"%s\"", trainee->name, to.name);
-		memcpy(to.value, from, sizeof(float) * to.count);
+		ds_parameter_values(from, to.value);
 	}
 }
 

@@ -5,6 +5,7 @@
  * The first byte says what the rest is:
  *   0   a blob
  *   1   changes to a valid blob: three bytes each, place (2) and value (1)
+ *   250 a packed blob
  *   2.. a configuration (7 bytes), then texts with zero bytes between, which
  *       are learned and encoded
  *
@@ -20,6 +21,26 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static const char sample[] = "夏季连衣裙 Red T恤 summer dress 👗 e\xcc\x81 ｶﾞ \xff <b>&amp;";
+
+/* what packs comes back to the byte */
+static void
+pack(const void *blob, size_t size)
+{
+	DsArena arena;
+	DsStatus status;
+	void *packed;
+	void *again;
+	size_t packed_size;
+	size_t again_size;
+
+	ds_arena_init(&arena, NULL);
+	if (ds_tokenizer_pack(blob, size, &arena, &packed, &packed_size, &status) == DS_OK &&
+		(!ds_tokenizer_is_packed(packed, packed_size) ||
+		 ds_tokenizer_unpack(packed, packed_size, &arena, &again, &again_size, &status) != DS_OK ||
+		 again_size != size || memcmp(again, blob, size) != 0))
+		abort();
+	ds_arena_free(&arena);
+}
 
 static void
 use(const void *blob, size_t size, const char *text, size_t length)
@@ -51,6 +72,7 @@ use(const void *blob, size_t size, const char *text, size_t length)
 		if (ds_tokenizer_count(&tokenizer, id) < tokenizer.config.min_count)
 			abort();
 	ds_arena_free(&arena);
+	pack(blob, size);
 }
 
 /* learn from texts with zero bytes between; NULL when the configuration is refused */
@@ -98,7 +120,14 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		return 0;
 	}
 	ds_arena_init(&arena, NULL);
-	if (data[0] == 1)
+	if (data[0] == 250)
+	{
+		DsStatus status;
+
+		if (ds_tokenizer_unpack(data + 1, size - 1, &arena, &blob, &blob_size, &status) == DS_OK)
+			use(blob, blob_size, sample, sizeof(sample) - 1);
+	}
+	else if (data[0] == 1)
 	{
 		config.min_count = 1;
 		config.buckets = 3;

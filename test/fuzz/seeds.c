@@ -1,13 +1,14 @@
 /*
  * seeds.c
- *		First inputs for fuzz_weights, fuzz_folder, fuzz_subword and fuzz_image: seeds
- *		DIR writes them into DIR/fuzz_weights.corpus and so on.
+ *		First inputs for fuzz_weights, fuzz_folder, fuzz_subword, fuzz_image, fuzz_image_source
+ *		and fuzz_vectors: seeds DIR writes them into DIR/fuzz_weights.corpus and so on.
  */
 #include <sys/stat.h>
 
 #include "../unit/family_folder.h"
 #include "../unit/subword_samples.h"
 #include "../unit/image_samples.h"
+#include "folder_names.h"
 
 static char directory[1024];
 static int written = 0;
@@ -29,29 +30,15 @@ write_seed(const char *target, const void *bytes, size_t size)
 	}
 }
 
-/* the folder as fuzz_folder reads it; its list of names */
+/* the folder as any_folder.h reads it */
 static void
-write_folder(void)
+write_folder(const char *target)
 {
-	static const char *const names[] = {"config.json",
-										"model.safetensors",
-										"tokenizer.json",
-										"modules.json",
-										"1_Pooling/config.json",
-										"2_Dense/config.json",
-										"2_Dense/model.safetensors",
-										"sentence_bert_config.json",
-										"config_sentence_transformers.json",
-										"model.safetensors.index.json",
-										"bert_config.json",
-										"m.index",
-										"m.data-00000-of-00001",
-										"vocab.txt"};
 	static unsigned char out[200000];
 	size_t n = 0;
 
 	for (size_t i = 0; i < file_count; i++)
-		for (size_t k = 0; k < sizeof(names) / sizeof(names[0]); k++)
+		for (size_t k = 0; k < NAMES; k++)
 			if (strcmp(files[i].name, names[k]) == 0 && files[i].size < 65536)
 			{
 				out[n++] = (unsigned char) k;
@@ -60,7 +47,7 @@ write_folder(void)
 				memcpy(out + n, files[i].bytes, files[i].size);
 				n += files[i].size;
 			}
-	write_seed("fuzz_folder", out, n);
+	write_seed(target, out, n);
 	clear();
 }
 
@@ -173,6 +160,153 @@ images(void)
 	write_image(7, 0, open_clip, sizeof(open_clip) - 1);
 }
 
+/* a convolution and the batch norm behind it, of torchvision or transformers */
+static void
+conv_norm(const char *conv, const char *norm, unsigned out, unsigned in, unsigned kernel)
+{
+	static const char *const parts[] = {"weight", "bias", "running_mean", "running_var"};
+	char name[128];
+	char shape[64];
+
+	snprintf(name, sizeof(name), "%s.weight", conv);
+	snprintf(shape, sizeof(shape), "%u,%u,%u,%u", out, in, kernel, kernel);
+	shaped_weight(name, shape);
+	for (size_t i = 0; i < 4; i++)
+	{
+		snprintf(name, sizeof(name), "%s.%s", norm, parts[i]);
+		one_weight(name, out, 0);
+	}
+}
+
+#define VIT_SIZES                                                                           \
+	"\"hidden_size\":4,\"num_hidden_layers\":1,\"num_attention_heads\":2,\"patch_size\":4," \
+	"\"intermediate_size\":8,\"image_size\":8"
+
+/* networks over pictures */
+static void
+image_sources(void)
+{
+	for (unsigned stem = 3; stem <= 7; stem += 4)
+	{
+		begin_weights();
+		conv_norm("conv1", "bn1", 2, 3, stem);
+		conv_norm("layer1.0.conv1", "layer1.0.bn1", 2, 2, 3);
+		conv_norm("layer1.0.conv2", "layer1.0.bn2", 2, 2, 3);
+		conv_norm("layer2.0.conv1", "layer2.0.bn1", 4, 2, 3);
+		conv_norm("layer2.0.conv2", "layer2.0.bn2", 4, 4, 3);
+		if (stem == 7)
+			conv_norm("layer2.0.downsample.0", "layer2.0.downsample.1", 4, 2, 1);
+		pair(stem == 7 ? "fc" : "linear", 3, 4);
+		end_weights(stem == 7 ? "model.safetensors" : "mine.safetensors");
+		if (stem == 7)
+			put_text("preprocessor_config.json",
+					 "{\"do_resize\":true,\"size\":{\"height\":40,\"width\":40},"
+					 "\"do_center_crop\":false,\"do_normalize\":true,\"image_mean\":[0.5,0.5,0.5],"
+					 "\"image_std\":[0.5,0.5,0.5],\"do_rescale\":true,\"resample\":3}");
+		write_folder("fuzz_image_source");
+	}
+
+	begin_weights();
+	conv_norm("resnet.embedder.embedder.convolution", "resnet.embedder.embedder.normalization", 2,
+			  3, 7);
+	conv_norm("resnet.encoder.stages.0.layers.0.layer.0.convolution",
+			  "resnet.encoder.stages.0.layers.0.layer.0.normalization", 2, 2, 3);
+	conv_norm("resnet.encoder.stages.0.layers.0.layer.1.convolution",
+			  "resnet.encoder.stages.0.layers.0.layer.1.normalization", 2, 2, 3);
+	pair("classifier.1", 5, 2);
+	end_weights("model.safetensors");
+	put_text("config.json", "{\"model_type\":\"resnet\",\"layer_type\":\"basic\","
+							"\"hidden_act\":\"relu\",\"num_channels\":3}");
+	write_folder("fuzz_image_source");
+
+	begin_weights();
+	shaped_weight("vit.embeddings.cls_token", "1,1,4");
+	shaped_weight("vit.embeddings.position_embeddings", "1,5,4");
+	shaped_weight("vit.embeddings.patch_embeddings.projection.weight", "4,3,4,4");
+	one_weight("vit.embeddings.patch_embeddings.projection.bias", 4, 0);
+	pair("vit.encoder.layer.0.attention.attention.query", 4, 4);
+	pair("vit.encoder.layer.0.attention.attention.key", 4, 4);
+	pair("vit.encoder.layer.0.attention.attention.value", 4, 4);
+	pair("vit.encoder.layer.0.attention.output.dense", 4, 4);
+	pair("vit.encoder.layer.0.layernorm_before", 4, 0);
+	pair("vit.encoder.layer.0.layernorm_after", 4, 0);
+	pair("vit.encoder.layer.0.intermediate.dense", 8, 4);
+	pair("vit.encoder.layer.0.output.dense", 4, 8);
+	pair("vit.layernorm", 4, 0);
+	pair("classifier", 3, 4);
+	end_weights("model.safetensors");
+	put_text("config.json", "{\"model_type\":\"vit\"," VIT_SIZES "}");
+	write_folder("fuzz_image_source");
+
+	begin_weights();
+	one_weight("vision_model.embeddings.class_embedding", 4, 0);
+	one_weight("vision_model.embeddings.position_embedding.weight", 5, 4);
+	shaped_weight("vision_model.embeddings.patch_embedding.weight", "4,3,4,4");
+	pair("vision_model.pre_layrnorm", 4, 0);
+	pair("vision_model.encoder.layers.0.self_attn.q_proj", 4, 4);
+	pair("vision_model.encoder.layers.0.self_attn.k_proj", 4, 4);
+	pair("vision_model.encoder.layers.0.self_attn.v_proj", 4, 4);
+	pair("vision_model.encoder.layers.0.self_attn.out_proj", 4, 4);
+	pair("vision_model.encoder.layers.0.layer_norm1", 4, 0);
+	pair("vision_model.encoder.layers.0.layer_norm2", 4, 0);
+	pair("vision_model.encoder.layers.0.mlp.fc1", 8, 4);
+	pair("vision_model.encoder.layers.0.mlp.fc2", 4, 8);
+	pair("vision_model.post_layernorm", 4, 0);
+	weight("visual_projection.weight", 6, 4);
+	end_weights("model.safetensors");
+	put_text("config.json", "{\"model_type\":\"clip\",\"vision_config\":{" VIT_SIZES "}}");
+	write_folder("fuzz_image_source");
+
+	begin_weights();
+	one_weight("visual.class_embedding", 4, 0);
+	one_weight("visual.positional_embedding", 5, 4);
+	shaped_weight("visual.conv1.weight", "4,3,4,4");
+	pair("visual.ln_pre", 4, 0);
+	weight("visual.transformer.resblocks.0.attn.in_proj_weight", 12, 4);
+	weight("visual.transformer.resblocks.0.attn.in_proj_bias", 12, 0);
+	pair("visual.transformer.resblocks.0.attn.out_proj", 4, 4);
+	pair("visual.transformer.resblocks.0.ln_1", 4, 0);
+	pair("visual.transformer.resblocks.0.ln_2", 4, 0);
+	pair("visual.transformer.resblocks.0.mlp.c_fc", 16, 4);
+	pair("visual.transformer.resblocks.0.mlp.c_proj", 4, 16);
+	pair("visual.ln_post", 4, 0);
+	weight("visual.proj", 4, 6);
+	end_weights("open_clip_model.safetensors");
+	put_text("open_clip_config.json",
+			 "{\"model_cfg\":{\"embed_dim\":6,\"vision_cfg\":{\"image_size\":8,\"patch_size\":4,"
+			 "\"width\":4,\"layers\":1,\"head_width\":2},\"text_cfg\":{}}}");
+	write_folder("fuzz_image_source");
+}
+
+/* type and type modifier as fuzz_vectors reads them, then a text */
+static void
+vectors(void)
+{
+	static const char *const texts[] = {"[1,2.5,-3e-05]",
+										"[ 1e38 , -1.17549435e-38,+.5,1e-46,65519.9]",
+										"[nan]",
+										"[inf,1]",
+										"[0.1,1234567890123456789012e-20]",
+										"[]",
+										"[1,2",
+										"{1:0.5,3:-2}/10",
+										"{}/5",
+										"{3:1e-40, 1:2 ,2:0}/1000000000",
+										"{1:1,1:2}/3",
+										"{-1:1}/3",
+										"{1:nan}/4",
+										"{5:1}/4"};
+
+	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
+		for (int type = texts[i][0] == '{' ? 2 : 0; type < (texts[i][0] == '{' ? 3 : 2); type++)
+		{
+			char out[80];
+			int n = snprintf(out, sizeof(out), "%c%c%s", type, 0, texts[i]);
+
+			write_seed("fuzz_vectors", out, (size_t) n);
+		}
+}
+
 int
 main(int argc, char **argv)
 {
@@ -204,7 +338,7 @@ main(int argc, char **argv)
 	begin_weights();
 	pair("linear", 3, 2);
 	end_weights("2_Dense/model.safetensors");
-	write_folder();
+	write_folder("fuzz_folder");
 
 	put_text("config.json", "{\"model_type\":\"bert\",\"architectures\":"
 							"[\"BertForSequenceClassification\"]," CONFIG "}");
@@ -213,7 +347,7 @@ main(int argc, char **argv)
 	pair("bert.pooler.dense", 2, 2);
 	pair("classifier", 1, 2);
 	end_weights("model.safetensors");
-	write_folder();
+	write_folder("fuzz_folder");
 
 	put_text("config.json", "{\"model_type\":\"model2vec\",\"normalize\":true}");
 	put_text("tokenizer.json", "{\"model\":{\"unk_token\":\"a\",\"vocab\":{\"a\":0}}}");
@@ -225,7 +359,7 @@ main(int argc, char **argv)
 	write_weights(0, 0, find("model.safetensors")->bytes, find("model.safetensors")->size);
 	write_weights(1, 80, find("model.safetensors")->bytes + 8,
 				  find("model.safetensors")->size - 88);
-	write_folder();
+	write_folder("fuzz_folder");
 
 	put_text("config.json", "{\"model_type\":\"modernbert\",\"layer_types\":[\"full_attention\"],"
 							"\"rope_parameters\":{\"full_attention\":{\"rope_type\":\"default\","
@@ -241,7 +375,7 @@ main(int argc, char **argv)
 	weight("model.layers.0.mlp.Wo.weight", 2, 3);
 	weight("model.final_norm.weight", 2, 0);
 	end_weights("model.safetensors");
-	write_folder();
+	write_folder("fuzz_folder");
 
 	write_weights(2, 0, index, sizeof(index) - 1);
 	tf_weights();
@@ -254,5 +388,7 @@ main(int argc, char **argv)
 	write_tokenizer(2, "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nthe\nrun\n##ning\n,\n\xe5\xa4\x8f\n");
 
 	images();
+	image_sources();
+	vectors();
 	return 0;
 }

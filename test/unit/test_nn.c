@@ -148,6 +148,44 @@ test_level(DsCpuLevel level)
 	CHECK(worst_simple < 1e-6, "%s: scale, add: %.1e", name, worst_simple);
 }
 
+/* Tables of shorter numbers give what their rows as floats do, to the bit */
+static void
+test_short_tables(DsCpuLevel level)
+{
+	static const DsDtype dtypes[] = {DS_DTYPE_F16, DS_DTYPE_BF16, DS_DTYPE_I8, DS_DTYPE_I8};
+	const DsNnKernels *k = ds_nn_kernels_at((int) level);
+	static float table[50 * MOST];
+	static float out[MOST];
+	static float expected[MOST];
+	static char rows[50 * MOST * 2 + 1];
+	static float scales[50];
+	int different = 0;
+	int compared = 0;
+
+	for (size_t n = 1; n <= MOST; n = n < 140 ? n + 1 : n + 37)
+		for (size_t d = 0; d < 4; d++)
+		{
+			DsShortTable shorter = {dtypes[d], rows + n % 2, d == 2 ? scales : NULL};
+			uint32_t ids[13];
+			size_t count = n % 3 == 0 ? 0 : n % 13 + 1;
+
+			fill(table, 50 * n);
+			fill(scales, 50);
+			for (size_t i = 0; i < 50 * n; i++)
+				table[i] *= dtypes[d] == DS_DTYPE_I8 ? 60 : 1;
+			ds_dtype_from_float(dtypes[d], table, 50 * n, rows + n % 2);
+			for (size_t i = 0; i < 13; i++)
+				ids[i] = (uint32_t) ds_random_below(&dice, 50);
+			ds_short_rows(&shorter, n, 0, 50, table);
+			k->bag(table, n, ids, count, 0.3f, expected);
+			k->bag_short(&shorter, n, ids, count, 0.3f, out);
+			different += memcmp(out, expected, n * sizeof(float)) != 0;
+			compared += count > 0 && expected[0] != 0;
+		}
+	CHECK(different == 0 && compared > 100, "%s: %d of %d bags over shorter numbers differ",
+		  ds_cpu_level_name(level), different, compared);
+}
+
 /*
  * Layers and losses, by hand
  */
@@ -540,7 +578,10 @@ main(void)
 	ds_random_init(&dice, 21, 0);
 	for (int level = 0; level <= (int) ds_cpu_level(); level++)
 		if (level <= DS_CPU_AVX512)
+		{
 			test_level((DsCpuLevel) level);
+			test_short_tables((DsCpuLevel) level);
+		}
 	test_by_hand();
 	test_optimizer();
 	test_encoder();

@@ -373,6 +373,42 @@ test_vocabulary(void)
 		  "a moved blob gives the same ids");
 	free(moved);
 
+	/* packed, it is shorter, and comes back to the byte; cut or changed, it is refused or another one */
+	{
+		void *packed;
+		void *again;
+		size_t packed_size;
+		size_t again_size;
+		DsArena memory;
+		int refused = 0;
+
+		ds_arena_init(&memory, NULL);
+		CHECK(ds_tokenizer_pack(a.blob, a.size, &memory, &packed, &packed_size, &status) == DS_OK &&
+				  packed_size < a.size / 2 && ds_tokenizer_is_packed(packed, packed_size) &&
+				  !ds_tokenizer_is_packed(a.blob, a.size) &&
+				  ds_tokenizer_unpack(packed, packed_size, &memory, &again, &again_size, &status) ==
+					  DS_OK &&
+				  again_size == a.size && memcmp(again, a.blob, a.size) == 0,
+			  "packed: %zu of %zu bytes", packed_size, a.size);
+		for (size_t n = 0; n < packed_size; n++)
+		{
+			char *cut = malloc(n + 1);
+
+			memcpy(cut, packed, n);
+			refused +=
+				ds_tokenizer_unpack(cut, n, &memory, &again, &again_size, &status) == DS_BAD_DATA;
+			free(cut);
+		}
+		CHECK(refused == (int) packed_size, "%d of %zu cut ones are refused", refused, packed_size);
+		/* the last slot is that of the first feature too */
+		memcpy((char *) packed + packed_size - 1,
+			   (char *) packed + packed_size - a.tokenizer.learned, 1);
+		CHECK(ds_tokenizer_unpack(packed, packed_size, &memory, &again, &again_size, &status) ==
+				  DS_BAD_DATA,
+			  "a slot that two features have");
+		ds_arena_free(&memory);
+	}
+
 	for (size_t i = 0; i < CORPUS; i++)
 		reversed[i] = corpus[CORPUS - 1 - i];
 	CHECK(learn(&b, &c, corpus, CORPUS, &status) == DS_OK && a.size == b.size &&
