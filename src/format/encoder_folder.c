@@ -78,33 +78,17 @@ module_file(Writer *writer, const char *folder, const char *name)
 	return out;
 }
 
-/* The part that a tensor of the description is, whichever way round it is stored */
+/* The part that a tensor of the description is */
 static DsCode
 tensor_part(Writer *writer, const char *neutral, DsPlanPart *part)
 {
 	DsSpecTensor wanted;
-	DsDtype dtype;
-	uint32_t rank;
-	uint64_t shape[4];
-	char stored[DS_SPEC_NAME];
 
 	if (!ds_spec_find(writer->spec, neutral, &wanted))
 		return ds_fail(writer->status, DS_INVALID, "there is no tensor \"%s\"", neutral);
-	memset(part, 0, sizeof(*part));
-	snprintf(stored, sizeof(stored), "%s", neutral);
-	if (!writer->in->stored->describe(writer->in->stored->context, stored, &dtype, &rank, shape))
-	{
-		if (strlen(stored) + 3 <= sizeof(stored))
-			strcat(stored, "_t");
-		if (!wanted.linear || !writer->in->stored->describe(writer->in->stored->context, stored,
-															&dtype, &rank, shape))
-			return ds_fail(writer->status, DS_BAD_DATA, "tensor \"%s\" is missing", neutral);
-		part->transpose = true;
-	}
-	snprintf(part->tensor, sizeof(part->tensor), "%s", stored);
-	part->dtype = dtype;
-	part->rows = part->transpose ? wanted.shape[1] : wanted.shape[0];
-	part->columns = part->transpose ? wanted.shape[0] : wanted.shape[1];
+	if (!ds_plan_part(writer->in->stored, neutral, wanted.shape[0], wanted.shape[1], wanted.linear,
+					  part))
+		return ds_fail(writer->status, DS_BAD_DATA, "tensor \"%s\" is missing", neutral);
 	return DS_OK;
 }
 

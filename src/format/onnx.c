@@ -117,9 +117,10 @@ put_value(DsOnnx *onnx, unsigned field, const char *name, int type, const char *
 }
 
 DsOnnxValue
-ds_onnx_input(DsOnnx *onnx, const char *name, int type, const char *const *axes, size_t rank)
+ds_onnx_input(DsOnnx *onnx, const char *name, int type, const char *const *axes,
+			  const uint64_t *sizes, size_t rank)
 {
-	put_value(onnx, 11, name, type, axes, NULL, rank);
+	put_value(onnx, 11, name, type, axes, sizes, rank);
 	return name_value(onnx, ++onnx->values, name);
 }
 
@@ -129,7 +130,7 @@ ds_onnx_output(DsOnnx *onnx, DsOnnxValue value, const char *name, uint64_t dims)
 	static const char *const axes[2] = {"batch", NULL};
 	static const DsOnnxAttribute none[] = {{.name = NULL}};
 	uint64_t sizes[2] = {0, dims};
-	DsOnnxValue inputs[4] = {value};
+	DsOnnxValue inputs[DS_ONNX_INPUTS] = {value};
 
 	/* a node that knows the name by now */
 	(void) name_value(onnx, onnx->values + 1, name);
@@ -138,13 +139,13 @@ ds_onnx_output(DsOnnx *onnx, DsOnnxValue value, const char *name, uint64_t dims)
 }
 
 DsOnnxValue
-ds_onnx_node(DsOnnx *onnx, const char *op, const DsOnnxValue inputs[4],
+ds_onnx_node(DsOnnx *onnx, const char *op, const DsOnnxValue inputs[DS_ONNX_INPUTS],
 			 const DsOnnxAttribute *attributes, unsigned outputs)
 {
 	DsBuffer node;
 	char buffer[32];
 	DsOnnxValue first = onnx->values + 1;
-	size_t count = 4;
+	size_t count = DS_ONNX_INPUTS;
 
 	ds_buffer_init(&node, onnx->arena);
 	while (count > 0 && inputs[count - 1] == 0)

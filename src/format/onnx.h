@@ -17,6 +17,7 @@
 
 #define DS_ONNX_OPSET 17
 #define DS_ONNX_IR 8
+#define DS_ONNX_INPUTS 5 /* of a node, at most */
 
 /* A value of the graph: an input, a weight, what a node gives.  0: none. */
 typedef uint32_t DsOnnxValue;
@@ -51,9 +52,9 @@ extern void ds_onnx_init(DsOnnx *onnx, DsArena *arena);
 #define DS_ONNX_INT8 3
 #define DS_ONNX_INT64 7
 
-/* An input of any size along its axes, which have names */
+/* An input of any size along axes that have names, and of sizes along the others (NULL) */
 extern DsOnnxValue ds_onnx_input(DsOnnx *onnx, const char *name, int type, const char *const *axes,
-								 size_t rank);
+								 const uint64_t *sizes, size_t rank);
 /* One output [first axis, dims] by this name */
 extern void ds_onnx_output(DsOnnx *onnx, DsOnnxValue value, const char *name, uint64_t dims);
 
@@ -63,12 +64,12 @@ typedef struct DsOnnxAttribute
 	char kind; /* 'i', 'f', 'l': a list of integers */
 	int64_t integer;
 	float real;
-	int64_t list[4];
+	int64_t list[6];
 	size_t list_count;
 } DsOnnxAttribute;
 
-/* A node of up to 4 inputs (0: none, at the end); the first of its outputs, which are numbered on */
-extern DsOnnxValue ds_onnx_node(DsOnnx *onnx, const char *op, const DsOnnxValue inputs[4],
+/* A node of up to DS_ONNX_INPUTS inputs (0: none, at the end); the first of its outputs, which are numbered on */
+extern DsOnnxValue ds_onnx_node(DsOnnx *onnx, const char *op, const DsOnnxValue inputs[DS_ONNX_INPUTS],
 								const DsOnnxAttribute *attributes, unsigned outputs);
 
 /* Constants */

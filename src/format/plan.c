@@ -5,6 +5,7 @@
 #include "format/plan.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #define PIECE ((size_t) 1 << 18) /* numbers of a tensor read at once: 1 MB */
@@ -88,6 +89,28 @@ ds_plan_find(const DsPlan *plan, const char *name)
 		if (strcmp(plan->files[i].name, name) == 0)
 			return &plan->files[i];
 	return NULL;
+}
+
+bool
+ds_plan_part(const DsPlanStored *stored, const char *name, uint64_t rows, uint64_t columns,
+			 bool linear, DsPlanPart *part)
+{
+	uint32_t rank;
+	uint64_t shape[4];
+
+	memset(part, 0, sizeof(*part));
+	part->rows = rows;
+	part->columns = columns;
+	snprintf(part->tensor, sizeof(part->tensor), "%s", name);
+	if (stored->describe(stored->context, part->tensor, &part->dtype, &rank, shape))
+		return true;
+	if (!linear || strlen(name) + 3 > sizeof(part->tensor))
+		return false;
+	strcat(part->tensor, "_t");
+	part->rows = columns;
+	part->columns = rows;
+	part->transpose = true;
+	return stored->describe(stored->context, part->tensor, &part->dtype, &rank, shape);
 }
 
 /* ---- writing ---- */
@@ -244,17 +267,19 @@ ds_plan_write(const DsPlanFile *file, const DsTensorSource *source, const DsBlob
 }
 
 DsCode
-ds_plan_row_scales(const DsPlanPart *part, const DsTensorSource *source, DsArena *arena,
-				   float **scales, const DsCancel *cancel, DsStatus *status)
+ds_plan_scales(DsPlanPart *part, const DsTensorSource *source, DsArena *arena,
+			   const DsCancel *cancel, DsStatus *status)
 {
 	const size_t piece = 65536;
+	bool by_column = part->column_scales;
+	float *scales =
+		ds_arena_zero(arena, (size_t) (by_column ? part->columns : part->rows), sizeof(float));
 	float *values = ds_arena_alloc(arena, piece, sizeof(float));
 	uint64_t elements = part->rows * part->columns;
 	uint64_t found = 0;
 	DsCode code = DS_OK;
 
-	*scales = ds_arena_zero(arena, (size_t) part->rows, sizeof(float));
-	if (*scales == NULL || values == NULL)
+	if (scales == NULL || values == NULL)
 		return ds_fail(status, DS_OUT_OF_MEMORY, "out of memory");
 	if (!source->find(source->context, part->tensor, &found) || found != elements)
 		return ds_fail(status, DS_BAD_DATA, "tensor \"%s\" has another size", part->tensor);
@@ -267,12 +292,14 @@ ds_plan_row_scales(const DsPlanPart *part, const DsTensorSource *source, DsArena
 		code = source->read(source->context, part->tensor, first, n, values, status);
 		for (size_t i = 0; i < n && code == DS_OK; i++)
 		{
-			float *scale = &(*scales)[(first + i) / part->columns];
+			float *scale =
+				&scales[by_column ? (first + i) % part->columns : (first + i) / part->columns];
 			float magnitude = fabsf(values[i]) / 127;
 
 			if (magnitude > *scale)
 				*scale = magnitude;
 		}
 	}
+	part->scales = scales;
 	return code;
 }

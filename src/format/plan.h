@@ -81,9 +81,19 @@ extern DsCode ds_plan_write(const DsPlanFile *file, const DsTensorSource *source
 							const DsBlobWriter *writer, DsArena *arena, const DsCancel *cancel,
 							DsStatus *status);
 
-/* For i8: the largest magnitude of each row as it is stored over 127, in the arena */
-extern DsCode ds_plan_row_scales(const DsPlanPart *part, const DsTensorSource *source,
-								 DsArena *arena, float **scales, const DsCancel *cancel,
-								 DsStatus *status);
+/*
+ * The part that a tensor [rows, columns] is (columns 1: no matrix), in the type that it is
+ * stored in: as it is, or where a linear layer's weight is stored the other way round, under
+ * its name with "_t" behind it, to be transposed.  False: there is none.
+ */
+extern bool ds_plan_part(const DsPlanStored *stored, const char *name, uint64_t rows,
+						 uint64_t columns, bool linear, DsPlanPart *part);
+
+/*
+ * For i8: the largest magnitude of each row as it is stored over 127, or of each column where
+ * part->column_scales, in the arena.  Sets part->scales.
+ */
+extern DsCode ds_plan_scales(DsPlanPart *part, const DsTensorSource *source, DsArena *arena,
+							 const DsCancel *cancel, DsStatus *status);
 
 #endif /* DS_PLAN_H */

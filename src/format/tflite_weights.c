@@ -167,6 +167,21 @@ part_of(const char *name, uint64_t rows, uint64_t columns)
 	return part;
 }
 
+/* DsPlanStored of the graph's source, which does not tell types */
+static bool
+is_there(void *context, const char *name, DsDtype *dtype, uint32_t *rank, uint64_t shape[4])
+{
+	const DsTfGraph *graph = context;
+	uint64_t values;
+
+	if (!graph->source->find(graph->source->context, name, &values))
+		return false;
+	*dtype = DS_DTYPE_F32;
+	*rank = 1;
+	shape[0] = values;
+	return true;
+}
+
 DsTfTensor
 ds_tf_stored(DsTfGraph *graph, const char *name, DsTfType type, DsTfShape shape)
 {
@@ -188,22 +203,22 @@ ds_tf_dense(DsTfGraph *graph, DsTfTensor x, const DsTfDense *dense)
 	DsTfTensor bias = DS_TF_NONE;
 	DsTfTensor weight;
 	DsPlanPart part;
+	const DsPlanStored stored = {graph, is_there};
 	char name[DS_SPEC_NAME + 16];
-	uint64_t values;
 	uint32_t ins;
 	DsDtype dtype;
-	bool transposed = dense->transposed;
 
 	if (graph->code != DS_OK)
 		return DS_TF_NONE;
 	ins = shape.dims[shape.rank - 1];
-	snprintf(name, sizeof(name), "%s.weight_t", dense->name);
-	if (graph->source->find(graph->source->context, name, &values))
-		transposed = true;
-	else
-		name[strlen(name) - 2] = 0;
-	part = part_of(name, transposed ? ins : dense->outs, transposed ? dense->outs : ins);
-	part.transpose = transposed;
+	snprintf(name, sizeof(name), "%s.weight", dense->name);
+	if (dense->transposed)
+	{
+		part = part_of(name, ins, dense->outs);
+		part.transpose = true;
+	}
+	else if (!ds_plan_part(&stored, name, dense->outs, ins, true, &part))
+		ds_tf_fail(graph, DS_BAD_DATA, "tensor \"%s\" is missing", name);
 	dtype = dense->exact ? DS_DTYPE_F32 : graph->weights;
 	weight = matrix(graph, &part, dtype, DS_TF_SHAPE(dense->outs, ins));
 	if (dtype == DS_DTYPE_I8 && graph->code == DS_OK)

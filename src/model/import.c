@@ -26,6 +26,7 @@
 #include "format/tf_bundle.h"
 #include "model/catalog.h"
 #include "model/create.h"
+#include "model/dual_folder.h"
 #include "model/store.h"
 #include "model/upload.h"
 #include "model/version.h"
@@ -360,6 +361,23 @@ write_tensors(Import *import, DsModelKey key, const DsSourceTensor *tensors, siz
 	MemoryContextDelete(context);
 }
 
+/* A dual encoder that was exported comes back as it was. */
+static void
+import_dual(Import *import)
+{
+	if (import->exists)
+		ereport(ERROR,
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				 errmsg("model \"%s\" was imported from another kind of folder", import->name),
+				 errdetail("A dual encoder becomes a new model.")));
+	if (import->precision != DS_PRECISION_F32 || import->classes || import->max_tokens > 0 ||
+		import->prompt[DS_SIDE_QUERY] != NULL || import->prompt[DS_SIDE_DOCUMENT] != NULL)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("a dual encoder is imported as it was, without options"),
+						errhint("ds_quantize_model() makes it smaller.")));
+	ds_dual_folder_import(import->name, import->files, import->keep_versions);
+}
+
 static void
 import_model(Import *import)
 {
@@ -368,6 +386,11 @@ import_model(Import *import)
 	int32 id;
 
 	check_name(import);
+	if (ds_dual_folder_is(import->files))
+	{
+		import_dual(import);
+		return;
+	}
 	read_files(import);
 	row.config = ds_imported_config_write(&import->config);
 	row.dims = ds_imported_dims(&import->config);

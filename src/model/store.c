@@ -250,6 +250,45 @@ ds_reader_find(DsReader *reader, const char *name, DsStored *stored)
 	return found;
 }
 
+int
+ds_reader_list(DsReader *reader, DsStored **tensors)
+{
+	ScanKeyData keys[2];
+	SysScanDesc scan;
+	HeapTuple tuple;
+	int count = 0;
+	int capacity = 64;
+
+	*tensors = palloc(sizeof(DsStored) * (Size) capacity);
+	ScanKeyInit(&keys[0], DS_TENSOR_MODEL, BTEqualStrategyNumber, F_INT4EQ,
+				Int32GetDatum(reader->key.model));
+	ScanKeyInit(&keys[1], DS_TENSOR_VERSION, BTEqualStrategyNumber, F_INT4EQ,
+				Int32GetDatum(reader->key.version));
+	scan = systable_beginscan_ordered(reader->relation, reader->index, GetActiveSnapshot(), 2, keys);
+	while (HeapTupleIsValid(tuple = systable_getnext_ordered(scan, ForwardScanDirection)))
+	{
+		TupleDesc desc = RelationGetDescr(reader->relation);
+		DsStored *stored;
+		bool null;
+
+		CHECK_FOR_INTERRUPTS();
+		if (DatumGetInt32(heap_getattr(tuple, DS_TENSOR_CHUNK, desc, &null)) != 0)
+			continue;
+		if (count == capacity)
+		{
+			capacity *= 2;
+			*tensors = repalloc_huge(*tensors, sizeof(DsStored) * (Size) capacity);
+		}
+		stored = memset(&(*tensors)[count++], 0, sizeof(DsStored));
+		strlcpy(stored->name,
+				TextDatumGetCString(heap_getattr(tuple, DS_TENSOR_NAME, desc, &null)),
+				sizeof(stored->name));
+		read_description(reader, tuple, stored);
+	}
+	systable_endscan_ordered(scan);
+	return count;
+}
+
 void
 ds_reader_need(DsReader *reader, const char *name, DsStored *stored)
 {

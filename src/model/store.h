@@ -61,6 +61,9 @@ extern bool ds_reader_find(DsReader *reader, const char *name, DsStored *stored)
 /* XX001 instead of false */
 extern void ds_reader_need(DsReader *reader, const char *name, DsStored *stored);
 
+/* All tensors of the reader's version itself, in the order of their names: their number, and each */
+extern int ds_reader_list(DsReader *reader, DsStored **tensors);
+
 /*
  * Some of a tensor's bytes from offset on, at least one: those that its chunk
  * has.  They stand until the next call.  XX001 when the chunk is damaged.

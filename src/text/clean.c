@@ -66,6 +66,15 @@ static const Entity entities[] = {
 	{"Ouml", 0xD6},	   {"Uuml", 0xDC},	  {"Eacute", 0xC9},	 {"Ccedil", 0xC7},
 };
 
+const char *
+ds_clean_entity(size_t number, uint32_t *c)
+{
+	if (number >= sizeof(entities) / sizeof(entities[0]))
+		return NULL;
+	*c = entities[number].c;
+	return entities[number].name;
+}
+
 /* "&" + the longest name or number that is looked at + ";" */
 #define ENTITY_MAX 12
 
@@ -141,29 +150,6 @@ put(Cleaner *cleaner, uint32_t c)
 	cleaner->space = false;
 	cleaner->used += ds_utf8_write(c, cleaner->out + cleaner->used);
 	return true;
-}
-
-/* The halfwidth katakana c with the voiced (U+FF9E) or semi-voiced (U+FF9F) mark, or 0 */
-static uint32_t
-voiced(uint32_t c, uint32_t mark)
-{
-	uint32_t full = ds_fold_width(c);
-
-	if (mark == 0xFF9E)
-	{
-		if (full == 0x30A6)
-			return 0x30F4; /* vu */
-		if (full == 0x30EF)
-			return 0x30F7; /* va */
-		if (full == 0x30F2)
-			return 0x30FA; /* vo */
-		if ((full >= 0x30AB && full <= 0x30C1 && full % 2 == 1) || full == 0x30C4 ||
-			full == 0x30C6 || full == 0x30C8)
-			return full + 1; /* ga to do */
-	}
-	if (full >= 0x30CF && full <= 0x30DB && full % 3 == 0)
-		return mark == 0xFF9E ? full + 1 : full + 2; /* ba to bo, pa to po */
-	return 0;
 }
 
 /* The first place in p .. end where the text goes on with word (lower case), or NULL */
@@ -361,7 +347,7 @@ ds_clean_long(const DsCleanOptions *options, const char *text, size_t length, ch
 				uint32_t joined = 0;
 
 				if (mark == 0xFF9E || mark == 0xFF9F)
-					joined = voiced(c, mark);
+					joined = ds_join_voiced(c, mark);
 				if (joined != 0)
 				{
 					c = joined;

@@ -51,4 +51,7 @@ extern size_t ds_clean(const DsCleanOptions *options, const char *text, size_t l
 extern size_t ds_clean_long(const DsCleanOptions *options, const char *text, size_t length,
 							char *out, size_t capacity, const DsCancel *cancel);
 
+/* The named entities that strip_html knows, by number; NULL behind the last */
+extern const char *ds_clean_entity(size_t number, uint32_t *c);
+
 #endif /* DS_CLEAN_H */

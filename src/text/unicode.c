@@ -96,3 +96,25 @@ ds_fold_width(uint32_t c)
 		return 0x314F + (c - 0xFFC2) / 8 * 6 + (c - 0xFFC2) % 8;
 	return c;
 }
+
+uint32_t
+ds_join_voiced(uint32_t c, uint32_t mark)
+{
+	uint32_t full = ds_fold_width(c);
+
+	if (mark == 0xFF9E)
+	{
+		if (full == 0x30A6)
+			return 0x30F4; /* vu */
+		if (full == 0x30EF)
+			return 0x30F7; /* va */
+		if (full == 0x30F2)
+			return 0x30FA; /* vo */
+		if ((full >= 0x30AB && full <= 0x30C1 && full % 2 == 1) || full == 0x30C4 ||
+			full == 0x30C6 || full == 0x30C8)
+			return full + 1; /* ga to do */
+	}
+	if (full >= 0x30CF && full <= 0x30DB && full % 3 == 0)
+		return mark == 0xFF9E ? full + 1 : full + 2; /* ba to bo, pa to po */
+	return 0;
+}

@@ -37,7 +37,10 @@ extern uint32_t ds_fold_case(uint32_t c);
 
 extern DsCharClass ds_char_class(uint32_t c);
 
-/* fullwidth and halfwidth forms to the ordinary ones (voiced katakana are up to ds_clean()) */
+/* fullwidth and halfwidth forms to the ordinary ones (but voiced katakana) */
 extern uint32_t ds_fold_width(uint32_t c);
+
+/* the halfwidth katakana c with the voiced (U+FF9E) or semi-voiced (U+FF9F) mark, or 0 */
+extern uint32_t ds_join_voiced(uint32_t c, uint32_t mark);
 
 #endif /* DS_UNICODE_H */

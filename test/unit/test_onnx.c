@@ -6,36 +6,91 @@
  */
 #include <string.h>
 
-#include "format/onnx_encoder.h"
+#include "format/onnx_model.h"
+#include "nn/image_small.h"
+#include "nn/resnet.h"
 #include "unit.h"
 
-/* every tensor is there as f32 and full of ones */
+/* every tensor is there as f32 and full of ones: those of what is set */
 static const DsEncoderSpec *current;
+static const DsImageSpec *current_image;
+static const DsTowerConfig *current_bag;
+static uint32_t fusion_dims;
+
+static bool
+tower_tensor(const char *name, uint64_t shape[4])
+{
+	uint64_t ins = current_bag->embedding_dims;
+	uint32_t layer;
+	char what[16];
+
+	shape[0] = shape[1] = 1;
+	if (strcmp(name, "embedding") == 0)
+	{
+		shape[0] = current_bag->vocabulary;
+		shape[1] = ins;
+		return !current_bag->features;
+	}
+	if (strcmp(name, "fusion.weight") == 0)
+	{
+		shape[0] = 2 * (uint64_t) fusion_dims;
+		shape[1] = fusion_dims;
+		return fusion_dims > 0;
+	}
+	if (strncmp(name, "fusion.", 7) == 0)
+	{
+		shape[0] = fusion_dims;
+		return fusion_dims > 0;
+	}
+	if (sscanf(name, "dense.%u.%15s", &layer, what) != 2 || layer >= current_bag->dense_count)
+		return false;
+	if (layer > 0)
+		ins = current_bag->dense[layer - 1];
+	shape[0] = strcmp(what, "weight") == 0 ? ins : current_bag->dense[layer];
+	shape[1] = strcmp(what, "weight") == 0 ? current_bag->dense[layer] : 1;
+	return true;
+}
 
 static bool
 describe(void *context, const char *name, DsDtype *dtype, uint32_t *rank, uint64_t shape[4])
 {
 	DsSpecTensor tensor;
+	DsImageTensor image;
 
 	(void) context;
-	if (!ds_spec_find(current, name, &tensor) || strstr(name, "_t") == name + strlen(name) - 2)
-		return false;
 	*dtype = DS_DTYPE_F32;
-	*rank = tensor.rank;
-	shape[0] = tensor.shape[0];
-	shape[1] = tensor.shape[1];
+	*rank = 2;
+	if (strstr(name, "_t") == name + strlen(name) - 2)
+		return false;
+	if (current_bag != NULL && tower_tensor(name, shape))
+		return true;
+	if (current != NULL && ds_spec_find(current, name, &tensor))
+	{
+		*rank = tensor.rank;
+		shape[0] = tensor.shape[0];
+		shape[1] = tensor.shape[1];
+		return true;
+	}
+	if (current_image == NULL || !ds_image_spec_find(current_image, name, &image))
+		return false;
+	*rank = image.rank;
+	for (int d = 0; d < 4; d++)
+		shape[d] = image.shape[d];
 	return true;
 }
 
 static bool
 find(void *context, const char *name, uint64_t *values)
 {
-	DsSpecTensor tensor;
+	uint64_t shape[4] = {1, 1, 1, 1};
+	uint32_t rank;
+	DsDtype dtype;
 
-	(void) context;
-	if (!ds_spec_find(current, name, &tensor))
+	if (!describe(context, name, &dtype, &rank, shape))
 		return false;
-	*values = (uint64_t) tensor.shape[0] * tensor.shape[1];
+	*values = shape[0];
+	for (uint32_t d = 1; d < rank; d++)
+		*values *= shape[d];
 	return true;
 }
 
@@ -187,26 +242,35 @@ check_graph(const Field *graph)
 	return nodes;
 }
 
+/* One of the two; with int8 too unless that is to be refused */
 static void
-check(const DsEncoderSpec *spec, const char *what)
+check_either(const DsEncoderSpec *spec, const DsOnnxTower *tower, const char *what)
 {
 	for (int i = 0; i < 2; i++)
 	{
-		DsOnnxOptions options = {.int8 = i == 1};
 		DsArena arena;
 		DsPlan plan;
+		DsOnnxTarget target = {
+			.int8 = i == 1, .stored = &stored, .source = &source, .plan = &plan, .name = "m"};
 		DsStatus status = {0};
 		DsCode code;
 		Bytes bytes = {NULL, 0};
 		DsBlobWriter writer = {&bytes, write_bytes};
 		int nodes = -1;
 
-		current = spec;
 		ds_arena_init(&arena, NULL);
 		ds_plan_init(&plan, &arena);
-		code = ds_spec_check(spec, &status);
-		if (code == DS_OK)
-			code = ds_onnx_encoder(spec, 1, &options, &stored, &source, &plan, "m", NULL, &status);
+		current = spec;
+		current_image = tower != NULL ? tower->image : NULL;
+		current_bag = tower != NULL ? tower->bag : NULL;
+		if (spec != NULL)
+			code = ds_spec_check(spec, &status);
+		else
+			code = tower->image != NULL ? ds_image_spec_check(tower->image, &status) : DS_OK;
+		if (code == DS_OK && spec != NULL)
+			code = ds_onnx_encoder(&target, spec, 1, &status);
+		else if (code == DS_OK)
+			code = ds_onnx_tower(&target, tower, &status);
 		if (code == DS_OK)
 		{
 			const unsigned char *p;
@@ -223,10 +287,94 @@ check(const DsEncoderSpec *spec, const char *what)
 				nodes = -1;
 			free(bytes.at);
 		}
-		CHECK(code == DS_OK && nodes > 5, "%s%s: %d nodes%s", what, i == 1 ? ", int8" : "", nodes,
-			  status.message);
+		if (i == 1 && tower != NULL && tower->image != NULL)
+			CHECK(code == DS_UNSUPPORTED, "%s, int8, is refused: %s", what, status.message);
+		else
+			CHECK(code == DS_OK && nodes > 2, "%s%s: %d nodes%s", what, i == 1 ? ", int8" : "",
+				  nodes, status.message);
 		ds_arena_free(&arena);
 	}
+}
+
+static void
+check(const DsEncoderSpec *spec, const char *what)
+{
+	check_either(spec, NULL, what);
+}
+
+/* A vision transformer, of which little is like others */
+static void
+vit(DsImageSpec *spec)
+{
+	DsEncoderSpec *t = &spec->transformer;
+
+	ds_image_spec_init(spec, DS_IMAGE_VIT);
+	strcpy(spec->family, "vit");
+	spec->height = 8;
+	spec->width = 12;
+	spec->channels = 3;
+	spec->patch = 4;
+	strcpy(t->family, "vit");
+	t->patch_dims = 48;
+	t->patch_bias = t->class_token = 1;
+	t->hidden = 16;
+	t->positions = t->max_tokens = 7;
+	t->layers = 2;
+	t->heads = 2;
+	t->head_dims = 8;
+	t->intermediate = 24;
+	t->activation = DS_ACT_GELU;
+	t->norm_first = t->final_norm = 1;
+	t->norm_epsilon = 1e-12f;
+	t->norm_bias = t->qkv_bias = t->out_bias = t->up_bias = t->down_bias = 1;
+	t->pooling = DS_POOL_CLS;
+}
+
+static void
+check_towers(void)
+{
+	DsTowerConfig bag = {.vocabulary = 40,
+						 .embedding_dims = 12,
+						 .pooling = DS_POOLING_SQRTN,
+						 .dense_count = 2,
+						 .dense = {10, 8}};
+	DsImageSpec image;
+	DsResNet net;
+	DsStatus status;
+	DsOnnxTower tower = {.bag = &bag, .normalize = true};
+
+	check_either(NULL, &tower, "a table and dense layers");
+	bag.dense_count = 0;
+	check_either(NULL, &tower, "a table");
+	bag.features = bag.last_relu = true;
+	bag.dense_count = 1;
+	check_either(NULL, &tower, "features");
+	bag = (DsTowerConfig){.vocabulary = 40, .embedding_dims = 8, .pooling = DS_POOLING_MEAN};
+	CHECK(ds_image_spec_small(&image, 24, 32, 16, 8, &status) == DS_OK, "%s", status.message);
+	tower = (DsOnnxTower){.image = &image, .normalize = true};
+	check_either(NULL, &tower, "the small network");
+	fusion_dims = tower.fusion_dims = 8;
+	tower.bag = &bag;
+	check_either(NULL, &tower, "fused, joined");
+	tower.fusion = DS_FUSION_GATED;
+	check_either(NULL, &tower, "fused, by a gate");
+	tower = (DsOnnxTower){.image = &image};
+	(void) ds_resnet_depth(20, &net);
+	CHECK(ds_resnet_spec(&net, &image, NULL, &status) == DS_OK, "%s", status.message);
+	check_either(NULL, &tower, "ResNet of CIFAR");
+	(void) ds_resnet_depth(50, &net);
+	net.height = net.width = 64;
+	for (int s = 0; s < 4; s++)
+		net.blocks[s] = 1;
+	CHECK(ds_resnet_spec(&net, &image, NULL, &status) == DS_OK, "%s", status.message);
+	check_either(NULL, &tower, "ResNet with bottlenecks");
+	vit(&image);
+	check_either(NULL, &tower, "ViT");
+	image.transformer.pooling = DS_POOL_MEAN;
+	image.transformer.embedding_norm = 1;
+	image.transformer.class_token = 0;
+	image.transformer.positions = image.transformer.max_tokens = 6;
+	check_either(NULL, &tower, "ViT by means");
 }
 
 static DsEncoderSpec
@@ -255,16 +403,15 @@ bert(void)
 static void
 refused(DsEncoderSpec spec, const char *what)
 {
-	DsOnnxOptions options = {false};
 	DsArena arena;
 	DsPlan plan;
+	DsOnnxTarget target = {.stored = &stored, .source = &source, .plan = &plan, .name = "m"};
 	DsStatus status = {0};
 
 	current = &spec;
 	ds_arena_init(&arena, NULL);
 	ds_plan_init(&plan, &arena);
-	CHECK(ds_onnx_encoder(&spec, DS_SPEC_NO_ID, &options, &stored, &source, &plan, "m", NULL,
-						  &status) == DS_UNSUPPORTED &&
+	CHECK(ds_onnx_encoder(&target, &spec, DS_SPEC_NO_ID, &status) == DS_UNSUPPORTED &&
 			  plan.file_count == 0,
 		  "%s is refused: %s", what, status.message);
 	ds_arena_free(&arena);
@@ -275,6 +422,7 @@ main(void)
 {
 	DsEncoderSpec spec = bert();
 
+	check_towers();
 	check(&spec, "BERT");
 	spec.pooling = DS_POOL_CLS | DS_POOL_MAX | DS_POOL_MEAN_SQRT | DS_POOL_LAST;
 	spec.module_count = 3;
