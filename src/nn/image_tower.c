@@ -32,10 +32,10 @@
 #include "nn/tower_kernels.h"
 
 /*
- * A picture's vector is about thirty times as long as a text's at first, and most of that is the same for all
+ * A picture's vector is some fifty times as long as a text's at first, and most of that is the same for all
  * pictures.  Where both are joined it begins so much shorter.
  */
-#define PICTURE_SHARE 0.1
+#define PICTURE_SHARE 0.03
 
 /*
  * The plan
