@@ -10,6 +10,10 @@
  *
  * where the dots are what comes through z = [t v] W + b.
  *
+ * At first the joined form is t + v with some noise, for the reason that a square layer begins as
+ * the identity (dual_encoder.c): tables learn from the first step.  v begins about as long as t
+ * (PICTURE_SHARE in image_tower.c), which it would otherwise hide for some epochs.
+ *
  * What is missing is replaced by a vector that is learned like any parameter; with leave_out both
  * learn from documents that lack nothing.
  */
@@ -19,6 +23,8 @@
 #include "nn/image_tower.h"
 #include "nn/layers.h"
 #include "nn/simd.h"
+
+#define FUSION_NOISE 0.1
 
 struct FusionPass
 {
@@ -81,6 +87,24 @@ reserve_fusion(DsTrainer *trainer, FusionPass *fp, const DsTower *tower, const T
 							   tower->fusion == DS_FUSION_GATED ? input->texts : 0, text + image,
 							   real, &fp->d_through) &&
 		   ds_training_reserve(arena, &fp->room[5], input->pictures, image, real, &fp->d_picture);
+}
+
+void
+ds_fusion_initialize(const DsTrainer *trainer, size_t number)
+{
+	const BlockParameter *p = &trainer->parameter[number];
+	const DsTower *tower = &trainer->head->net.tower[p->tower];
+	size_t text = dense_width(&tower->bag);
+	size_t image = ds_image_spec_dims(&tower->image);
+	size_t dims = tower->fusion_dims;
+	bool sums = tower->fusion == DS_FUSION_CONCATENATE && text == dims && image == dims;
+	ds_real *value = parameter_value(trainer, number);
+	DsParameter weight = {
+		.shape_count = 2, .shape = {text + image, dims}, .count = p->count, .value = value};
+
+	ds_parameter_init(&weight, trainer->head->config.seed, number);
+	for (size_t k = 0; sums && k < p->count; k++)
+		value[k] = (ds_real) FUSION_NOISE * value[k] + (k / dims % dims == k % dims);
 }
 
 static bool

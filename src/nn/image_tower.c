@@ -32,6 +32,12 @@
 #include "nn/tower_kernels.h"
 
 /*
+ * A picture's vector is some fifty times as long as a text's at first, and most of that is the same for all
+ * pictures.  Where both are joined it begins so much shorter.
+ */
+#define PICTURE_SHARE 0.03
+
+/*
  * The plan
  */
 
@@ -475,7 +481,9 @@ ds_image_initialize(const DsTrainer *trainer, size_t number)
 	ds_real *value = parameter_value(trainer, number);
 	const char *last = strrchr(p->name, '.');
 	bool layer = strstr(p->name, ".layer.") != NULL;
-	double deviation = sqrt((layer ? 2.0 : 1.0) / (double) p->shape[1]);
+	bool fused = trainer->head->net.tower[p->tower].body == DS_BODY_FUSION;
+	double deviation = sqrt((layer ? 2.0 : 1.0) / (double) p->shape[1]) *
+					   (!layer && fused ? PICTURE_SHARE : 1);
 	bool one = strcmp(last, ".weight") == 0 || strcmp(last, ".var") == 0;
 	DsRandom random;
 

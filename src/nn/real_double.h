@@ -112,6 +112,7 @@
 #define ds_moments_clear ds_moments_clear_f64
 #define ds_fusion_backward ds_fusion_backward_f64
 #define ds_fusion_infer ds_fusion_infer_f64
+#define ds_fusion_initialize ds_fusion_initialize_f64
 #define ds_fusion_forward ds_fusion_forward_f64
 #define ds_image_initialize ds_image_initialize_f64
 #define ds_image_pass_backward ds_image_pass_backward_f64

@@ -648,6 +648,8 @@ ds_trainer_initialize(DsTrainer *trainer)
 		else if (has_pictures(&head->net.tower[p->tower]) &&
 				 (strstr(p->name, ".layer.") != NULL || strstr(p->name, ".module.") != NULL))
 			ds_image_initialize(trainer, i);
+		else if (strstr(p->name, ".fusion.weight") != NULL)
+			ds_fusion_initialize(trainer, i);
 		else
 			ds_parameter_init(&dense, head->config.seed, i);
 	}

@@ -332,6 +332,8 @@ extern DsCode ds_dense_pass_forward(DsTrainer *trainer, TowerPass *pass, size_t 
 extern const ds_real *ds_dense_pass_backward(DsTrainer *trainer, TowerPass *pass, size_t tower,
 											 int shard, ds_real *d);
 
+/* Values of "fusion.weight" before training */
+extern void ds_fusion_initialize(const DsTrainer *trainer, size_t parameter);
 extern DsCode ds_fusion_forward(DsTrainer *trainer, TowerPass *pass, size_t tower, bool trains,
 								DsStatus *status);
 /* Returns what ds_dense_pass_backward() does, in *bags */

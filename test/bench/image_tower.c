@@ -8,15 +8,17 @@
  * id hashes to a fifth are held out: no training pair has them.  Trains a bag over queries and a
  * convolutional tower over pictures, and asks the queries, of which a product is relevant
  * when it has every attribute that the query names: P@10 by the attributes named, over
- * the products held out, and over all.  Then, for each picture held out, how many of its ten
- * nearest among all others have its type of article.
+ * the products held out, over as many of those seen, and over all.  Then, for each picture held
+ * out, how many of its ten nearest among all others have its type of article.
  *
  *     layers=32,48p,...   3 x 3 convolutions: channels, then p for an average pool behind, s for
  *                         stride 2
  *     grouped=0|1         all pairs of a product behind each other
  *     workers=n           processes
+ *     steps=n             no more than so many, and only how fast they were
  *     documents=image|text|both|gated
  *                         what a document is: its picture, its title, or both, joined or by a gate
+ *     titles=0|1          a product's title is one more query for it
  */
 #include <math.h>
 #include <pthread.h>
@@ -24,6 +26,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -61,7 +64,9 @@ typedef struct Settings
 	size_t batch;
 	size_t epochs;
 	size_t workers;
+	size_t steps;
 	bool grouped;
+	bool titles;
 	char documents[10];
 	double leave_out;
 	bool norm;
@@ -86,6 +91,21 @@ typedef struct Data
 	uint32_t *ids;
 } Data;
 
+/* Which products are asked */
+enum
+{
+	HELD, /* those that no training pair has */
+	SEEN, /* as many of the others: what the network has learned by heart is between the two */
+	EVERY,
+	SETS
+};
+
+static bool
+in_set(const Data *d, size_t p, int set)
+{
+	return set == EVERY || ds_mix64(d->ids[p]) % 5 == (set == HELD ? 0 : 1);
+}
+
 static double
 now(void)
 {
@@ -102,6 +122,18 @@ processor_time(void)
 
 	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
 	return (double) t.tv_sec + (double) t.tv_nsec * 1e-9;
+}
+
+/* of this process and of those that it has waited for */
+static double
+processors_time(void)
+{
+	struct rusage children;
+
+	getrusage(RUSAGE_CHILDREN, &children);
+	return processor_time() + (double) children.ru_utime.tv_sec +
+		   (double) children.ru_utime.tv_usec * 1e-6 + (double) children.ru_stime.tv_sec +
+		   (double) children.ru_stime.tv_usec * 1e-6;
 }
 
 static void *
@@ -195,7 +227,7 @@ picture(const char *hex, uint8_t *out, DsArena *scratch)
 }
 
 static void
-read_data(const char *folder, Data *d)
+read_data(const char *folder, bool titles, Data *d)
 {
 	uint32_t *product_of = checked(calloc(1 << 20, sizeof(uint32_t)));
 	char *line = NULL;
@@ -220,7 +252,7 @@ read_data(const char *folder, Data *d)
 			continue;
 		d->ids[p] = (uint32_t) atoi(f[0]);
 		product_of[d->ids[p] & ((1 << 20) - 1)] = (uint32_t) p;
-		d->held[p] = ds_mix64(d->ids[p]) % 5 == 0;
+		d->held[p] = in_set(d, p, HELD);
 		d->attributes[p][0] = hash(f[1]);
 		for (int a = 1; a < ATTRIBUTES; a++)
 			d->attributes[p][a] = hash(f[a + 2]);
@@ -246,8 +278,15 @@ read_data(const char *folder, Data *d)
 		d->queries.text[d->pairs] = checked(strdup(f[1]));
 		d->pair_product[d->pairs++] = p;
 	}
-	d->queries.count = d->pairs;
 	pclose(file);
+	for (size_t p = 0; titles && p < d->products; p++)
+	{
+		if (d->held[p])
+			continue;
+		d->queries.text[d->pairs] = d->titles.text[p];
+		d->pair_product[d->pairs++] = (uint32_t) p;
+	}
+	d->queries.count = d->pairs;
 	d->questions.text = checked(calloc(1 << 12, sizeof(char *)));
 	file = open_data(folder, "queries.dev.tsv", "cat");
 	for (bool header = true; getline(&line, &room, file) > 0; header = false)
@@ -361,8 +400,12 @@ set(Settings *s, const char *name, const char *value)
 		s->epochs = (size_t) x;
 	else if (strcmp(name, "workers") == 0)
 		s->workers = (size_t) x;
+	else if (strcmp(name, "steps") == 0)
+		s->steps = (size_t) x;
 	else if (strcmp(name, "grouped") == 0)
 		s->grouped = x != 0;
+	else if (strcmp(name, "titles") == 0)
+		s->titles = x != 0;
 	else if (strcmp(name, "norm") == 0)
 		s->norm = x != 0;
 	else if (strcmp(name, "mirrors") == 0)
@@ -447,6 +490,7 @@ work(const Settings *s, const Data *d, DsTrainer *trainer, pthread_barrier_t *ba
 	uint32_t *pictures = checked(malloc(s->batch * sizeof(uint32_t)));
 	int workers = (int) s->workers;
 	double begin = now();
+	size_t made = 0;
 
 	ds_random_init(&random, s->train.seed, UINT64_MAX);
 	for (size_t epoch = 0; epoch < s->epochs; epoch++)
@@ -457,7 +501,8 @@ work(const Settings *s, const Data *d, DsTrainer *trainer, pthread_barrier_t *ba
 		DsStepResult result = {0};
 
 		shuffle(d, s->grouped, &random, order);
-		for (size_t at = 0; at + s->batch <= d->pairs; at += s->batch)
+		for (size_t at = 0; at + s->batch <= d->pairs && (s->steps == 0 || made < s->steps);
+			 at += s->batch, made++)
 		{
 			DsTrainBatch batch = {.pairs = s->batch,
 								  .documents = s->batch,
@@ -507,6 +552,8 @@ work(const Settings *s, const Data *d, DsTrainer *trainer, pthread_barrier_t *ba
 			accuracy += result.accuracy;
 			steps++;
 		}
+		if (s->steps > 0 && made == s->steps)
+			break;
 		if (worker == 0)
 			printf("epoch %zu: loss %.4f, accuracy %.3f, gradient %.3f, rate %.5f; %.0f s, "
 				   "processor %.0f s a worker, %.0f pairs/s of processor\n",
@@ -536,9 +583,9 @@ relevant(const Data *d, size_t q, size_t p)
 	return true;
 }
 
-/* The ten highest scores among products that may be, best first */
+/* The ten highest scores of a set, best first */
 static void
-ten_best(const Data *d, const float *scores, bool held_only, size_t but, size_t *best)
+ten_best(const Data *d, const float *scores, int set, size_t but, size_t *best)
 {
 	size_t n = 0;
 
@@ -546,7 +593,7 @@ ten_best(const Data *d, const float *scores, bool held_only, size_t but, size_t 
 	{
 		size_t k = n;
 
-		if ((held_only && !d->held[p]) || p == but)
+		if (!in_set(d, p, set) || p == but)
 			continue;
 		while (k > 0 && scores[p] > scores[best[k - 1]])
 			k--;
@@ -558,70 +605,87 @@ ten_best(const Data *d, const float *scores, bool held_only, size_t but, size_t 
 	}
 }
 
+typedef struct Group
+{
+	double found[SETS]; /* sums of P@10 */
+	double full[SETS]; /* of queries with ten relevant ones among those held out and in SEEN */
+	size_t count;
+	size_t full_count;
+} Group;
+
+static void
+print_group(const char *name, const Group *g)
+{
+	double n = (double) g->count;
+	double full = (double) (g->full_count > 0 ? g->full_count : 1);
+
+	printf("  %-28s %.3f (%zu) %.3f  %.3f %.3f\n", name, g->full[HELD] / full, g->full_count,
+		   g->full[SEEN] / full, g->found[HELD] / n, g->found[EVERY] / n);
+}
+
 static void
 evaluate(const Data *d, const float *vectors, const float *asked, size_t dims)
 {
 	float *scores = checked(malloc(d->products * sizeof(float)));
-	double found[1 << ATTRIBUTES][2] = {{0}};
-	double possible[1 << ATTRIBUTES][2] = {{0}};
-	double full[1 << ATTRIBUTES] = {0};
-	size_t full_count[1 << ATTRIBUTES] = {0};
-	size_t count[1 << ATTRIBUTES] = {0};
+	Group groups[1 << ATTRIBUTES] = {0};
+	Group whole = {0};
 	size_t best[TOP + 1];
 	size_t same = 0;
 	size_t asked_pictures = 0;
 
 	for (size_t q = 0; q < d->questions.count; q++)
 	{
-		int group = 0;
+		Group *g = groups;
+		double precision[SETS] = {0};
+		size_t there[SETS] = {0};
 
 		for (int a = 0; a < ATTRIBUTES; a++)
-			group |= (d->asked[q][a] != 0) << a;
+			g += (d->asked[q][a] != 0) << a;
 		ds_gemv(0, d->products, dims, vectors, asked + q * dims, scores);
-		count[group]++;
-		for (int held = 0; held < 2; held++)
+		for (int set = 0; set < SETS; set++)
 		{
-			size_t hits = 0;
-			size_t all = 0;
-
-			ten_best(d, scores, held == 1, SIZE_MAX, best);
+			ten_best(d, scores, set, SIZE_MAX, best);
 			for (size_t k = 0; k < TOP; k++)
-				hits += relevant(d, q, best[k]);
+				precision[set] += (double) relevant(d, q, best[k]) / TOP;
 			for (size_t p = 0; p < d->products; p++)
-				all += (!held || d->held[p]) && relevant(d, q, p);
-			found[group][held] += (double) hits / TOP;
-			possible[group][held] += all < TOP ? (double) all / TOP : 1;
-			if (held && all >= TOP)
+				there[set] += in_set(d, p, set) && relevant(d, q, p);
+		}
+		for (Group *to = g;; to = &whole)
+		{
+			bool full = there[HELD] >= TOP && there[SEEN] >= TOP;
+
+			to->count++;
+			to->full_count += full;
+			for (int set = 0; set < SETS; set++)
 			{
-				full[group] += (double) hits / TOP;
-				full_count[group]++;
+				to->found[set] += precision[set];
+				to->full[set] += full ? precision[set] : 0;
 			}
+			if (to == &whole)
+				break;
 		}
 	}
-	printf("P@10 by attributes: all products; held out (the best possible); held out, of queries "
-		   "with ten relevant ones (how many)\n");
+	printf("P@10 by attributes: held out, of queries with ten relevant ones (how many); seen, the "
+		   "same; held out; all products\n");
 	for (int group = 1; group < 1 << ATTRIBUTES; group++)
 	{
 		char name[100] = "";
-		double n = (double) count[group];
 
-		if (count[group] == 0)
+		if (groups[group].count == 0)
 			continue;
 		for (int a = 0; a < ATTRIBUTES; a++)
 			if (group >> a & 1)
 				snprintf(name + strlen(name), sizeof(name) - strlen(name), "%s ",
 						 attribute_names[a]);
-		printf("  %-28s %.3f; %.3f (%.3f); %.3f (%zu)\n", name, found[group][0] / n,
-			   found[group][1] / n, possible[group][1] / n,
-			   full[group] / (double) (full_count[group] > 0 ? full_count[group] : 1),
-			   full_count[group]);
+		print_group(name, &groups[group]);
 	}
+	print_group("all", &whole);
 	for (size_t p = 0; p < d->products; p++)
 	{
 		if (!d->held[p])
 			continue;
 		ds_gemv(0, d->products, dims, vectors, vectors + p * dims, scores);
-		ten_best(d, scores, false, p, best);
+		ten_best(d, scores, EVERY, p, best);
 		for (size_t k = 0; k < TOP; k++)
 			same += d->attributes[best[k]][1] == d->attributes[p][1];
 		asked_pictures++;
@@ -665,6 +729,7 @@ main(int argc, char **argv)
 	size_t dims;
 	float *vectors;
 	float *asked;
+	double processor;
 
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	s.train.schedule.kind = DS_SCHEDULE_COSINE;
@@ -681,7 +746,7 @@ main(int argc, char **argv)
 		set(&s, argv[i], equals + 1);
 	}
 	t = now();
-	read_data(folder, &d);
+	read_data(folder, s.titles, &d);
 	printf("%zu products, %zu training pairs, %zu queries; read in %.1f s\n", d.products, d.pairs,
 		   d.questions.count, now() - t);
 	ds_arena_init(&arena, NULL);
@@ -738,6 +803,7 @@ main(int argc, char **argv)
 	check(ds_trainer_attach(block, size, &arena, &trainer, &status), &status);
 	ds_trainer_initialize(trainer);
 	fflush(stdout);
+	processor = processors_time();
 	t = now();
 	for (int w = 1; w < (int) s.workers; w++)
 		if (fork() == 0)
@@ -748,6 +814,14 @@ main(int argc, char **argv)
 	work(&s, &d, trainer, barrier, 0);
 	while (wait(NULL) > 0)
 		;
+	if (s.steps > 0)
+	{
+		double seconds = now() - t;
+
+		printf("%zu pairs in %.3f s, processors %.3f s\n", s.steps * s.batch, seconds,
+			   processors_time() - processor);
+		return 0;
+	}
 	printf("trained in %.1f s by %zu workers: %.0f pairs a second\n", now() - t, s.workers,
 		   (double) (d.pairs / s.batch * s.batch * s.epochs) / (now() - t));
 	t = processor_time();

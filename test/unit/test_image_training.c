@@ -539,6 +539,72 @@ test_small(void)
 		  status.message);
 }
 
+/* Before training a document's picture and its text count about the same */
+static void
+test_begin(DsFusion fusion)
+{
+	DsTower bag = {
+		.body = DS_BODY_BAG,
+		.bag = {.vocabulary = 2000, .embedding_dims = 128, .dense_count = 1, .dense = {128}}};
+	DsNet net = {.kind = DS_NET_DUAL, .tower = {bag, bag}, .score = DS_SCORE_DOT};
+	size_t lots = 40;
+	uint32_t words[PAIRS * 40];
+	size_t begin[PAIRS + 1];
+	uint32_t some[PAIRS];
+	uint32_t none[PAIRS];
+	size_t empty[PAIRS + 1] = {0};
+	uint8_t *noise = calloc(PAIRS, (size_t) 24 * 24 * 3);
+	ds_real *out = malloc(3 * PAIRS * 128 * sizeof(ds_real));
+	double length[3] = {0};
+	DsTrainer *trainer;
+	DsStatus status;
+	DsArena arena;
+
+	net.tower[1].body = DS_BODY_FUSION;
+	net.tower[1].fusion = fusion;
+	net.tower[1].fusion_dims = 128;
+	for (int c = 0; c < 3; c++)
+		net.tower[1].pixel_deviation[c] = 0.25;
+	CHECK(ds_image_spec_small(&net.tower[1].image, 24, 24, 32, 128, &status) == DS_OK, "a network");
+	ds_arena_init(&arena, NULL);
+	trainer = make_trainer(&net, &ds_train_defaults,
+						   &(DsTrainLimits){PAIRS, PAIRS, PAIRS * (lots + 1), lots + 1}, &arena);
+	for (size_t i = 0; i < PAIRS; i++)
+	{
+		begin[i + 1] = (i + 1) * lots;
+		begin[0] = 0;
+		some[i] = (uint32_t) i;
+		none[i] = DS_NO_PICTURE;
+	}
+	for (size_t i = 0; i < PAIRS * lots; i++)
+		words[i] = (uint32_t) ds_random_below(&dice, 2000);
+	for (size_t i = 0; i < (size_t) PAIRS * 24 * 24 * 3; i++)
+		noise[i] = (uint8_t) ds_random_below(&dice, 256);
+	for (int which = 0; which < 3; which++)
+	{
+		DsTrainTexts texts = {.ids = words,
+							  .offsets = which == 1 ? empty : begin,
+							  .pixels = noise,
+							  .pictures = PAIRS,
+							  .picture = which == 0 ? none : some};
+		ds_real *vectors = out + (size_t) which * PAIRS * 128;
+
+		CHECK(ds_trainer_encode(trainer, DS_SIDE_DOCUMENT, &texts, PAIRS, vectors, NULL, &status) ==
+				  DS_OK,
+			  "vectors of documents");
+		for (size_t k = 0; k < (size_t) PAIRS * 128; k++)
+			length[which] += (double) (vectors[k] * vectors[k]);
+		length[which] = sqrt(length[which]);
+	}
+	CHECK(length[1] < 3 * length[0] && length[0] < 3 * length[1],
+		  "fusion %d: at first vectors of texts have length %.3g, those of pictures %.3g, of both "
+		  "%.3g",
+		  (int) fusion, length[0], length[1], length[2]);
+	free(noise);
+	free(out);
+	ds_arena_free(&arena);
+}
+
 static void
 test_errors(void)
 {
@@ -591,6 +657,8 @@ main(void)
 	test_fusion(DS_FUSION_CONCATENATE);
 	test_fusion(DS_FUSION_GATED);
 	test_small();
+	test_begin(DS_FUSION_CONCATENATE);
+	test_begin(DS_FUSION_GATED);
 	test_errors();
 	return unit_done();
 }
