@@ -62,7 +62,7 @@ $(OBJS): $(SOURCE_HEADERS)
 # One package serves every machine: only these files use newer instructions,
 # and nothing in them runs before ds_cpu_level() has said that it may.  On other
 # architectures they are empty.
-ifneq ($(filter x86_64-%,$(shell $(CC) -dumpmachine)),)
+ifneq ($(filter x86_64-%,$(shell $(CC) -dumpmachine 2>/dev/null)),)
 %_avx2.o build/%_avx2.o: override CFLAGS += -mavx2 -mfma -mf16c
 %_avx512.o build/%_avx512.o: override CFLAGS += -mavx2 -mfma -mf16c -mavx512f -mavx512bw \
 	-mavx512dq -mavx512vl -mavx512cd -mprefer-vector-width=512
