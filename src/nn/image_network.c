@@ -112,7 +112,7 @@ suits_winograd(const DsImageLayer *layer, const DsImageShape *in, const DsImageS
 	return layer->kind == DS_LAYER_CONV && layer->kernel_height == 3 && layer->kernel_width == 3 &&
 		   layer->stride == 1 &&
 		   (layer->activation == DS_ACT_RELU || layer->activation == DS_ACT_IDENTITY) &&
-		   ds_winograd_pays(in->channels, out->channels, out->height, out->width);
+		   ds_winograd_pays(in->channels, out->channels, out->height, out->width, 1);
 }
 
 DsCode

@@ -18,11 +18,17 @@
 #define GROUP_MOST 64
 
 bool
-ds_winograd_pays(size_t ins, size_t outs, size_t height, size_t width)
+ds_winograd_pays(size_t ins, size_t outs, size_t height, size_t width,
+				 size_t pictures)
 {
-	/* products are 9 of each pixel and 36 of each tile; transforms take their time as well */
+	size_t tiles = ds_winograd_tiles(height, width);
+
+	/*
+	 * Products are 9 of each pixel and 36 of each tile, and transforms take their time as well:
+	 * that of the weights as much as the products of some tiles
+	 */
 	return ins >= DS_WINOGRAD_CHANNELS && outs >= DS_WINOGRAD_CHANNELS &&
-		   6 * ds_winograd_tiles(height, width) <= height * width;
+		   6 * tiles <= height * width && tiles * pictures >= 8;
 }
 
 size_t

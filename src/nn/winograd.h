@@ -67,10 +67,11 @@ extern const DsWinogradKernels ds_winograd_avx512;
 #endif
 
 /*
- * Is this worth while for a convolution of ins to outs channels with an output of height x width?
- * The answer is the same for every processor and any number of pictures.
+ * Is this worth while for a convolution of ins to outs channels with an output of height x width,
+ * of which at least so many pictures go together?  The answer is the same for every processor.
  */
-extern bool ds_winograd_pays(size_t ins, size_t outs, size_t height, size_t width);
+extern bool ds_winograd_pays(size_t ins, size_t outs, size_t height, size_t width,
+							 size_t pictures);
 
 /* tiles of a picture */
 static inline size_t

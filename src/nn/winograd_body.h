@@ -355,10 +355,22 @@ transform_output(const DsWinograd *w, size_t number, const ds_real *m, size_t ap
 
 /* ---- products ---- */
 
+/*
+ * Weights that will be needed next, asked for while a tile is computed: one line of each panel
+ * for every four inputs.  More at a time would be waited for.
+ */
+typedef struct Ahead
+{
+	const char *at;
+	size_t step; /* bytes every four inputs */
+	size_t panels;
+	size_t panel; /* bytes from one to the next */
+} Ahead;
+
 /* c[rows, vectors] (+)= a[rows, depth] b[depth, ldb] */
 INLINE void
 product_tile(size_t rows, size_t vectors, size_t depth, const ds_real *a, size_t lda,
-			 const ds_real *b, size_t ldb, ds_real *c, bool add)
+			 const ds_real *b, size_t ldb, ds_real *c, bool add, Ahead ahead)
 {
 	vector sum[TILE_ROWS][TILE_VECTORS];
 
@@ -371,6 +383,12 @@ product_tile(size_t rows, size_t vectors, size_t depth, const ds_real *a, size_t
 	{
 		vector w[TILE_VECTORS];
 
+		if (k % 4 == 0)
+		{
+			for (size_t i = 0; i < ahead.panels; i++)
+				__builtin_prefetch(ahead.at + i * ahead.panel, 0, 2);
+			ahead.at += ahead.step;
+		}
 		UNROLLED
 		for (size_t v = 0; v < vectors; v++)
 			w[v] = load(b + v * LANES);
@@ -392,13 +410,14 @@ product_tile(size_t rows, size_t vectors, size_t depth, const ds_real *a, size_t
 }
 
 typedef void (*ProductTile)(size_t depth, const ds_real *a, size_t lda, const ds_real *b,
-							size_t ldb, ds_real *c, bool add);
+							size_t ldb, ds_real *c, bool add, Ahead ahead);
 
 #define TILE(rows, vectors)                                                                   \
 	static void product_##rows##_##vectors(size_t depth, const ds_real *a, size_t lda,        \
-										   const ds_real *b, size_t ldb, ds_real *c, bool add) \
+										   const ds_real *b, size_t ldb, ds_real *c, bool add, \
+										   Ahead ahead) \
 	{                                                                                         \
-		product_tile(rows, vectors, depth, a, lda, b, ldb, c, add);                           \
+		product_tile(rows, vectors, depth, a, lda, b, ldb, c, add, ahead);                      \
 	}
 #if TILE_ROWS == 8
 #define HEIGHTS(vectors) \
@@ -440,9 +459,13 @@ static const ProductTile tiles_of[TILE_VECTORS][TILE_ROWS] = {NAMES(1), NAMES(2)
 /* c[rows, n] (+)= a[rows, depth] b[depth, n]; n a multiple of LANES, lines of b and c n apart */
 static void
 product(size_t rows, size_t depth, size_t n, const ds_real *a, size_t lda, const ds_real *b,
-		ds_real *c, bool add)
+		ds_real *c, bool add, Ahead ahead)
 {
-	for (size_t j = 0; j < n;)
+	size_t high_tiles = (rows + TILE_ROWS - 1) / TILE_ROWS;
+
+	/* in equal parts by all tiles of the first registers */
+	ahead.step = (ahead.step + high_tiles - 1) / high_tiles;
+	for (size_t j = 0; j < n; ahead.panels = 0)
 	{
 		size_t left = (n - j) / LANES;
 		size_t vectors = left < TILE_VECTORS ? left : TILE_VECTORS;
@@ -453,11 +476,42 @@ product(size_t rows, size_t depth, size_t n, const ds_real *a, size_t lda, const
 			size_t count = (rows - r + TILE_ROWS - 1) / TILE_ROWS;
 			size_t high = (rows - r + count - 1) / count;
 
-			tiles_of[vectors - 1][high - 1](depth, a + r * lda, lda, b + j, n, c + r * n + j, add);
+			tiles_of[vectors - 1][high - 1](depth, a + r * lda, lda, b + j, n, c + r * n + j, add,
+											ahead);
+			ahead.at += ahead.step * ((depth + 3) / 4);
 			r += high;
 		}
 		j += vectors * LANES;
 	}
+}
+
+/*
+ * Of the weights of n outputs from out on and of the inputs from k on (or of the next outputs and
+ * the first inputs, behind the last), what is asked for with the products of a point: a quarter of
+ * a place of the window
+ */
+static Ahead
+weights_ahead(const DsWinograd *w, size_t out, size_t n, size_t k, size_t depth, size_t point)
+{
+	size_t tap = w->ins * w->panel_width;
+	size_t bytes;
+
+	if (k >= w->ins)
+	{
+		out += n;
+		k = 0;
+		if (out >= w->outs)
+			return (Ahead){.panels = 0};
+	}
+	depth = w->ins - k < depth ? w->ins - k : depth;
+	bytes = depth * w->panel_width * sizeof(ds_real);
+	return (Ahead){.at = (const char *) (w->panels + out / w->panel_width * 9 * tap +
+										 point / 4 * tap + k * w->panel_width) +
+						 point % 4 * (bytes / 4),
+				   .step = w->panel_width * sizeof(ds_real),
+				   /* wide panels have all that is asked for behind each other */
+				   .panels = n / 16,
+				   .panel = w->panel_width > 16 ? 16 * sizeof(ds_real) : 9 * tap * sizeof(ds_real)};
 }
 
 static void
@@ -490,7 +544,7 @@ run(const DsWinograd *w, size_t first, size_t tiles)
 			transform_weights(w, k, deep, out, padded, u, u_apart);
 			for (size_t point = 0; point < 36; point++)
 				product(tiles, deep, padded, v + point * v_apart + k, w->ins, u + point * u_apart,
-						m + point * m_apart, k > 0);
+						m + point * m_apart, k > 0, weights_ahead(w, out, padded, k + deep, depth, point));
 		}
 		for (size_t t = 0; t < tiles; t++)
 			transform_output(w, first + t, m + t * padded, m_apart, out, n);
