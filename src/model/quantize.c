@@ -10,9 +10,10 @@
  *	   int8		tables of tokens and the layers' weights in i8 with a scale for each
  *				row, the largest magnitude over 127, and an encoder computes with
  *				it; others in f16.  What was trained here but is no transformer (bags,
- *				heads, networks over pictures) has all in i8, is computed in f32, and
- *				its scales are bf16, rounded up: a row of a table is short, so they count.
- *				A convolution's row is an output channel
+ *				heads, networks over pictures) is computed in f32, and has in i8 what
+ *				takes room; its scales are bf16, rounded up: a row of a table is short,
+ *				so they count.  A convolution's row is an output channel.  The dense
+ *				layer of a bag, near the identity, would lose most and gain nothing
  *
  * A tokenizer that was learned is stored packed.
  *
@@ -46,6 +47,7 @@
 #define FLOATS ((uint64) 1 << 18) /* numbers converted at once */
 #define TEXTS_MAX 1000 /* of the calibration query: they are compared with each other */
 #define NEAREST 10
+#define SMALL 100 /* what has less than this part of a model's numbers takes no room */
 
 typedef enum Target
 {
@@ -116,7 +118,7 @@ dtype_of(const Quantization *q, const DsStored *stored)
 	if (q->target == TARGET_BF16)
 		return DS_DTYPE_BF16;
 	if (!q->imported)
-		return DS_DTYPE_I8;
+		return stored->elements < (uint64) q->parameters / SMALL ? DS_DTYPE_F16 : DS_DTYPE_I8;
 	/* rows of a matrix that is stored the other way round are no outputs */
 	if (ends_with(name, "token.weight") || ends_with(name, "patch.weight") ||
 		(strstr(name, "layer.") != NULL && ends_with(name, ".weight")))

@@ -178,11 +178,29 @@ like($error, qr/42809.*is no folder/, 'a file');
 (undef, undef, $error) = $node->psql('postgres', "\\set VERBOSITY verbose\nSELECT * FROM ds_import_images('pictures')");
 like($error, qr/22023.*is not absolute/, 'a relative path');
 
+# --- in shorter numbers ---
+my %far = (fp16 => 1e-5, bf16 => 1e-3, int8 => 5e-3);
+sql(qq(SELECT ds_create_model('plain', '{"image": {"width": 20, "height": 16, "channels": 16}, $bag, "training": {"epochs": 2, "batch_size": 32}}')));
+sql("CALL ds_train('plain', 'SELECT name, image FROM goods WHERE n < 30 ORDER BY id')");
+for my $to (sort keys %far)
+{
+	my ($count, $times, $cosine) = split /\|/, sql("SELECT texts, size_before::float / size_after, cosine_min FROM ds_quantize_model('whole', 'whole $to', '$to', '{\"calibration\": \"SELECT title FROM goods\"}')");
+	is($count, 240, "$to: calibration by the text of documents");
+	cmp_ok($times, '>', $to eq 'int8' ? 2.8 : 1.8, "$to: a fused tower is shorter");
+	cmp_ok(1 - $cosine, '<', $far{$to}, "$to: its texts are near");
+	cmp_ok(sql("SELECT max(ds_encode(title, image, 'whole $to') <=> ds_encode(title, image, 'whole')) FROM goods"), '<', $far{$to}, "$to: and with their pictures");
+	is(sql("SELECT texts FROM ds_quantize_model('plain', 'plain $to', '$to', '{\"calibration\": \"SELECT DISTINCT name FROM goods\"}')"), 6, "$to: calibration by queries where documents are pictures");
+	cmp_ok(sql("SELECT max(ds_encode(image, 'plain $to') <=> ds_encode(image, 'plain')) FROM goods"), '<', $far{$to}, "$to: pictures alone");
+	cmp_ok(sql("SELECT count(DISTINCT dtype) FROM ds_tensor t JOIN ds_model m ON m.id = t.model WHERE m.name = 'plain $to' AND t.name LIKE 'document.layer.%.weight' AND array_length(shape, 1) = 2 AND dtype <> 'f32'"), '>', 0, "$to: convolutions are stored so");
+}
+cmp_ok(sql("SELECT avg((g.name = q.name)::int) FROM (SELECT DISTINCT name FROM goods) q,
+	LATERAL (SELECT name FROM goods WHERE n >= 30 ORDER BY ds_encode(title, image, 'whole int8') <=> ds_encode(q.name, 'whole int8') LIMIT 5) g"), '>', 0.8, 'pictures are found by numbers of 8 bits');
+# a training goes on from them, in f32
+sql("CALL ds_train('whole int8', '$source', '{\"epochs\": 1, \"freeze\": [\"query\", \"document\"]}')");
+is(sql("SELECT \"precision\" FROM ds_models WHERE name = 'whole int8'"), 'f32', 'a training from int8 has f32');
+
 # --- what such models are not made into ---
-(undef, undef, $error) = $node->psql('postgres', "\\set VERBOSITY verbose\nSELECT ds_quantize_model('whole', 'short', 'int8')");
-like($error, qr/0A000: model "whole" cannot be quantized/, 'pictures in f32 only');
 (undef, undef, $error) = $node->psql('postgres', "\\set VERBOSITY verbose\nSELECT * FROM ds_export_files('whole', 'onnx')");
 like($error, qr/0A000: .*\n.*A tower over pictures/, 'no file of them');
-is(sql("SELECT count(*) FROM ds_model WHERE name = 'short'"), '0', 'nothing is left');
 
 done_testing();
