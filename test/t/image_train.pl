@@ -181,8 +181,9 @@ like($error, qr/22023.*is not absolute/, 'a relative path');
 # --- what such models are not made into ---
 (undef, undef, $error) = $node->psql('postgres', "\\set VERBOSITY verbose\nSELECT ds_quantize_model('whole', 'short', 'int8')");
 like($error, qr/0A000: model "whole" cannot be quantized/, 'pictures in f32 only');
-(undef, undef, $error) = $node->psql('postgres', "\\set VERBOSITY verbose\nSELECT * FROM ds_export_files('whole', 'onnx')");
-like($error, qr/0A000: .*\n.*A tower over pictures/, 'no file of them');
+(undef, undef, $error) = $node->psql('postgres', "\\set VERBOSITY verbose\nSELECT * FROM ds_export_files('whole', 'tflite', '{\"side\": \"document\"}')");
+like($error, qr/0A000: .*\n.*A tower over pictures/, 'no file of TensorFlow Lite of them');
+is($node->safe_psql('postgres', "SELECT count(*) FROM ds_export_files('whole', 'onnx', '{\"side\": \"document\"}') WHERE file = 'model.onnx'"), '1', 'but one of ONNX');
 is(sql("SELECT count(*) FROM ds_model WHERE name = 'short'"), '0', 'nothing is left');
 
 done_testing();
