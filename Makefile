@@ -97,6 +97,7 @@ test:
 
 test-export:
 	@test/export/run
+	@test/export/towers
 	@test/export/tflite
 
 lint:

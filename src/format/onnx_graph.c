@@ -243,20 +243,26 @@ ds_ox_linear(DsOnnxGraph *g, DsOnnxValue x, const DsOnnxLinear *linear)
 	if (g->target->int8 && !linear->exact)
 	{
 		const DsOnnxValue inputs[DS_ONNX_INPUTS] = {x};
+		DsOnnxValue matrix;
 		DsOnnxValue factor;
 
 		if (!shorten(g, &part, !part.transpose))
 			return x;
-		if (g->quantized_from != x)
+		matrix = ds_onnx_weight(&g->onnx, &part, shape, 2);
+		factor = ds_onnx_floats(&g->onnx, part.scales, &shape[1], 1);
+		if (linear->weight_only)
+			y = ds_ox_2(g, "MatMul", x, ds_ox_float(g, matrix));
+		else
 		{
-			g->quantized = ds_onnx_node(&g->onnx, "DynamicQuantizeLinear", inputs, NULL, 3);
-			g->quantized_from = x;
+			if (g->quantized_from != x)
+			{
+				g->quantized = ds_onnx_node(&g->onnx, "DynamicQuantizeLinear", inputs, NULL, 3);
+				g->quantized_from = x;
+			}
+			factor = ds_ox_2(g, "Mul", factor, g->quantized + 1);
+			y = ds_ox_float(g, ds_ox_3(g, "MatMulInteger", g->quantized, matrix, g->quantized + 2));
 		}
-		factor = ds_ox_2(g, "Mul", ds_onnx_floats(&g->onnx, part.scales, &shape[1], 1),
-						 g->quantized + 1);
-		y = ds_ox_3(g, "MatMulInteger", g->quantized, ds_onnx_weight(&g->onnx, &part, shape, 2),
-					g->quantized + 2);
-		y = ds_ox_2(g, "Mul", ds_ox_float(g, y), factor);
+		y = ds_ox_2(g, "Mul", y, factor);
 	}
 	else
 		y = ds_ox_2(g, "MatMul", x, ds_onnx_weight(&g->onnx, &part, shape, 2));

@@ -75,7 +75,7 @@ extern DsOnnxValue ds_ox_rows(DsOnnxGraph *g, const char *name, uint64_t rows, u
 /*
  * x W + b: W is name + ".weight", [outs, ins] (or ".weight_t", [ins, outs]); turned:
  * ".weight" itself is [ins, outs]; b is name + ".bias".  In i8 where that is asked for,
- * unless exact.
+ * unless exact; with x as it is where weight_only.
  */
 typedef struct DsOnnxLinear
 {
@@ -85,6 +85,7 @@ typedef struct DsOnnxLinear
 	bool bias;
 	bool turned;
 	bool exact;
+	bool weight_only;
 } DsOnnxLinear;
 
 extern DsOnnxValue ds_ox_linear(DsOnnxGraph *g, DsOnnxValue x, const DsOnnxLinear *linear);

@@ -7,6 +7,9 @@
  *	 x = dense layers, with ReLU between them
  *	 y = fusion of x and the picture's vector; what is missing has a learned one
  *	 y / |y|
+ *
+ * With int8 tables and weights are of i8, and products are not: ONNX has one scale for all
+ * texts of a batch, of which sums of a table's rows differ too much.
  */
 #include "format/onnx_graph.h"
 
@@ -56,8 +59,12 @@ dense_layers(Tower *tower, DsOnnxValue x)
 	for (uint32_t i = 0; i < config->dense_count; i++)
 	{
 		char name[DS_SPEC_NAME];
-		const DsOnnxLinear linear = {
-			.name = name, .ins = ins, .outs = config->dense[i], .bias = true, .turned = true};
+		const DsOnnxLinear linear = {.name = name,
+									 .ins = ins,
+									 .outs = config->dense[i],
+									 .bias = true,
+									 .turned = true,
+									 .weight_only = true};
 
 		snprintf(name, sizeof(name), "dense.%u", i);
 		x = ds_ox_linear(tower->graph, x, &linear);

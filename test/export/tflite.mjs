@@ -8,19 +8,10 @@
 // (processor time); ends with 1 where a file is further off than its precision may be.
 import fs from 'node:fs';
 import path from 'node:path';
-import { createRequire } from 'node:module';
-import { pathToFileURL } from 'node:url';
+import { load } from './litert.mjs';
 
 const [modules, directory] = process.argv.slice(2);
-const core = path.join(path.resolve(modules), 'node_modules/@litertjs/core');
-// What the package asks of a browser: a global, and a way to load a script
-globalThis.self = globalThis;
-globalThis.importScripts = (script) => {
-	const code = new Function('require', '__filename', '__dirname', fs.readFileSync(script, 'utf8') + '\nreturn ModuleFactory;');
-	globalThis.ModuleFactory = code(createRequire(script), script, path.dirname(script));
-};
-const litert = await import(pathToFileURL(path.join(core, 'dist/index.js')));
-await litert.loadLiteRt(path.join(core, 'wasm'));
+const litert = await load(modules);
 
 const words = (file, type) => { const b = fs.readFileSync(path.join(directory, file)); return new type(b.buffer.slice(b.byteOffset, b.byteOffset + b.length)); };
 const bounds = { f32: { off: 1e-4, cosine: 0.999999 }, f16: { off: 1e-3, cosine: 0.99999 }, int8: { off: Infinity, cosine: 0.99 } };

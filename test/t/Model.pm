@@ -68,6 +68,66 @@ sub static
 	return @rows;
 }
 
+# Tensors [name, shape] ... of numbers that look random: near 1 for norms' weights and variances
+sub weights
+{
+	my ($path, @tensors) = @_;
+	safetensors($path, map {
+		my ($name, @shape) = @$_;
+		my $count = 1;
+		$count *= $_ for @shape;
+		my @values = numbers($count, $name =~ /bias|mean|norm/ ? 0.1 : 2 / sqrt($count / $shape[0]));
+		[ $name, 'F32', \@shape, floats($name =~ /(norm\w*\.weight|var)$/ ? map { 1 + $_ } @values : @values) ]
+	} @tensors);
+	return;
+}
+
+# ViT with two layers, 16 wide, pictures of 24 x 24 in patches of 8
+sub vit
+{
+	my ($folder) = @_;
+	my @tensors = ([ 'embeddings.cls_token', 1, 1, 16 ], [ 'embeddings.position_embeddings', 1, 10, 16 ], [ 'embeddings.patch_embeddings.projection.weight', 16, 3, 8, 8 ], [ 'embeddings.patch_embeddings.projection.bias', 16 ]);
+	my $pair = sub { my ($name, @shape) = @_; push @tensors, [ "$name.weight", @shape ], [ "$name.bias", $shape[0] ] };
+	for my $layer (0, 1)
+	{
+		my $at = "encoder.layer.$layer";
+		$pair->("$at.$_", 16, 16) for qw(attention.attention.query attention.attention.key attention.attention.value attention.output.dense);
+		$pair->("$at.$_", 16) for qw(layernorm_before layernorm_after);
+		$pair->("$at.intermediate.dense", 32, 16);
+		$pair->("$at.output.dense", 16, 32);
+	}
+	$pair->('layernorm', 16);
+	mkdir $folder;
+	weights("$folder/model.safetensors", @tensors);
+	spew("$folder/config.json", '{"model_type": "vit", "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "patch_size": 8, "intermediate_size": 32, "image_size": 24}');
+	return;
+}
+
+# ResNet of transformers: two stages of bottlenecks, 7 x 7 and pooling before them, pictures of 40 x 40
+sub resnet
+{
+	my ($folder) = @_;
+	my @tensors;
+	my $conv = sub {
+		my ($at, $norm, $out, $in, $kernel) = @_;
+		push @tensors, [ "$at.weight", $out, $in, $kernel, $kernel ], map { [ "$norm.$_", $out ] } qw(weight bias running_mean running_var);
+	};
+	$conv->('resnet.embedder.embedder.convolution', 'resnet.embedder.embedder.normalization', 8, 3, 7);
+	for my $stage (0, 1)
+	{
+		my ($at, $in, $out) = ("resnet.encoder.stages.$stage.layers.0", 8 << $stage, 16 << $stage);
+		$conv->("$at.shortcut.convolution", "$at.shortcut.normalization", $out, $in, 1);
+		$conv->("$at.layer.0.convolution", "$at.layer.0.normalization", $out / 4, $in, 1);
+		$conv->("$at.layer.1.convolution", "$at.layer.1.normalization", $out / 4, $out / 4, 3);
+		$conv->("$at.layer.2.convolution", "$at.layer.2.normalization", $out, $out / 4, 1);
+	}
+	mkdir $folder;
+	weights("$folder/model.safetensors", @tensors);
+	spew("$folder/config.json", '{"model_type": "resnet", "hidden_act": "relu", "num_channels": 3, "layer_type": "bottleneck", "downsample_in_bottleneck": true}');
+	spew("$folder/preprocessor_config.json", '{"do_resize": true, "size": {"height": 40, "width": 40}, "do_center_crop": false, "do_normalize": true, "image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.225], "do_rescale": true, "resample": 3}');
+	return;
+}
+
 # BERT with two layers, 16 wide; with classes: a head for sequence classification
 sub bert
 {

@@ -148,7 +148,66 @@ SKIP:
 sql(q{SELECT ds_create_model('shop'); CREATE TABLE clicks (query text, title text); INSERT INTO clicks SELECT 'red dress ' || i, 'a red dress, number ' || i FROM generate_series(1, 50) i});
 refused("SELECT ds_export_model('shop', '$models/shop')", qr/ERROR:  55000: model "shop" is not trained/, 'a model that is not trained');
 sql(q{CALL ds_train('shop', 'SELECT query, title FROM clicks', '{"epochs": 1}')});
-refused("SELECT ds_export_model('shop', '$models/shop')", qr/ERROR:  0A000: .*"huggingface"\nDETAIL:  Its tokenizer, of overlapping n-grams, has no counterpart/, 'a tokenizer of n-grams');
+# a dual encoder has a folder of its own, which is read back as it was; graphs with the tokenizer as data
+refused("SELECT ds_export_model('shop', '$models/no', 'tensorflow')", qr/ERROR:  0A000: .*"tensorflow"\nDETAIL:  A dual encoder that was trained here has no counterpart/, 'no checkpoint of a dual encoder');
+sql("SELECT count(*) FROM ds_export_model('shop', '$models/shop'); SELECT ds_import_model('shop back', '$models/shop')");
+is(listing("$models/shop"), 'config.json model.safetensors shared.ngrams.bin shared.ngrams.json', 'the folder of a dual encoder');
+is(sql("$weights 'shop back'"), sql("$weights 'shop'"), 'its weights and tokenizer come back');
+is(sql("SELECT ds_model_config('shop back') = ds_model_config('shop')"), 't', 'and its config');
+is(sql("SELECT count(*) FROM clicks WHERE ds_encode(title, 'shop') <> ds_encode(title, 'shop back')"), '0', 'and its embeddings, to the bit');
+sql("SELECT ds_upload('shop', file, \"offset\", data) FROM ds_export_files('shop'); SELECT ds_import_model('shop sent', upload => 'shop')");
+is(sql("$weights 'shop sent'"), sql("$weights 'shop'"), 'the same of what is sent to a client and back');
+sql(q{CALL ds_train('shop back', 'SELECT query, title FROM clicks', '{"epochs": 1}')});
+is(sql("SELECT version FROM ds_models WHERE name = 'shop back'"), '2', 'what came back can be trained');
+# a version that is stored as changes of another one
+sql(q{SELECT ds_train_step('shop sent', ARRAY['red dress 1', 'red dress 2'], ARRAY['a red dress, number 1', 'a red dress, number 2'])});
+sql("SELECT count(*) FROM ds_export_model('shop sent', '$models/stepped'); SELECT ds_import_model('stepped', '$models/stepped')");
+is(sql("SELECT count(*) FROM clicks WHERE ds_encode(title, 'shop sent') <> ds_encode(title, 'stepped')"), '0', 'a version of ds_train_step comes back as it is');
+cmp_ok(sql("SELECT count(*) FROM clicks WHERE ds_encode(title, 'shop') <> ds_encode(title, 'stepped')"), '>', 0, 'which is another one');
+for my $format (qw(onnx tflite))
+{
+	sql("SELECT count(*) FROM ds_export_model('shop', '$models/shop-$format', '$format', '{\"precision\": \"int8\"}')");
+	is(listing("$models/shop-$format"), "deepsearch.json model.$format ngrams.bin ngrams.json", "a dual encoder as $format");
+}
+refused("SELECT ds_export_model('shop', '$models/no', options => '{\"tower\": \"text\"}')", qr/ERROR:  22023: option "tower" is for/, 'no tower for texts alone');
+refused("SELECT ds_import_model('shop', '$models/shop')", qr/ERROR:  42710: model "shop" already exists/, 'a model that is there');
+refused("SELECT ds_import_model('shop', '$models/shop', '{\"replace\": true}')", qr/ERROR:  42809: model "shop" was not imported/, 'one that was trained here is not replaced');
+refused("SELECT ds_import_model('new', '$models/shop', '{\"precision\": \"int8\"}')", qr/ERROR:  22023: a dual encoder is imported as it was/, 'options that a dual encoder has not');
+my %damage = (
+	'config.json' => [ [ '"version": 1', '"version": 2', qr/ERROR:  0A000: the folder has version 2/ ], [ '"version": 1', '"version": "1"', qr/ERROR:  XX001: .*has no version/ ],
+		[ '"towers": "shared"', '"towers": "many"', qr/ERROR:  22023: .*towers/ ], [ '"embedding": {"dims": 128}', '"embedding": {"dims": 64}', qr/ERROR:  XX001: .*shared\.(embedding|dense).*another shape/ ], [ '"config"', '"konfig"', qr/ERROR:  XX001: .*has no config/ ] ],
+	'model.safetensors' => [ [ 'shared.embedding', 'shared.enbedding', qr/ERROR:  XX001: .*shared.embedding.*missing/ ], [ 'shared.embedding', 'querys.embedding', qr/ERROR:  XX001: .*no tensor "querys/ ], [ 'shared.embedding', 'shared.token#zer', qr/ERROR:  XX001: .*no tensor "shared.token#/ ] ],
+	'shared.ngrams.bin' => [ [ 'DSTK', 'KTSD', qr/ERROR:  XX001: this is not a tokenizer/ ] ]);
+for my $file (sort keys %damage)
+{
+	my $good = PostgreSQL::Test::Utils::slurp_file("$models/shop/$file");
+	for my $case (@{ $damage{$file} })
+	{
+		my ($from, $to, $error) = @$case;
+		my $bad = $good =~ s/\Q$from\E/$to/r;
+		isnt($bad, $good, "$file with $to instead of $from");
+		Model::spew("$models/shop/$file", $bad);
+		refused("SELECT ds_import_model('new', '$models/shop')", $error, 'is refused');
+	}
+	Model::spew("$models/shop/$file", $good);
+}
+unlink "$models/shop/shared.ngrams.bin";
+refused("SELECT ds_import_model('new', '$models/shop')", qr/ERROR:  XX001: .*file "shared.ngrams.bin" is missing/, 'a folder without its tokenizer');
+is(sql("SELECT count(*) FROM ds_models WHERE name = 'new'"), '0', 'of which nothing is left');
+
+# networks over pictures, and features
+Model::vit("$models/in/vit");
+sql("SELECT ds_import_model('vit', '$models/in/vit'); SELECT count(*) FROM ds_export_model('vit', '$models/vit', 'onnx')");
+is(listing("$models/vit"), 'model.onnx preprocessor_config.json', 'a network over pictures as ONNX');
+refused("SELECT ds_export_model('vit', '$models/no', 'onnx', '{\"precision\": \"int8\"}')", qr/ERROR:  0A000: .*\nDETAIL:  int8 of a network over pictures has no counterpart/, 'not in int8');
+refused("SELECT ds_export_model('vit', '$models/no', '$_')", qr/ERROR:  0A000: .*\nDETAIL:  A network over pictures has no counterpart/, "no $_ of it") for qw(huggingface tflite tensorflow);
+refused("SELECT ds_export_model('vit', '$models/no', 'onnx', '{\"tower\": \"text\"}')", qr/ERROR:  22023: model "vit" has no tower for texts/, 'nor a tower that it has not');
+sql(q{SELECT ds_create_model('heads', '{"features": 4, "dense": [3], "towers": "separate"}'); CREATE TABLE features AS SELECT ARRAY[i, i % 3, i % 5, 1]::real[] AS a, ARRAY[i % 7, i, 2, i]::real[] AS b FROM generate_series(1, 40) i; CALL ds_train('heads', 'SELECT a, b FROM features', '{"epochs": 1}')});
+refused("SELECT ds_export_model('heads', '$models/no', 'onnx')", qr/ERROR:  0A000: .*queries and another one for documents\nHINT:  .*"side"/, 'of two towers one is to be named');
+sql("SELECT count(*) FROM ds_export_model('heads', '$models/heads', 'onnx', '{\"side\": \"document\"}')");
+is(listing("$models/heads"), 'model.onnx', 'a head on features as ONNX');
+sql("SELECT count(*) FROM ds_export_model('heads', '$models/heads folder'); SELECT ds_import_model('heads back', '$models/heads folder')");
+is(sql("$weights 'heads back'"), sql("$weights 'heads'"), 'its folder comes back');
 sql(q{UPDATE ds_model_version SET config = jsonb_set(config, '{encoder,pool_skip}', '1') WHERE model = (SELECT id FROM ds_model WHERE name = 'bert back')});
 refused("SELECT ds_export_model('bert back', '$models/shop')", qr/ERROR:  0A000: .*\nDETAIL:  the model's "pool_skip" has no counterpart/, 'a pooling that the format cannot say');
 

@@ -200,7 +200,8 @@ sql("CALL ds_train('whole int8', '$source', '{\"epochs\": 1, \"freeze\": [\"quer
 is(sql("SELECT \"precision\" FROM ds_models WHERE name = 'whole int8'"), 'f32', 'a training from int8 has f32');
 
 # --- what such models are not made into ---
-(undef, undef, $error) = $node->psql('postgres', "\\set VERBOSITY verbose\nSELECT * FROM ds_export_files('whole', 'onnx')");
-like($error, qr/0A000: .*\n.*A tower over pictures/, 'no file of them');
+(undef, undef, $error) = $node->psql('postgres', "\\set VERBOSITY verbose\nSELECT * FROM ds_export_files('whole', 'tflite', '{\"side\": \"document\"}')");
+like($error, qr/0A000: .*\n.*A tower over pictures/, 'no file of TensorFlow Lite of them');
+is($node->safe_psql('postgres', "SELECT count(*) FROM ds_export_files('whole', 'onnx', '{\"side\": \"document\"}') WHERE file = 'model.onnx'"), '1', 'but one of ONNX');
 
 done_testing();
