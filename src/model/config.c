@@ -282,6 +282,8 @@ image_training(Jsonb *json, DsTrainOptions *training)
 		training->epochs = IMAGE_EPOCHS;
 	if (given == NULL || !has_key(given, "schedule"))
 		training->train.schedule.kind = DS_SCHEDULE_COSINE;
+	if (given == NULL || !has_key(given, "symmetric"))
+		training->train.symmetric = training->train.loss == DS_LOSS_SOFTMAX;
 }
 
 static void
