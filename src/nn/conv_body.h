@@ -471,6 +471,7 @@ halve_backward(const ds_real *d, size_t height, size_t width, size_t channels, d
 const DsConvKernels KERNELS_NAME = {
 	.lanes = LANES,
 	.width = WIDTH,
+	.winograd = &KERNELS_WINOGRAD,
 	.pack = pack_panels,
 	.forward = forward,
 	.weight = weight,

@@ -6,6 +6,27 @@
 
 #include "nn/winograd_private.h"
 
+#ifdef DS_NN_DOUBLE
+/* the test of the gradients has the other kernels in the same file */
+#undef VECTOR_BYTES
+#undef KERNELS_NAME
+#undef TILE_ROWS
+#undef TILE_VECTORS
+#undef LANES
+#undef INLINE
+#undef TILE
+#undef HEIGHTS
+#undef NAMES
+#undef TABLE
+#undef vector
+#undef load
+#undef store
+#define vector winograd_vector
+#define load winograd_load
+#define store winograd_store
+#define gradient winograd_gradient
+#endif
+
 #define VECTOR_BYTES 16
 #define TILE_ROWS 4
 #define TILE_VECTORS 2
@@ -47,4 +68,21 @@ ds_winograd_scratch(size_t ins, size_t outs)
 
 	return 36 * (tiles * ins + 15 + DS_WINOGRAD_GAP +
 				 (DS_WINOGRAD_DEPTH + tiles) * DS_WINOGRAD_WIDTH + 2 * DS_WINOGRAD_GAP);
+}
+
+size_t
+ds_winograd_gradient_group(size_t ins, size_t outs)
+{
+	/* sums are read and written for each group, so there should not be too many */
+	size_t tiles = GROUP_VALUES * 3 / 2 / 36 / (ins + ds_winograd_padded(outs));
+
+	return tiles > GROUP_MOST ? GROUP_MOST : tiles < 1 ? 1 : tiles;
+}
+
+size_t
+ds_winograd_gradient_scratch(size_t ins, size_t outs)
+{
+	size_t tiles = ds_winograd_gradient_group(ins, outs);
+
+	return 36 * (tiles * ins + 15 + tiles * ds_winograd_padded(outs) + 2 * DS_WINOGRAD_GAP);
 }

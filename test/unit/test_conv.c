@@ -10,6 +10,7 @@
 #include "base/cpu.h"
 #include "base/random.h"
 #include "nn/conv_kernels.c"
+#include "nn/winograd.c"
 #include "nn/conv.c"
 
 #define TOLERANCE 1e-5
