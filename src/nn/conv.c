@@ -79,6 +79,15 @@ plan_winograd(DsConv *conv)
 	return true;
 }
 
+/* Of pictures of height x width outputs, what Winograd's tiles look at */
+static ds_real *
+allocate_frames(const DsConv *conv, size_t height, size_t width, size_t channels, DsArena *arena)
+{
+	size_t sides = ((height + 3) / 4 * 4 + 2) * ((width + 3) / 4 * 4 + 2);
+
+	return ds_arena_zero(arena, conv->group * sides, channels * sizeof(ds_real));
+}
+
 /* What that needs; the panels are there */
 static bool
 allocate_winograd(DsConv *conv, bool backward, DsArena *arena)
@@ -88,6 +97,9 @@ allocate_winograd(DsConv *conv, bool backward, DsArena *arena)
 					  ds_winograd_gradient_scratch(s->ins, s->outs)};
 	size_t scratch = sizes[0];
 
+	conv->framed = allocate_frames(conv, conv->out_height, conv->out_width, s->ins, arena);
+	if (conv->framed == NULL)
+		return false;
 	if (!backward)
 	{
 		conv->scratch = ds_arena_alloc(arena, scratch, sizeof(ds_real));
@@ -96,12 +108,13 @@ allocate_winograd(DsConv *conv, bool backward, DsArena *arena)
 	for (size_t i = 1; i < 3; i++)
 		scratch = sizes[i] > scratch ? sizes[i] : scratch;
 	conv->d_row = ds_winograd_padded(s->outs);
+	conv->d_framed = allocate_frames(conv, s->height, s->width, s->outs, arena);
 	conv->scratch = ds_arena_alloc(arena, scratch, sizeof(ds_real));
 	conv->points = ds_arena_alloc(arena, 36 * s->ins, conv->d_row * sizeof(ds_real));
 	conv->d_weight = ds_arena_alloc(arena, 9 * s->ins, conv->d_row * sizeof(ds_real));
 	conv->back_panels = ds_arena_alloc(
 		arena, ds_panels_size(ds_conv_kernels(), 9 * s->outs, s->ins), sizeof(ds_real));
-	return conv->scratch != NULL && conv->points != NULL && conv->d_weight != NULL &&
+	return conv->d_framed != NULL && conv->scratch != NULL && conv->points != NULL && conv->d_weight != NULL &&
 		   conv->back_panels != NULL;
 }
 
@@ -318,6 +331,27 @@ pictures_of(const ds_real *x, size_t height, size_t width, size_t channels)
 	return (DsPictures){x, height * width * channels, width * channels, channels};
 }
 
+/*
+ * Into the midst of zeros, so that no tile is cut by a picture's edge: x becomes what a window
+ * sees that begins pad before it
+ */
+static void
+frame(DsWinograd *w, ds_real *frames)
+{
+	size_t high = (w->height + 3) / 4 * 4 + 2;
+	size_t wide = (w->width + 3) / 4 * 4 + 2;
+
+	for (size_t g = 0; g < w->pictures; g++)
+		for (size_t i = 0; i < w->in_height; i++)
+			memcpy(frames + ((g * high + w->pad + i) * wide + w->pad) * w->ins,
+				   w->x.at + g * w->x.picture + i * w->x.row,
+				   w->in_width * w->ins * sizeof(ds_real));
+	w->x = pictures_of(frames, high, wide, w->ins);
+	w->in_height = high;
+	w->in_width = wide;
+	w->pad = 0;
+}
+
 /* y = conv(x), or turned around: x the gradient by y, y that by x */
 static void
 run_winograd(DsConv *conv, const ds_real *x, size_t pictures, const ds_real *bias, bool turned,
@@ -343,6 +377,7 @@ run_winograd(DsConv *conv, const ds_real *x, size_t pictures, const ds_real *bia
 	size_t tiles = pictures * ds_winograd_tiles(w.height, w.width);
 	size_t group = ds_winograd_group(w.ins, w.outs);
 
+	frame(&w, turned ? conv->d_framed : conv->framed);
 	/* of equal size, as far as that goes */
 	group = (tiles + (tiles + group - 1) / group - 1) / ((tiles + group - 1) / group);
 	for (size_t first = 0; first < tiles; first += group)
@@ -367,6 +402,7 @@ gather_winograd(DsConv *conv, const ds_real *x, const ds_real *d, size_t picture
 	size_t tiles = pictures * ds_winograd_tiles(w.height, w.width);
 	size_t group = ds_winograd_gradient_group(w.ins, w.outs);
 
+	frame(&w, conv->framed);
 	group = (tiles + (tiles + group - 1) / group - 1) / ((tiles + group - 1) / group);
 	for (size_t first = 0; first < tiles; first += group)
 		ds_conv_kernels()->winograd->gradient(

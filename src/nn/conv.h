@@ -45,6 +45,8 @@ typedef struct DsConv
 	ds_real *panels; /* the weight, packed */
 	bool winograd; /* instead of windows; of what follows then back_panels and d_weight alone */
 	ds_real *scratch;
+	ds_real *framed; /* pictures with zeros around, up to whole tiles */
+	ds_real *d_framed;
 	ds_real *points; /* [36, ins, d_row] gradients */
 	/* the way back */
 	uint32_t *back_at; /* [group, pixels] windows over d */

@@ -24,7 +24,6 @@
 #define vector winograd_vector
 #define load winograd_load
 #define store winograd_store
-#define gradient winograd_gradient
 #endif
 
 #define VECTOR_BYTES 16
@@ -36,7 +35,7 @@
 
 /* numbers of V: 1 MB in f32 */
 #define GROUP_VALUES ((size_t) 1 << 18)
-#define GROUP_MOST 64
+#define TILES_MOST 64
 
 bool
 ds_winograd_pays(size_t ins, size_t outs, size_t height, size_t width,
@@ -58,7 +57,7 @@ ds_winograd_group(size_t ins, size_t outs)
 	size_t tiles = GROUP_VALUES / 36 / ins;
 
 	(void) outs;
-	return tiles > GROUP_MOST ? GROUP_MOST : tiles < 1 ? 1 : tiles;
+	return tiles > TILES_MOST ? TILES_MOST : tiles < 1 ? 1 : tiles;
 }
 
 size_t
@@ -76,7 +75,7 @@ ds_winograd_gradient_group(size_t ins, size_t outs)
 	/* sums are read and written for each group, so there should not be too many */
 	size_t tiles = GROUP_VALUES * 3 / 2 / 36 / (ins + ds_winograd_padded(outs));
 
-	return tiles > GROUP_MOST ? GROUP_MOST : tiles < 1 ? 1 : tiles;
+	return tiles > TILES_MOST ? TILES_MOST : tiles < 1 ? 1 : tiles;
 }
 
 size_t

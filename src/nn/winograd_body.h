@@ -683,7 +683,7 @@ run(const DsWinograd *w, size_t first, size_t tiles)
 }
 
 static void
-gradient(const DsWinograd *w, size_t first, size_t tiles, ds_real *points)
+add_gradient(const DsWinograd *w, size_t first, size_t tiles, ds_real *points)
 {
 	size_t padded = ds_winograd_padded(w->outs);
 	size_t v_apart = (tiles * w->ins + 15) / 16 * 16 + DS_WINOGRAD_GAP;
@@ -750,6 +750,6 @@ collect(const ds_real *points, size_t n, ds_real *d_weight)
 
 const DsWinogradKernels KERNELS_NAME = {
 	.run = run,
-	.gradient = gradient,
+	.gradient = add_gradient,
 	.collect = collect,
 };
