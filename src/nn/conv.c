@@ -114,8 +114,8 @@ allocate_winograd(DsConv *conv, bool backward, DsArena *arena)
 	conv->d_weight = ds_arena_alloc(arena, 9 * s->ins, conv->d_row * sizeof(ds_real));
 	conv->back_panels = ds_arena_alloc(
 		arena, ds_panels_size(ds_conv_kernels(), 9 * s->outs, s->ins), sizeof(ds_real));
-	return conv->d_framed != NULL && conv->scratch != NULL && conv->points != NULL && conv->d_weight != NULL &&
-		   conv->back_panels != NULL;
+	return conv->d_framed != NULL && conv->scratch != NULL && conv->points != NULL &&
+		   conv->d_weight != NULL && conv->back_panels != NULL;
 }
 
 static bool

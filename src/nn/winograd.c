@@ -38,8 +38,7 @@
 #define TILES_MOST 64
 
 bool
-ds_winograd_pays(size_t ins, size_t outs, size_t height, size_t width,
-				 size_t pictures)
+ds_winograd_pays(size_t ins, size_t outs, size_t height, size_t width, size_t pictures)
 {
 	size_t tiles = ds_winograd_tiles(height, width);
 

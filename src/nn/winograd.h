@@ -77,8 +77,7 @@ extern const DsWinogradKernels ds_winograd_avx512;
  * Is this worth while for a convolution of ins to outs channels with an output of height x width,
  * of which at least so many pictures go together?  The answer is the same for every processor.
  */
-extern bool ds_winograd_pays(size_t ins, size_t outs, size_t height, size_t width,
-							 size_t pictures);
+extern bool ds_winograd_pays(size_t ins, size_t outs, size_t height, size_t width, size_t pictures);
 
 /* tiles of a picture */
 static inline size_t

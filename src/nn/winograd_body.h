@@ -365,9 +365,9 @@ transform_output(const DsWinograd *w, size_t number, const ds_real *m, size_t ap
 			for (size_t c = 0; c < 4; c++)
 				store(to + r * w->y.row + c * w->y.column + at,
 					  finish(w, y[r][c], bias,
-							 residual == NULL ? NULL
-											  : residual + r * w->residual.row +
-													c * w->residual.column + at));
+							 residual == NULL
+								 ? NULL
+								 : residual + r * w->residual.row + c * w->residual.column + at));
 			continue;
 		}
 		for (size_t r = 0; r < rows; r++)
@@ -377,8 +377,7 @@ transform_output(const DsWinograd *w, size_t number, const ds_real *m, size_t ap
 				vector v;
 
 				if (residual != NULL)
-					memcpy(other,
-						   residual + r * w->residual.row + c * w->residual.column + at,
+					memcpy(other, residual + r * w->residual.row + c * w->residual.column + at,
 						   lanes * sizeof(ds_real));
 				v = finish(w, y[r][c], bias, residual == NULL ? NULL : other);
 				memcpy(to + r * w->y.row + c * w->y.column + at, &v, lanes * sizeof(ds_real));
@@ -427,8 +426,8 @@ transform_output_backward(const DsWinograd *w, size_t number, ds_real *m, size_t
 	Part rows = part_of(tile.row, 0, w->height, 4);
 	Part columns = part_of(tile.column, 0, w->width, 4);
 	bool whole = rows.to == 4 && columns.to == 4;
-	const ds_real *d = w->y.at + tile.picture * w->y.picture + tile.row * w->y.row +
-					   tile.column * w->y.column;
+	const ds_real *d =
+		w->y.at + tile.picture * w->y.picture + tile.row * w->y.row + tile.column * w->y.column;
 
 	for (size_t point = 0; padded > w->outs && point < 36; point++)
 		memset(m + point * apart + w->outs, 0, (padded - w->outs) * sizeof(ds_real));
@@ -552,36 +551,58 @@ typedef void (*GradientTile)(size_t tiles, const ds_real *a, size_t lda, const d
 typedef void (*ProductTile)(size_t depth, const ds_real *a, size_t lda, const ds_real *b,
 							size_t ldb, ds_real *c, bool add, Ahead ahead);
 
-#define TILE(rows, vectors)                                                                      \
-	static void product_##rows##_##vectors(size_t depth, const ds_real *a, size_t lda,           \
-										   const ds_real *b, size_t ldb, ds_real *c, bool add,   \
-										   Ahead ahead)                                          \
-	{                                                                                            \
-		product_tile(rows, vectors, depth, a, lda, b, ldb, c, add, ahead);                       \
-	}                                                                                            \
-	static void gradient_##rows##_##vectors(size_t tiles, const ds_real *a, size_t lda,          \
-											const ds_real *b, size_t ldb, ds_real *c)            \
-	{                                                                                            \
-		gradient_tile(rows, vectors, tiles, a, lda, b, ldb, c);                                  \
+#define TILE(rows, vectors)                                                                    \
+	static void product_##rows##_##vectors(size_t depth, const ds_real *a, size_t lda,         \
+										   const ds_real *b, size_t ldb, ds_real *c, bool add, \
+										   Ahead ahead)                                        \
+	{                                                                                          \
+		product_tile(rows, vectors, depth, a, lda, b, ldb, c, add, ahead);                     \
+	}                                                                                          \
+	static void gradient_##rows##_##vectors(size_t tiles, const ds_real *a, size_t lda,        \
+											const ds_real *b, size_t ldb, ds_real *c)          \
+	{                                                                                          \
+		gradient_tile(rows, vectors, tiles, a, lda, b, ldb, c);                                \
 	}
 #if TILE_ROWS == 8
-#define HEIGHTS(vectors) TILE(1, vectors) TILE(2, vectors) TILE(3, vectors) TILE(4, vectors) TILE(5, vectors) TILE(6, vectors) TILE(7, vectors) TILE(8, vectors)
-#define NAMES(what, vectors) {what##_1_##vectors, what##_2_##vectors, what##_3_##vectors, what##_4_##vectors, what##_5_##vectors, what##_6_##vectors, what##_7_##vectors, what##_8_##vectors}
+#define HEIGHTS(vectors)                                                                 \
+	TILE(1, vectors)                                                                     \
+	TILE(2, vectors) TILE(3, vectors) TILE(4, vectors) TILE(5, vectors) TILE(6, vectors) \
+		TILE(7, vectors) TILE(8, vectors)
+#define NAMES(what, vectors)                                                               \
+	{                                                                                      \
+		what##_1_##vectors, what##_2_##vectors, what##_3_##vectors, what##_4_##vectors,    \
+			what##_5_##vectors, what##_6_##vectors, what##_7_##vectors, what##_8_##vectors \
+	}
 #elif TILE_ROWS == 6
-#define HEIGHTS(vectors) TILE(1, vectors) TILE(2, vectors) TILE(3, vectors) TILE(4, vectors) TILE(5, vectors) TILE(6, vectors)
-#define NAMES(what, vectors) {what##_1_##vectors, what##_2_##vectors, what##_3_##vectors, what##_4_##vectors, what##_5_##vectors, what##_6_##vectors}
+#define HEIGHTS(vectors) \
+	TILE(1, vectors)     \
+	TILE(2, vectors) TILE(3, vectors) TILE(4, vectors) TILE(5, vectors) TILE(6, vectors)
+#define NAMES(what, vectors)                                                            \
+	{                                                                                   \
+		what##_1_##vectors, what##_2_##vectors, what##_3_##vectors, what##_4_##vectors, \
+			what##_5_##vectors, what##_6_##vectors                                      \
+	}
 #else
 #define HEIGHTS(vectors) TILE(1, vectors) TILE(2, vectors) TILE(3, vectors) TILE(4, vectors)
-#define NAMES(what, vectors) {what##_1_##vectors, what##_2_##vectors, what##_3_##vectors, what##_4_##vectors}
+#define NAMES(what, vectors)                                                           \
+	{                                                                                  \
+		what##_1_##vectors, what##_2_##vectors, what##_3_##vectors, what##_4_##vectors \
+	}
 #endif
 
 HEIGHTS(1)
 HEIGHTS(2)
 #if TILE_VECTORS == 3
 HEIGHTS(3)
-#define TABLE(what) {NAMES(what, 1), NAMES(what, 2), NAMES(what, 3)}
+#define TABLE(what)                                    \
+	{                                                  \
+		NAMES(what, 1), NAMES(what, 2), NAMES(what, 3) \
+	}
 #else
-#define TABLE(what) {NAMES(what, 1), NAMES(what, 2)}
+#define TABLE(what)                    \
+	{                                  \
+		NAMES(what, 1), NAMES(what, 2) \
+	}
 #endif
 static const ProductTile product_tiles[TILE_VECTORS][TILE_ROWS] = TABLE(product);
 static const GradientTile gradient_tiles[TILE_VECTORS][TILE_ROWS] = TABLE(gradient);
@@ -606,8 +627,8 @@ product(size_t rows, size_t depth, size_t n, const ds_real *a, size_t lda, const
 			size_t count = (rows - r + TILE_ROWS - 1) / TILE_ROWS;
 			size_t high = (rows - r + count - 1) / count;
 
-			product_tiles[vectors - 1][high - 1](depth, a + r * lda, lda, b + j, n, c + r * n + j, add,
-											ahead);
+			product_tiles[vectors - 1][high - 1](depth, a + r * lda, lda, b + j, n, c + r * n + j,
+												 add, ahead);
 			ahead.at += ahead.step * ((depth + 3) / 4);
 			r += high;
 		}
@@ -674,7 +695,8 @@ run(const DsWinograd *w, size_t first, size_t tiles)
 			transform_weights(w, k, deep, out, padded, u, u_apart);
 			for (size_t point = 0; point < 36; point++)
 				product(tiles, deep, padded, v + point * v_apart + k, w->ins, u + point * u_apart,
-						m + point * m_apart, k > 0, weights_ahead(w, out, padded, k + deep, depth, point));
+						m + point * m_apart, k > 0,
+						weights_ahead(w, out, padded, k + deep, depth, point));
 		}
 		for (size_t t = 0; t < tiles; t++)
 			transform_output(w, first + t, m + t * padded, m_apart, out, n);
@@ -700,15 +722,15 @@ add_gradient(const DsWinograd *w, size_t first, size_t tiles, ds_real *points)
 		for (size_t j = 0; j < padded;)
 		{
 			size_t left = (padded - j) / LANES;
-			size_t vectors = left < TILE_VECTORS			? left
+			size_t vectors = left < TILE_VECTORS		? left
 							 : left == TILE_VECTORS + 1 ? (left + 1) / 2
 														: TILE_VECTORS;
 
 			for (size_t i = 0, high; i < w->ins; i += high)
 			{
 				high = w->ins - i < TILE_ROWS ? w->ins - i : TILE_ROWS;
-				gradient_tiles[vectors - 1][high - 1](
-					tiles, v + i, w->ins, m + j, padded, points + (point * w->ins + i) * padded + j);
+				gradient_tiles[vectors - 1][high - 1](tiles, v + i, w->ins, m + j, padded,
+													  points + (point * w->ins + i) * padded + j);
 			}
 			j += vectors * LANES;
 		}

@@ -109,9 +109,9 @@ test_case(const DsConvKernels *kernels, int level, const Case *k)
 
 		for (size_t place = 0; place < 9; place++)
 			for (size_t c = 0; c < k->ins; c++)
-				sum += seen(k, x, at / (height * width), at / width % height, at % width, place,
-							c) *
-					   (double) weight[(place * k->ins + c) * k->outs + o];
+				sum +=
+					seen(k, x, at / (height * width), at / width % height, at % width, place, c) *
+					(double) weight[(place * k->ins + c) * k->outs + o];
 		sum = k->relu ? fmax(sum, 0) : sum;
 		largest = fmax(largest, fabs(sum));
 		worst = fmax(worst, isfinite(y[n]) ? fabs((double) y[n] - sum) : HUGE_VAL);
@@ -163,7 +163,7 @@ main(void)
 {
 	static const Case cases[] = {
 		{8, 8, 1, 16, 16, false, false},  {7, 9, 1, 17, 23, true, true},
-		{5, 3, 1, 24, 40, true, false},   {6, 10, 0, 33, 50, false, true},
+		{5, 3, 1, 24, 40, true, false},	  {6, 10, 0, 33, 50, false, true},
 		{4, 5, 2, 70, 64, true, true},	  {1, 2, 1, 16, 100, false, false},
 		{13, 6, 1, 130, 49, false, true}, {3, 3, 0, 31, 18, false, false},
 	};
