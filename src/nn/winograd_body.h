@@ -564,10 +564,11 @@ typedef void (*ProductTile)(size_t depth, const ds_real *a, size_t lda, const ds
 		gradient_tile(rows, vectors, tiles, a, lda, b, ldb, c);                                \
 	}
 #if TILE_ROWS == 8
-#define HEIGHTS(vectors)                                                                 \
-	TILE(1, vectors)                                                                     \
-	TILE(2, vectors) TILE(3, vectors) TILE(4, vectors) TILE(5, vectors) TILE(6, vectors) \
-		TILE(7, vectors) TILE(8, vectors)
+#define HEIGHTS(vectors) \
+	TILE(1, vectors)     \
+	TILE(2, vectors)     \
+	TILE(3, vectors)     \
+	TILE(4, vectors) TILE(5, vectors) TILE(6, vectors) TILE(7, vectors) TILE(8, vectors)
 #define NAMES(what, vectors)                                                               \
 	{                                                                                      \
 		what##_1_##vectors, what##_2_##vectors, what##_3_##vectors, what##_4_##vectors,    \
