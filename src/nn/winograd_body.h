@@ -462,8 +462,8 @@ typedef struct Ahead
 
 /* c[rows, vectors] (+)= a[rows, depth] b[depth, ldb] */
 INLINE void
-product_tile(size_t rows, size_t vectors, size_t depth, const ds_real *a, size_t lda,
-			 const ds_real *b, size_t ldb, ds_real *c, bool add, Ahead ahead)
+points_tile(size_t rows, size_t vectors, size_t depth, const ds_real *a, size_t lda,
+			const ds_real *b, size_t ldb, ds_real *c, bool add, Ahead ahead)
 {
 	vector sum[TILE_ROWS][TILE_VECTORS];
 
@@ -548,20 +548,20 @@ gradient_tile(size_t rows, size_t vectors, size_t tiles, const ds_real *a, size_
 
 typedef void (*GradientTile)(size_t tiles, const ds_real *a, size_t lda, const ds_real *b,
 							 size_t ldb, ds_real *c);
-typedef void (*ProductTile)(size_t depth, const ds_real *a, size_t lda, const ds_real *b,
-							size_t ldb, ds_real *c, bool add, Ahead ahead);
+typedef void (*PointsTile)(size_t depth, const ds_real *a, size_t lda, const ds_real *b, size_t ldb,
+						   ds_real *c, bool add, Ahead ahead);
 
-#define TILE(rows, vectors)                                                                    \
-	static void product_##rows##_##vectors(size_t depth, const ds_real *a, size_t lda,         \
-										   const ds_real *b, size_t ldb, ds_real *c, bool add, \
-										   Ahead ahead)                                        \
-	{                                                                                          \
-		product_tile(rows, vectors, depth, a, lda, b, ldb, c, add, ahead);                     \
-	}                                                                                          \
-	static void gradient_##rows##_##vectors(size_t tiles, const ds_real *a, size_t lda,        \
-											const ds_real *b, size_t ldb, ds_real *c)          \
-	{                                                                                          \
-		gradient_tile(rows, vectors, tiles, a, lda, b, ldb, c);                                \
+#define TILE(rows, vectors)                                                                   \
+	static void points_##rows##_##vectors(size_t depth, const ds_real *a, size_t lda,         \
+										  const ds_real *b, size_t ldb, ds_real *c, bool add, \
+										  Ahead ahead)                                        \
+	{                                                                                         \
+		points_tile(rows, vectors, depth, a, lda, b, ldb, c, add, ahead);                     \
+	}                                                                                         \
+	static void gradient_##rows##_##vectors(size_t tiles, const ds_real *a, size_t lda,       \
+											const ds_real *b, size_t ldb, ds_real *c)         \
+	{                                                                                         \
+		gradient_tile(rows, vectors, tiles, a, lda, b, ldb, c);                               \
 	}
 #if TILE_ROWS == 8
 #define HEIGHTS(vectors) \
@@ -605,13 +605,13 @@ HEIGHTS(3)
 		NAMES(what, 1), NAMES(what, 2) \
 	}
 #endif
-static const ProductTile product_tiles[TILE_VECTORS][TILE_ROWS] = TABLE(product);
+static const PointsTile points_tiles[TILE_VECTORS][TILE_ROWS] = TABLE(points);
 static const GradientTile gradient_tiles[TILE_VECTORS][TILE_ROWS] = TABLE(gradient);
 
 /* c[rows, n] (+)= a[rows, depth] b[depth, n]; n a multiple of LANES, lines of b and c n apart */
 static void
-product(size_t rows, size_t depth, size_t n, const ds_real *a, size_t lda, const ds_real *b,
-		ds_real *c, bool add, Ahead ahead)
+points_product(size_t rows, size_t depth, size_t n, const ds_real *a, size_t lda, const ds_real *b,
+			   ds_real *c, bool add, Ahead ahead)
 {
 	size_t high_tiles = (rows + TILE_ROWS - 1) / TILE_ROWS;
 
@@ -628,8 +628,8 @@ product(size_t rows, size_t depth, size_t n, const ds_real *a, size_t lda, const
 			size_t count = (rows - r + TILE_ROWS - 1) / TILE_ROWS;
 			size_t high = (rows - r + count - 1) / count;
 
-			product_tiles[vectors - 1][high - 1](depth, a + r * lda, lda, b + j, n, c + r * n + j,
-												 add, ahead);
+			points_tiles[vectors - 1][high - 1](depth, a + r * lda, lda, b + j, n, c + r * n + j,
+												add, ahead);
 			ahead.at += ahead.step * ((depth + 3) / 4);
 			r += high;
 		}
@@ -667,7 +667,7 @@ weights_ahead(const DsWinograd *w, size_t out, size_t n, size_t k, size_t depth,
 }
 
 static void
-run(const DsWinograd *w, size_t first, size_t tiles)
+run_tiles(const DsWinograd *w, size_t first, size_t tiles)
 {
 	/* whole lines, so that what follows begins with one */
 	size_t v_apart = (tiles * w->ins + 15) / 16 * 16 + DS_WINOGRAD_GAP;
@@ -695,9 +695,9 @@ run(const DsWinograd *w, size_t first, size_t tiles)
 
 			transform_weights(w, k, deep, out, padded, u, u_apart);
 			for (size_t point = 0; point < 36; point++)
-				product(tiles, deep, padded, v + point * v_apart + k, w->ins, u + point * u_apart,
-						m + point * m_apart, k > 0,
-						weights_ahead(w, out, padded, k + deep, depth, point));
+				points_product(tiles, deep, padded, v + point * v_apart + k, w->ins,
+							   u + point * u_apart, m + point * m_apart, k > 0,
+							   weights_ahead(w, out, padded, k + deep, depth, point));
 		}
 		for (size_t t = 0; t < tiles; t++)
 			transform_output(w, first + t, m + t * padded, m_apart, out, n);
@@ -772,7 +772,7 @@ collect(const ds_real *points, size_t n, ds_real *d_weight)
 }
 
 const DsWinogradKernels KERNELS_NAME = {
-	.run = run,
+	.run = run_tiles,
 	.gradient = add_gradient,
 	.collect = collect,
 };
