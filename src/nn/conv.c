@@ -28,6 +28,8 @@
 /* output pixels of a group, at least */
 #define GROUP_PIXELS 64
 #define GROUP_MOST 16
+/* tiles of Winograd's method, which shares the weights' transform among them */
+#define GROUP_TILES 48
 
 static size_t
 padded_side(size_t side, size_t pad)
@@ -58,6 +60,62 @@ place_windows(uint32_t *at, size_t pictures, size_t rows, size_t columns, size_t
 		for (size_t i = 0; i < high; i++)
 			for (size_t j = 0; j < wide; j++)
 				*at++ = (uint32_t) (((g * rows + i * stride) * columns + j * stride) * c);
+}
+
+/* Is it 3 x 3 with stride 1, and Winograd's method worth while?  Then also on the way back */
+static bool
+plan_winograd(DsConv *conv)
+{
+	const DsConvShape *s = &conv->shape;
+	size_t tiles = ds_winograd_tiles(conv->out_height, conv->out_width);
+	size_t group = (GROUP_TILES + tiles - 1) / tiles;
+
+	group = group > GROUP_MOST ? GROUP_MOST : group;
+	if (s->kernel_height != 3 || s->kernel_width != 3 || s->stride != 1 ||
+		!ds_winograd_pays(s->ins, s->outs, conv->out_height, conv->out_width, group) ||
+		!ds_winograd_pays(s->outs, s->ins, s->height, s->width, group))
+		return false;
+	conv->group = group;
+	return true;
+}
+
+/* Of pictures of height x width outputs, what Winograd's tiles look at */
+static ds_real *
+allocate_frames(const DsConv *conv, size_t height, size_t width, size_t channels, DsArena *arena)
+{
+	size_t sides = ((height + 3) / 4 * 4 + 2) * ((width + 3) / 4 * 4 + 2);
+
+	return ds_arena_zero(arena, conv->group * sides, channels * sizeof(ds_real));
+}
+
+/* What that needs; the panels are there */
+static bool
+allocate_winograd(DsConv *conv, bool backward, DsArena *arena)
+{
+	const DsConvShape *s = &conv->shape;
+	size_t sizes[] = {ds_winograd_scratch(s->ins, s->outs), ds_winograd_scratch(s->outs, s->ins),
+					  ds_winograd_gradient_scratch(s->ins, s->outs)};
+	size_t scratch = sizes[0];
+
+	conv->framed = allocate_frames(conv, conv->out_height, conv->out_width, s->ins, arena);
+	if (conv->framed == NULL)
+		return false;
+	if (!backward)
+	{
+		conv->scratch = ds_arena_alloc(arena, scratch, sizeof(ds_real));
+		return conv->scratch != NULL;
+	}
+	for (size_t i = 1; i < 3; i++)
+		scratch = sizes[i] > scratch ? sizes[i] : scratch;
+	conv->d_row = ds_winograd_padded(s->outs);
+	conv->d_framed = allocate_frames(conv, s->height, s->width, s->outs, arena);
+	conv->scratch = ds_arena_alloc(arena, scratch, sizeof(ds_real));
+	conv->points = ds_arena_alloc(arena, 36 * s->ins, conv->d_row * sizeof(ds_real));
+	conv->d_weight = ds_arena_alloc(arena, 9 * s->ins, conv->d_row * sizeof(ds_real));
+	conv->back_panels = ds_arena_alloc(
+		arena, ds_panels_size(ds_conv_kernels(), 9 * s->outs, s->ins), sizeof(ds_real));
+	return conv->d_framed != NULL && conv->scratch != NULL && conv->points != NULL &&
+		   conv->d_weight != NULL && conv->back_panels != NULL;
 }
 
 static bool
@@ -133,6 +191,7 @@ ds_conv_plan(DsConv *conv, const DsConvShape *shape, bool backward, DsArena *are
 	conv->group = outs >= GROUP_PIXELS ? 1 : (GROUP_PIXELS + outs - 1) / outs;
 	if (conv->group > GROUP_MOST)
 		conv->group = GROUP_MOST;
+	conv->winograd = plan_winograd(conv);
 	/* what is addressed by 32 bits, here and on the way back */
 	most = shape->ins > shape->outs ? shape->ins : shape->outs;
 	if (product_of(conv->group, rows + shape->kernel_height, columns + shape->kernel_width, most) >
@@ -142,12 +201,18 @@ ds_conv_plan(DsConv *conv, const DsConvShape *shape, bool backward, DsArena *are
 		return ds_fail(status, DS_TOO_LARGE,
 					   "a convolution over %zu x %zu pixels of %zu channels is too large",
 					   shape->height, shape->width, most);
-	conv->at = ds_arena_alloc(arena, conv->group * outs, sizeof(uint32_t));
 	conv->panels = ds_arena_alloc(
 		arena,
 		ds_panels_size(kernels, shape->kernel_height * shape->kernel_width * shape->ins,
 					   shape->outs),
 		sizeof(ds_real));
+	if (conv->winograd)
+	{
+		if (conv->panels == NULL || !allocate_winograd(conv, backward, arena))
+			return ds_fail(status, DS_OUT_OF_MEMORY, "out of memory for a convolution");
+		return DS_OK;
+	}
+	conv->at = ds_arena_alloc(arena, conv->group * outs, sizeof(uint32_t));
 	if (shape->pad > 0)
 		conv->padded =
 			ds_arena_zero(arena, conv->group * rows * columns, shape->ins * sizeof(ds_real));
@@ -187,7 +252,9 @@ ds_conv_load(DsConv *conv, const ds_real *weight, bool backward)
 	size_t window = s->kernel_height * s->kernel_width;
 
 	pack_places(s, weight, s->ins, window, s->outs, s->ins * window, false, conv->panels);
-	if (conv->d_weight != NULL)
+	if (conv->points != NULL)
+		memset(conv->points, 0, 36 * s->ins * conv->d_row * sizeof(ds_real));
+	else if (conv->d_weight != NULL)
 		memset(conv->d_weight, 0, window * s->ins * s->outs * sizeof(ds_real));
 	if (!backward)
 		return;
@@ -213,11 +280,14 @@ ds_conv_gradient(const DsConv *conv, ds_real *d_weight)
 {
 	const DsConvShape *s = &conv->shape;
 	size_t window = s->kernel_height * s->kernel_width;
+	size_t row = conv->winograd ? conv->d_row : s->outs;
 
+	if (conv->winograd)
+		ds_conv_kernels()->winograd->collect(conv->points, s->ins * row, conv->d_weight);
 	for (size_t o = 0; o < s->outs; o++)
 		for (size_t c = 0; c < s->ins; c++)
 			for (size_t k = 0; k < window; k++)
-				*d_weight++ += conv->d_weight[(k * s->ins + c) * s->outs + o];
+				*d_weight++ += conv->d_weight[(k * s->ins + c) * row + o];
 }
 
 /* Pictures of high x wide pixels of c numbers into the midst of zeros that are there already */
@@ -255,11 +325,101 @@ windows_of(DsConv *conv, const ds_real *x, size_t pictures)
 					   .jump = padded_side(s->width, s->pad) * s->ins};
 }
 
+static DsPictures
+pictures_of(const ds_real *x, size_t height, size_t width, size_t channels)
+{
+	return (DsPictures){x, height * width * channels, width * channels, channels};
+}
+
+/*
+ * Into the midst of zeros, so that no tile is cut by a picture's edge: x becomes what a window
+ * sees that begins pad before it
+ */
+static void
+frame(DsWinograd *w, ds_real *frames)
+{
+	size_t high = (w->height + 3) / 4 * 4 + 2;
+	size_t wide = (w->width + 3) / 4 * 4 + 2;
+
+	for (size_t g = 0; g < w->pictures; g++)
+		for (size_t i = 0; i < w->in_height; i++)
+			memcpy(frames + ((g * high + w->pad + i) * wide + w->pad) * w->ins,
+				   w->x.at + g * w->x.picture + i * w->x.row,
+				   w->in_width * w->ins * sizeof(ds_real));
+	w->x = pictures_of(frames, high, wide, w->ins);
+	w->in_height = high;
+	w->in_width = wide;
+	w->pad = 0;
+}
+
+/* y = conv(x), or turned around: x the gradient by y, y that by x */
+static void
+run_winograd(DsConv *conv, const ds_real *x, size_t pictures, const ds_real *bias, bool turned,
+			 ds_real *y)
+{
+	const DsConvShape *s = &conv->shape;
+	DsPictures in = pictures_of(turned ? y : x, s->height, s->width, s->ins);
+	DsPictures out = pictures_of(turned ? x : y, conv->out_height, conv->out_width, s->outs);
+	DsWinograd w = {.pictures = pictures,
+					.x = turned ? out : in,
+					.in_height = turned ? conv->out_height : s->height,
+					.in_width = turned ? conv->out_width : s->width,
+					.pad = turned ? 2 - s->pad : s->pad,
+					.ins = turned ? s->outs : s->ins,
+					.outs = turned ? s->ins : s->outs,
+					.height = turned ? s->height : conv->out_height,
+					.width = turned ? s->width : conv->out_width,
+					.panels = turned ? conv->back_panels : conv->panels,
+					.panel_width = ds_conv_kernels()->width,
+					.bias = bias,
+					.y = turned ? in : out,
+					.scratch = conv->scratch};
+	size_t tiles = pictures * ds_winograd_tiles(w.height, w.width);
+	size_t group = ds_winograd_group(w.ins, w.outs);
+
+	frame(&w, turned ? conv->d_framed : conv->framed);
+	/* of equal size, as far as that goes */
+	group = (tiles + (tiles + group - 1) / group - 1) / ((tiles + group - 1) / group);
+	for (size_t first = 0; first < tiles; first += group)
+		ds_conv_kernels()->winograd->run(&w, first, tiles - first < group ? tiles - first : group);
+}
+
+static void
+gather_winograd(DsConv *conv, const ds_real *x, const ds_real *d, size_t pictures)
+{
+	const DsConvShape *s = &conv->shape;
+	DsWinograd w = {.pictures = pictures,
+					.x = pictures_of(x, s->height, s->width, s->ins),
+					.in_height = s->height,
+					.in_width = s->width,
+					.pad = s->pad,
+					.ins = s->ins,
+					.outs = s->outs,
+					.height = conv->out_height,
+					.width = conv->out_width,
+					.y = pictures_of(d, conv->out_height, conv->out_width, s->outs),
+					.scratch = conv->scratch};
+	size_t tiles = pictures * ds_winograd_tiles(w.height, w.width);
+	size_t group = ds_winograd_gradient_group(w.ins, w.outs);
+
+	frame(&w, conv->framed);
+	group = (tiles + (tiles + group - 1) / group - 1) / ((tiles + group - 1) / group);
+	for (size_t first = 0; first < tiles; first += group)
+		ds_conv_kernels()->winograd->gradient(
+			&w, first, tiles - first < group ? tiles - first : group, conv->points);
+}
+
 void
 ds_conv_forward(DsConv *conv, const ds_real *x, size_t pictures, const ds_real *bias, ds_real *out)
 {
-	DsWindows windows = windows_of(conv, x, pictures);
+	DsWindows windows;
 
+	if (conv->winograd)
+	{
+		run_winograd(conv, x, pictures, bias, false, out);
+		return;
+	}
+	windows = windows_of(conv, x, pictures);
 	ds_conv_kernels()->forward(&windows, conv->panels, conv->shape.outs, bias, out,
 							   conv->shape.outs);
 }
@@ -331,6 +491,14 @@ ds_conv_backward(DsConv *conv, const ds_real *x, const ds_real *d, size_t pictur
 {
 	const DsConvShape *s = &conv->shape;
 
+	if (conv->winograd)
+	{
+		if (learns)
+			gather_winograd(conv, x, d, pictures);
+		if (d_x != NULL)
+			run_winograd(conv, d, pictures, NULL, true, d_x);
+		return;
+	}
 	if (learns)
 	{
 		DsWindows windows = windows_of(conv, x, pictures);

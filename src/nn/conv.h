@@ -43,6 +43,11 @@ typedef struct DsConv
 	uint32_t *at; /* [group, out pixels] windows of the forward pass */
 	ds_real *padded; /* [group, height + 2 pad, width + 2 pad, ins], or NULL: no pad */
 	ds_real *panels; /* the weight, packed */
+	bool winograd; /* instead of windows; of what follows then back_panels and d_weight alone */
+	ds_real *scratch;
+	ds_real *framed; /* pictures with zeros around, up to whole tiles */
+	ds_real *d_framed;
+	ds_real *points; /* [36, ins, d_row] gradients */
 	/* the way back */
 	uint32_t *back_at; /* [group, pixels] windows over d */
 	ds_real *back_panels;
@@ -51,7 +56,7 @@ typedef struct DsConv
 	ds_real *d_picture; /* ... and by padded pictures */
 	ds_real *d_aligned; /* [group, out pixels, outs up to whole registers], or NULL */
 	size_t d_row;
-	ds_real *d_weight; /* [window, ins, outs] since ds_conv_load() */
+	ds_real *d_weight; /* [window, ins, outs (winograd: d_row)] since ds_conv_load() */
 } DsConv;
 
 /*

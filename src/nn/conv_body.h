@@ -287,6 +287,16 @@ weight(const DsWindows *w, const ds_real *d, size_t ldd, size_t outs, ds_real *d
  * Channel by channel
  */
 
+/* Numbers c .. channels - 1 of a register that begins with number last: those before are there */
+INLINE void
+store_behind(ds_real *to, size_t c, size_t last, size_t channels, vector v)
+{
+	ds_real lanes[LANES];
+
+	store(lanes, v);
+	memcpy(to + c, lanes + (c - last), (channels - c) * sizeof(ds_real));
+}
+
 static void
 sums(const ds_real *x, size_t pixels, size_t channels, ds_real *sum)
 {
@@ -299,6 +309,16 @@ sums(const ds_real *x, size_t pixels, size_t channels, ds_real *sum)
 		for (size_t p = 0; p < pixels; p++)
 			total += load(x + p * channels + c);
 		store(sum + c, total);
+	}
+	if (c < channels && channels >= LANES)
+	{
+		size_t last = channels - LANES;
+		vector total = load(sum + last);
+
+		for (size_t p = 0; p < pixels; p++)
+			total += load(x + p * channels + last);
+		store_behind(sum, c, last, channels, total);
+		return;
 	}
 	for (; c < channels; c++)
 		for (size_t p = 0; p < pixels; p++)
@@ -328,6 +348,14 @@ squares(const ds_real *x, size_t pixels, size_t channels, const ds_real *mean, d
 			out[c] += (x[p * channels + c] - mean[c]) * (x[p * channels + c] - mean[c]);
 }
 
+INLINE vector
+affine_of(const ds_real *x, size_t c, const ds_real *scale, const ds_real *shift, bool relu)
+{
+	vector v = load(x + c) * load(scale + c) + load(shift + c);
+
+	return relu ? above_zero(v) : v;
+}
+
 static void
 affine(const ds_real *x, size_t pixels, size_t channels, const ds_real *scale, const ds_real *shift,
 	   bool relu, ds_real *y)
@@ -335,12 +363,17 @@ affine(const ds_real *x, size_t pixels, size_t channels, const ds_real *scale, c
 	for (size_t p = 0; p < pixels; p++, x += channels, y += channels)
 	{
 		size_t c = 0;
+		vector tail = {0};
 
+		/* the last registers overlap, so they are computed before the others are written */
+		if (channels % LANES != 0 && channels > LANES)
+			tail = affine_of(x, channels - LANES, scale, shift, relu);
 		for (; c + LANES <= channels; c += LANES)
+			store(y + c, affine_of(x, c, scale, shift, relu));
+		if (c < channels && channels > LANES)
 		{
-			vector v = load(x + c) * load(scale + c) + load(shift + c);
-
-			store(y + c, relu ? above_zero(v) : v);
+			store(y + channels - LANES, tail);
+			continue;
 		}
 		for (; c < channels; c++)
 		{
@@ -351,6 +384,27 @@ affine(const ds_real *x, size_t pixels, size_t channels, const ds_real *scale, c
 	}
 }
 
+INLINE void
+affine_sums_of(const ds_real *x, size_t pixels, size_t channels, vector factor, vector offset,
+			   bool relu, vector middle, const ds_real *d, vector *sum, vector *product)
+{
+	vector total = *sum;
+	vector products = *product;
+
+	for (size_t p = 0; p < pixels; p++)
+	{
+		vector v = load(x + p * channels);
+		vector g = load(d + p * channels);
+
+		if (relu)
+			g = where(v * factor + offset > (ds_real) 0, g);
+		total += g;
+		products += g * (v - middle);
+	}
+	*sum = total;
+	*product = products;
+}
+
 static void
 affine_sums(const ds_real *x, size_t pixels, size_t channels, const ds_real *scale,
 			const ds_real *shift, bool relu, const ds_real *mean, const ds_real *d, ds_real *sum,
@@ -358,26 +412,17 @@ affine_sums(const ds_real *x, size_t pixels, size_t channels, const ds_real *sca
 {
 	size_t c = 0;
 
-	for (; c + LANES <= channels; c += LANES)
+	for (; c + LANES <= channels || (c < channels && channels >= LANES); c += LANES)
 	{
-		vector total = load(sum + c);
-		vector products = load(product + c);
-		vector middle = load(mean + c);
-		vector factor = load(scale + c);
-		vector offset = load(shift + c);
+		/* the last registers overlap, and the numbers that are new are kept */
+		size_t at = c + LANES <= channels ? c : channels - LANES;
+		vector total = load(sum + at);
+		vector products = load(product + at);
 
-		for (size_t p = 0; p < pixels; p++)
-		{
-			vector v = load(x + p * channels + c);
-			vector g = load(d + p * channels + c);
-
-			if (relu)
-				g = where(v * factor + offset > (ds_real) 0, g);
-			total += g;
-			products += g * (v - middle);
-		}
-		store(sum + c, total);
-		store(product + c, products);
+		affine_sums_of(x + at, pixels, channels, load(scale + at), load(shift + at), relu,
+					   load(mean + at), d + at, &total, &products);
+		store_behind(sum, c, at, at + LANES, total);
+		store_behind(product, c, at, at + LANES, products);
 	}
 	for (; c < channels; c++)
 		for (size_t p = 0; p < pixels; p++)
@@ -390,6 +435,20 @@ affine_sums(const ds_real *x, size_t pixels, size_t channels, const ds_real *sca
 		}
 }
 
+INLINE vector
+affine_backward_of(const ds_real *x, size_t c, const ds_real *scale, const ds_real *shift,
+				   bool relu, const ds_real *mean, const ds_real *a, const ds_real *b,
+				   const ds_real *d)
+{
+	vector v = load(x + c);
+	vector factor = load(scale + c);
+	vector g = load(d + c);
+
+	if (relu)
+		g = where(v * factor + load(shift + c) > (ds_real) 0, g);
+	return g * factor - (v - load(mean + c)) * load(a + c) - load(b + c);
+}
+
 static void
 affine_backward(const ds_real *x, size_t pixels, size_t channels, const ds_real *scale,
 				const ds_real *shift, bool relu, const ds_real *mean, const ds_real *a,
@@ -398,16 +457,17 @@ affine_backward(const ds_real *x, size_t pixels, size_t channels, const ds_real 
 	for (size_t p = 0; p < pixels; p++, x += channels, d += channels)
 	{
 		size_t c = 0;
+		vector tail = {0};
 
+		/* the last registers overlap, so they are computed before the others are written */
+		if (channels % LANES != 0 && channels > LANES)
+			tail = affine_backward_of(x, channels - LANES, scale, shift, relu, mean, a, b, d);
 		for (; c + LANES <= channels; c += LANES)
+			store(d + c, affine_backward_of(x, c, scale, shift, relu, mean, a, b, d));
+		if (c < channels && channels > LANES)
 		{
-			vector v = load(x + c);
-			vector factor = load(scale + c);
-			vector g = load(d + c);
-
-			if (relu)
-				g = where(v * factor + load(shift + c) > (ds_real) 0, g);
-			store(d + c, g * factor - (v - load(mean + c)) * load(a + c) - load(b + c));
+			store(d + channels - LANES, tail);
+			continue;
 		}
 		for (; c < channels; c++)
 		{
@@ -429,10 +489,16 @@ halve(const ds_real *x, size_t height, size_t width, size_t channels, ds_real *y
 			const ds_real *from = x + i * row + j * channels;
 			size_t c = 0;
 
-			for (; c + LANES <= channels; c += LANES)
-				store(y + c, ((load(from + c) + load(from + channels + c)) +
-							  (load(from + row + c) + load(from + row + channels + c))) *
-								 (ds_real) 0.25);
+			for (; c + LANES <= channels || (c < channels && channels >= LANES); c += LANES)
+			{
+				/* the last registers overlap */
+				size_t at = c + LANES <= channels ? c : channels - LANES;
+				const ds_real *f = from + at;
+
+				store(y + at, ((load(f) + load(f + channels)) +
+							   (load(f + row) + load(f + row + channels))) *
+								  (ds_real) 0.25);
+			}
 			for (; c < channels; c++)
 				y[c] =
 					((from[c] + from[channels + c]) + (from[row + c] + from[row + channels + c])) *
@@ -453,14 +519,15 @@ halve_backward(const ds_real *d, size_t height, size_t width, size_t channels, d
 			ds_real *to = d_x + i * row + j * channels;
 			size_t c = 0;
 
-			for (; c + LANES <= channels; c += LANES)
+			for (; c + LANES <= channels || (c < channels && channels >= LANES); c += LANES)
 			{
-				vector v = load(d + c) * (ds_real) 0.25;
+				size_t at = c + LANES <= channels ? c : channels - LANES;
+				vector v = load(d + at) * (ds_real) 0.25;
 
-				store(to + c, v);
-				store(to + channels + c, v);
-				store(to + row + c, v);
-				store(to + row + channels + c, v);
+				store(to + at, v);
+				store(to + channels + at, v);
+				store(to + row + at, v);
+				store(to + row + channels + at, v);
 			}
 			for (; c < channels; c++)
 				to[c] = to[channels + c] = to[row + c] = to[row + channels + c] =
@@ -471,6 +538,7 @@ halve_backward(const ds_real *d, size_t height, size_t width, size_t channels, d
 const DsConvKernels KERNELS_NAME = {
 	.lanes = LANES,
 	.width = WIDTH,
+	.winograd = &KERNELS_WINOGRAD,
 	.pack = pack_panels,
 	.forward = forward,
 	.weight = weight,

@@ -30,6 +30,7 @@
 #define TILE_ROWS 4
 #define TILE_VECTORS 2
 #define KERNELS_NAME ds_conv_kernels_portable
+#define KERNELS_WINOGRAD ds_winograd_portable
 extern const DsConvKernels ds_conv_kernels_portable;
 
 #include "nn/conv_body.h"

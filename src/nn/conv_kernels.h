@@ -14,6 +14,7 @@
 #include <stdint.h>
 
 #include "nn/real.h"
+#include "nn/winograd.h"
 
 /*
  * Windows of a picture.  Output pixel p looks at segments runs of length numbers each: run s
@@ -34,6 +35,7 @@ typedef struct DsConvKernels
 {
 	size_t lanes; /* numbers of a register */
 	size_t width; /* columns of a panel */
+	const DsWinogradKernels *winograd;
 	/*
 	 * A weight [depth, outs], element (k, o) at k * row + o * column, to panels of width columns
 	 * [depth, width], the last one filled up with zeros: ds_panels_size() numbers

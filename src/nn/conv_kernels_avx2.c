@@ -8,6 +8,7 @@
 #define TILE_ROWS 6
 #define TILE_VECTORS 2
 #define KERNELS_NAME ds_conv_kernels_avx2
+#define KERNELS_WINOGRAD ds_winograd_avx2
 
 #include "nn/conv_kernels.h"
 

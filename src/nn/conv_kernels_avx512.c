@@ -8,6 +8,7 @@
 #define TILE_ROWS 8
 #define TILE_VECTORS 3
 #define KERNELS_NAME ds_conv_kernels_avx512
+#define KERNELS_WINOGRAD ds_winograd_avx512
 
 #include "nn/conv_kernels.h"
 

@@ -115,14 +115,13 @@ tile(size_t rows, size_t panels, const DsConvolution *p, size_t row, size_t colu
 		finish_tile(p, row, column, rows, vectors, sum, p->activation);
 }
 
-typedef void (*TileFunction)(const DsConvolution *p, size_t row, size_t column,
-							 const Part *part);
+typedef void (*TileFunction)(const DsConvolution *p, size_t row, size_t column, const Part *part);
 
-#define TILE(rows, panels)                                                              \
+#define TILE(rows, panels)                                                                \
 	static void tile_##rows##_##panels(const DsConvolution *p, size_t row, size_t column, \
-									   const Part *part)                                     \
-	{                                                                                   \
-		tile(rows, panels, p, row, column, part);                                       \
+									   const Part *part)                                  \
+	{                                                                                     \
+		tile(rows, panels, p, row, column, part);                                         \
 	}
 
 #if TILE_ROWS == 8
@@ -208,9 +207,7 @@ convolve(const DsConvolution *p)
 		size_t left = panels - panel;
 
 		/* of four, two and two: a single one leaves half of the registers idle */
-		wide = left < TILE_PANELS		 ? left
-			   : left == TILE_PANELS + 1 ? (left + 1) / 2
-										 : TILE_PANELS;
+		wide = left < TILE_PANELS ? left : left == TILE_PANELS + 1 ? (left + 1) / 2 : TILE_PANELS;
 		for (size_t i = 0; i < parts; i++)
 		{
 			Part part = part_of(p, parts, i);
@@ -230,11 +227,11 @@ convolve(const DsConvolution *p)
 					tiles_left > 7 ? TILE_ROWS : (p->rows - row + tiles_left - 1) / tiles_left;
 				size_t at = tile_number * share;
 
-				part.ahead = (const char *) (p->b +
-											 ((first < panels ? first + at / length : 0) * window +
-											  next.first) *
-												 DS_PANEL) +
-							 at % length;
+				part.ahead =
+					(const char *) (p->b + ((first < panels ? first + at / length : 0) * window +
+											next.first) *
+											   DS_PANEL) +
+					at % length;
 				tiles[wide - 1][rows - 1](p, row, panel * DS_PANEL, &part);
 				row += rows;
 			}

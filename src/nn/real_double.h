@@ -5,6 +5,12 @@
 #ifndef DS_NN_REAL_DOUBLE_H
 #define DS_NN_REAL_DOUBLE_H
 
+#define ds_winograd_portable ds_winograd_portable_f64
+#define ds_winograd_pays ds_winograd_pays_f64
+#define ds_winograd_group ds_winograd_group_f64
+#define ds_winograd_scratch ds_winograd_scratch_f64
+#define ds_winograd_gradient_group ds_winograd_gradient_group_f64
+#define ds_winograd_gradient_scratch ds_winograd_gradient_scratch_f64
 #define ds_pooling_scale ds_pooling_scale_f64
 #define ds_bag_forward ds_bag_forward_f64
 #define ds_bag_infer_short ds_bag_infer_short_f64

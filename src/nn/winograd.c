@@ -6,6 +6,26 @@
 
 #include "nn/winograd_private.h"
 
+#ifdef DS_NN_DOUBLE
+/* the test of the gradients has the other kernels in the same file */
+#undef VECTOR_BYTES
+#undef KERNELS_NAME
+#undef TILE_ROWS
+#undef TILE_VECTORS
+#undef LANES
+#undef INLINE
+#undef TILE
+#undef HEIGHTS
+#undef NAMES
+#undef TABLE
+#undef vector
+#undef load
+#undef store
+#define vector winograd_vector
+#define load winograd_load
+#define store winograd_store
+#endif
+
 #define VECTOR_BYTES 16
 #define TILE_ROWS 4
 #define TILE_VECTORS 2
@@ -15,11 +35,10 @@
 
 /* numbers of V: 1 MB in f32 */
 #define GROUP_VALUES ((size_t) 1 << 18)
-#define GROUP_MOST 64
+#define TILES_MOST 64
 
 bool
-ds_winograd_pays(size_t ins, size_t outs, size_t height, size_t width,
-				 size_t pictures)
+ds_winograd_pays(size_t ins, size_t outs, size_t height, size_t width, size_t pictures)
 {
 	size_t tiles = ds_winograd_tiles(height, width);
 
@@ -37,7 +56,7 @@ ds_winograd_group(size_t ins, size_t outs)
 	size_t tiles = GROUP_VALUES / 36 / ins;
 
 	(void) outs;
-	return tiles > GROUP_MOST ? GROUP_MOST : tiles < 1 ? 1 : tiles;
+	return tiles > TILES_MOST ? TILES_MOST : tiles < 1 ? 1 : tiles;
 }
 
 size_t
@@ -47,4 +66,21 @@ ds_winograd_scratch(size_t ins, size_t outs)
 
 	return 36 * (tiles * ins + 15 + DS_WINOGRAD_GAP +
 				 (DS_WINOGRAD_DEPTH + tiles) * DS_WINOGRAD_WIDTH + 2 * DS_WINOGRAD_GAP);
+}
+
+size_t
+ds_winograd_gradient_group(size_t ins, size_t outs)
+{
+	/* sums are read and written for each group, so there should not be too many */
+	size_t tiles = GROUP_VALUES * 3 / 2 / 36 / (ins + ds_winograd_padded(outs));
+
+	return tiles > TILES_MOST ? TILES_MOST : tiles < 1 ? 1 : tiles;
+}
+
+size_t
+ds_winograd_gradient_scratch(size_t ins, size_t outs)
+{
+	size_t tiles = ds_winograd_gradient_group(ins, outs);
+
+	return 36 * (tiles * ins + 15 + tiles * ds_winograd_padded(outs) + 2 * DS_WINOGRAD_GAP);
 }

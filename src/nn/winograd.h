@@ -56,6 +56,13 @@ typedef struct DsWinogradKernels
 	 * what is in one does not depend on the others.
 	 */
 	void (*run)(const DsWinograd *w, size_t first, size_t tiles);
+	/*
+	 * From x and, at y, the gradient by what comes out: points[36, ins, ds_winograd_padded(outs)] +=
+	 * the gradient by the weight, transformed, of at most ds_winograd_gradient_group() tiles
+	 */
+	void (*gradient)(const DsWinograd *w, size_t first, size_t tiles, ds_real *points);
+	/* d_weight[9, n] = transformed back from points[36, n]; n a multiple of 16 */
+	void (*collect)(const ds_real *points, size_t n, ds_real *d_weight);
 } DsWinogradKernels;
 
 #define DS_WINOGRAD_CHANNELS 16
@@ -70,8 +77,7 @@ extern const DsWinogradKernels ds_winograd_avx512;
  * Is this worth while for a convolution of ins to outs channels with an output of height x width,
  * of which at least so many pictures go together?  The answer is the same for every processor.
  */
-extern bool ds_winograd_pays(size_t ins, size_t outs, size_t height, size_t width,
-							 size_t pictures);
+extern bool ds_winograd_pays(size_t ins, size_t outs, size_t height, size_t width, size_t pictures);
 
 /* tiles of a picture */
 static inline size_t
@@ -80,10 +86,20 @@ ds_winograd_tiles(size_t height, size_t width)
 	return ((height + 3) / 4) * ((width + 3) / 4);
 }
 
+static inline size_t
+ds_winograd_padded(size_t outs)
+{
+	return (outs + 15) / 16 * 16;
+}
+
 /* as many tiles at once as stay in the second level of cache */
 extern size_t ds_winograd_group(size_t ins, size_t outs);
 
 /* numbers of scratch for groups of so many channels */
 extern size_t ds_winograd_scratch(size_t ins, size_t outs);
+
+/* the same for the gradient by the weight */
+extern size_t ds_winograd_gradient_group(size_t ins, size_t outs);
+extern size_t ds_winograd_gradient_scratch(size_t ins, size_t outs);
 
 #endif /* DS_NN_WINOGRAD_H */

@@ -17,6 +17,9 @@
  *     other kernels have it, then M[point, tile, out] += V U;
  *  3. y = A' M A, with bias, residual and ReLU.
  *
+ * The way back is that of each step: with D = A dy A' the gradient by U is V' D, summed up over
+ * all tiles, and G' dU G that by the weight.  That by what comes in is a convolution of dy.
+ *
  * V, U and M stay in the second level of cache.  U is made again for each group: that takes 90
  * operations for the 36 * tiles multiplications that it serves, and nine numbers of a weight are
  * read from memory where 36 would be.
@@ -79,7 +82,7 @@ INLINE void
 weight_points(const vector g[3], vector t[6])
 {
 	vector even = g[0] * (ds_real) (-2.0 / 3) - g[2] * (ds_real) (1.0 / 3);
-	vector odd = g[1] * (ds_real) (2.0 / 3) * ROOT_A;
+	vector odd = g[1] * ((ds_real) (2.0 / 3) * ROOT_A);
 
 	t[0] = g[0];
 	t[1] = even - odd;
@@ -104,6 +107,36 @@ output_points(const vector m[6], vector y[4])
 	b = m[3] - m[4];
 	y[1] = a * ROOT_A + b * ROOT_B;
 	y[3] = (m[5] + a * (ROOT_A * (ds_real) 0.5)) + b * (ROOT_B * (ds_real) 2);
+}
+
+/* A, the way back of A' */
+INLINE void
+output_points_backward(const vector y[4], vector m[6])
+{
+	vector even = y[0] + y[2] * (ds_real) 0.5;
+	vector odd = y[1] * ROOT_A + y[3] * (ROOT_A * (ds_real) 0.5);
+
+	m[0] = y[0];
+	m[1] = even + odd;
+	m[2] = even - odd;
+	even = y[0] + y[2] * (ds_real) 2;
+	odd = y[1] * ROOT_B + y[3] * (ROOT_B * (ds_real) 2);
+	m[3] = even + odd;
+	m[4] = even - odd;
+	m[5] = y[3];
+}
+
+/* G', the way back of G */
+INLINE void
+weight_points_backward(const vector u[6], vector g[3])
+{
+	vector a = u[1] + u[2];
+	vector b = u[3] + u[4];
+
+	g[0] = (u[0] - a * (ds_real) (2.0 / 3)) + b * (ds_real) (1.0 / 6);
+	g[2] = (u[5] - a * (ds_real) (1.0 / 3)) + b * (ds_real) (1.0 / 3);
+	g[1] = (u[2] - u[1]) * ((ds_real) (2.0 / 3) * ROOT_A) +
+		   (u[3] - u[4]) * ((ds_real) (1.0 / 6) * ROOT_B);
 }
 
 /* ---- tiles ---- */
@@ -332,9 +365,9 @@ transform_output(const DsWinograd *w, size_t number, const ds_real *m, size_t ap
 			for (size_t c = 0; c < 4; c++)
 				store(to + r * w->y.row + c * w->y.column + at,
 					  finish(w, y[r][c], bias,
-							 residual == NULL ? NULL
-											  : residual + r * w->residual.row +
-													c * w->residual.column + at));
+							 residual == NULL
+								 ? NULL
+								 : residual + r * w->residual.row + c * w->residual.column + at));
 			continue;
 		}
 		for (size_t r = 0; r < rows; r++)
@@ -344,12 +377,72 @@ transform_output(const DsWinograd *w, size_t number, const ds_real *m, size_t ap
 				vector v;
 
 				if (residual != NULL)
-					memcpy(other,
-						   residual + r * w->residual.row + c * w->residual.column + at,
+					memcpy(other, residual + r * w->residual.row + c * w->residual.column + at,
 						   lanes * sizeof(ds_real));
 				v = finish(w, y[r][c], bias, residual == NULL ? NULL : other);
 				memcpy(to + r * w->y.row + c * w->y.column + at, &v, lanes * sizeof(ds_real));
 			}
+	}
+}
+
+/* A d A' of one vector of channels */
+INLINE void
+output_tile_backward(const ds_real *d, size_t row, size_t column, ds_real *m, size_t apart)
+{
+	vector half[6][4];
+
+	UNROLLED
+	for (size_t c = 0; c < 4; c++)
+	{
+		vector y[4];
+		vector t[6];
+
+		UNROLLED
+		for (size_t r = 0; r < 4; r++)
+			y[r] = load(d + r * row + c * column);
+		output_points_backward(y, t);
+		UNROLLED
+		for (size_t r = 0; r < 6; r++)
+			half[r][c] = t[r];
+	}
+	UNROLLED
+	for (size_t r = 0; r < 6; r++)
+	{
+		vector t[6];
+
+		output_points_backward(half[r], t);
+		UNROLLED
+		for (size_t c = 0; c < 6; c++)
+			store(m + (r * 6 + c) * apart, t[c]);
+	}
+}
+
+/* The gradient by M of one tile, from that by y; rows of padded numbers, the last ones zero */
+static void
+transform_output_backward(const DsWinograd *w, size_t number, ds_real *m, size_t apart,
+						  size_t padded)
+{
+	Tile tile = tile_number(w, number);
+	Part rows = part_of(tile.row, 0, w->height, 4);
+	Part columns = part_of(tile.column, 0, w->width, 4);
+	bool whole = rows.to == 4 && columns.to == 4;
+	const ds_real *d =
+		w->y.at + tile.picture * w->y.picture + tile.row * w->y.row + tile.column * w->y.column;
+
+	for (size_t point = 0; padded > w->outs && point < 36; point++)
+		memset(m + point * apart + w->outs, 0, (padded - w->outs) * sizeof(ds_real));
+	for (size_t c = 0; c < w->outs; c += LANES)
+	{
+		size_t at = c + LANES > w->outs ? w->outs - LANES : c;
+		ds_real square[16 * LANES];
+
+		if (whole)
+			output_tile_backward(d + at, w->y.row, w->y.column, m + at, apart);
+		else
+		{
+			clipped(d + at, w->y.row, w->y.column, rows, columns, 4, square);
+			output_tile_backward(square, 4 * LANES, LANES, m + at, apart);
+		}
 	}
 }
 
@@ -369,8 +462,8 @@ typedef struct Ahead
 
 /* c[rows, vectors] (+)= a[rows, depth] b[depth, ldb] */
 INLINE void
-product_tile(size_t rows, size_t vectors, size_t depth, const ds_real *a, size_t lda,
-			 const ds_real *b, size_t ldb, ds_real *c, bool add, Ahead ahead)
+points_tile(size_t rows, size_t vectors, size_t depth, const ds_real *a, size_t lda,
+			const ds_real *b, size_t ldb, ds_real *c, bool add, Ahead ahead)
 {
 	vector sum[TILE_ROWS][TILE_VECTORS];
 
@@ -409,15 +502,66 @@ product_tile(size_t rows, size_t vectors, size_t depth, const ds_real *a, size_t
 		store(c + r * ldb + v * LANES, sum[r][v]);
 }
 
-typedef void (*ProductTile)(size_t depth, const ds_real *a, size_t lda, const ds_real *b,
-							size_t ldb, ds_real *c, bool add, Ahead ahead);
+/* c[rows, vectors] += a[tiles, rows]' b[tiles, ldb]; lines of b and c are ldb apart */
+INLINE void
+gradient_tile(size_t rows, size_t vectors, size_t tiles, const ds_real *a, size_t lda,
+			  const ds_real *b, size_t ldb, ds_real *c)
+{
+	vector sum[TILE_ROWS][TILE_VECTORS];
+	/* sums come from memory, so those that are next are asked for meanwhile */
+	const ds_real *next = c + rows * ldb;
+
+	UNROLLED
+	for (size_t r = 0; r < rows; r++)
+		UNROLLED
+	for (size_t v = 0; v < vectors; v++)
+		sum[r][v] = load(c + r * ldb + v * LANES);
+	for (size_t t = 0; t < tiles; t++, a += lda, b += ldb)
+	{
+		vector w[TILE_VECTORS];
+
+		UNROLLED
+		for (size_t v = 0; v < vectors; v++)
+			w[v] = load(b + v * LANES);
+		if (t < rows)
+		{
+			UNROLLED
+			for (size_t v = 0; v < vectors; v++)
+				__builtin_prefetch(next + t * ldb + v * LANES, 1, 3);
+		}
+		UNROLLED
+		for (size_t r = 0; r < rows; r++)
+		{
+			ds_real value = a[r];
+
+			UNROLLED
+			for (size_t v = 0; v < vectors; v++)
+				sum[r][v] += value * w[v];
+		}
+	}
+	UNROLLED
+	for (size_t r = 0; r < rows; r++)
+		UNROLLED
+	for (size_t v = 0; v < vectors; v++)
+		store(c + r * ldb + v * LANES, sum[r][v]);
+}
+
+typedef void (*GradientTile)(size_t tiles, const ds_real *a, size_t lda, const ds_real *b,
+							 size_t ldb, ds_real *c);
+typedef void (*PointsTile)(size_t depth, const ds_real *a, size_t lda, const ds_real *b, size_t ldb,
+						   ds_real *c, bool add, Ahead ahead);
 
 #define TILE(rows, vectors)                                                                   \
-	static void product_##rows##_##vectors(size_t depth, const ds_real *a, size_t lda,        \
-										   const ds_real *b, size_t ldb, ds_real *c, bool add, \
-										   Ahead ahead) \
+	static void points_##rows##_##vectors(size_t depth, const ds_real *a, size_t lda,         \
+										  const ds_real *b, size_t ldb, ds_real *c, bool add, \
+										  Ahead ahead)                                        \
 	{                                                                                         \
-		product_tile(rows, vectors, depth, a, lda, b, ldb, c, add, ahead);                      \
+		points_tile(rows, vectors, depth, a, lda, b, ldb, c, add, ahead);                     \
+	}                                                                                         \
+	static void gradient_##rows##_##vectors(size_t tiles, const ds_real *a, size_t lda,       \
+											const ds_real *b, size_t ldb, ds_real *c)         \
+	{                                                                                         \
+		gradient_tile(rows, vectors, tiles, a, lda, b, ldb, c);                               \
 	}
 #if TILE_ROWS == 8
 #define HEIGHTS(vectors) \
@@ -425,25 +569,25 @@ typedef void (*ProductTile)(size_t depth, const ds_real *a, size_t lda, const ds
 	TILE(2, vectors)     \
 	TILE(3, vectors)     \
 	TILE(4, vectors) TILE(5, vectors) TILE(6, vectors) TILE(7, vectors) TILE(8, vectors)
-#define NAMES(vectors)                                                                         \
-	{                                                                                          \
-		product_1_##vectors, product_2_##vectors, product_3_##vectors, product_4_##vectors,    \
-			product_5_##vectors, product_6_##vectors, product_7_##vectors, product_8_##vectors \
+#define NAMES(what, vectors)                                                               \
+	{                                                                                      \
+		what##_1_##vectors, what##_2_##vectors, what##_3_##vectors, what##_4_##vectors,    \
+			what##_5_##vectors, what##_6_##vectors, what##_7_##vectors, what##_8_##vectors \
 	}
 #elif TILE_ROWS == 6
 #define HEIGHTS(vectors) \
 	TILE(1, vectors)     \
 	TILE(2, vectors) TILE(3, vectors) TILE(4, vectors) TILE(5, vectors) TILE(6, vectors)
-#define NAMES(vectors)                                                                      \
-	{                                                                                       \
-		product_1_##vectors, product_2_##vectors, product_3_##vectors, product_4_##vectors, \
-			product_5_##vectors, product_6_##vectors                                        \
+#define NAMES(what, vectors)                                                            \
+	{                                                                                   \
+		what##_1_##vectors, what##_2_##vectors, what##_3_##vectors, what##_4_##vectors, \
+			what##_5_##vectors, what##_6_##vectors                                      \
 	}
 #else
 #define HEIGHTS(vectors) TILE(1, vectors) TILE(2, vectors) TILE(3, vectors) TILE(4, vectors)
-#define NAMES(vectors)                                                                     \
-	{                                                                                      \
-		product_1_##vectors, product_2_##vectors, product_3_##vectors, product_4_##vectors \
+#define NAMES(what, vectors)                                                           \
+	{                                                                                  \
+		what##_1_##vectors, what##_2_##vectors, what##_3_##vectors, what##_4_##vectors \
 	}
 #endif
 
@@ -451,15 +595,23 @@ HEIGHTS(1)
 HEIGHTS(2)
 #if TILE_VECTORS == 3
 HEIGHTS(3)
-static const ProductTile tiles_of[TILE_VECTORS][TILE_ROWS] = {NAMES(1), NAMES(2), NAMES(3)};
+#define TABLE(what)                                    \
+	{                                                  \
+		NAMES(what, 1), NAMES(what, 2), NAMES(what, 3) \
+	}
 #else
-static const ProductTile tiles_of[TILE_VECTORS][TILE_ROWS] = {NAMES(1), NAMES(2)};
+#define TABLE(what)                    \
+	{                                  \
+		NAMES(what, 1), NAMES(what, 2) \
+	}
 #endif
+static const PointsTile points_tiles[TILE_VECTORS][TILE_ROWS] = TABLE(points);
+static const GradientTile gradient_tiles[TILE_VECTORS][TILE_ROWS] = TABLE(gradient);
 
 /* c[rows, n] (+)= a[rows, depth] b[depth, n]; n a multiple of LANES, lines of b and c n apart */
 static void
-product(size_t rows, size_t depth, size_t n, const ds_real *a, size_t lda, const ds_real *b,
-		ds_real *c, bool add, Ahead ahead)
+points_product(size_t rows, size_t depth, size_t n, const ds_real *a, size_t lda, const ds_real *b,
+			   ds_real *c, bool add, Ahead ahead)
 {
 	size_t high_tiles = (rows + TILE_ROWS - 1) / TILE_ROWS;
 
@@ -476,8 +628,8 @@ product(size_t rows, size_t depth, size_t n, const ds_real *a, size_t lda, const
 			size_t count = (rows - r + TILE_ROWS - 1) / TILE_ROWS;
 			size_t high = (rows - r + count - 1) / count;
 
-			tiles_of[vectors - 1][high - 1](depth, a + r * lda, lda, b + j, n, c + r * n + j, add,
-											ahead);
+			points_tiles[vectors - 1][high - 1](depth, a + r * lda, lda, b + j, n, c + r * n + j,
+												add, ahead);
 			ahead.at += ahead.step * ((depth + 3) / 4);
 			r += high;
 		}
@@ -515,7 +667,7 @@ weights_ahead(const DsWinograd *w, size_t out, size_t n, size_t k, size_t depth,
 }
 
 static void
-run(const DsWinograd *w, size_t first, size_t tiles)
+run_tiles(const DsWinograd *w, size_t first, size_t tiles)
 {
 	/* whole lines, so that what follows begins with one */
 	size_t v_apart = (tiles * w->ins + 15) / 16 * 16 + DS_WINOGRAD_GAP;
@@ -543,8 +695,9 @@ run(const DsWinograd *w, size_t first, size_t tiles)
 
 			transform_weights(w, k, deep, out, padded, u, u_apart);
 			for (size_t point = 0; point < 36; point++)
-				product(tiles, deep, padded, v + point * v_apart + k, w->ins, u + point * u_apart,
-						m + point * m_apart, k > 0, weights_ahead(w, out, padded, k + deep, depth, point));
+				points_product(tiles, deep, padded, v + point * v_apart + k, w->ins,
+							   u + point * u_apart, m + point * m_apart, k > 0,
+							   weights_ahead(w, out, padded, k + deep, depth, point));
 		}
 		for (size_t t = 0; t < tiles; t++)
 			transform_output(w, first + t, m + t * padded, m_apart, out, n);
@@ -552,6 +705,74 @@ run(const DsWinograd *w, size_t first, size_t tiles)
 	}
 }
 
+static void
+add_gradient(const DsWinograd *w, size_t first, size_t tiles, ds_real *points)
+{
+	size_t padded = ds_winograd_padded(w->outs);
+	size_t v_apart = (tiles * w->ins + 15) / 16 * 16 + DS_WINOGRAD_GAP;
+	size_t m_apart = tiles * padded + DS_WINOGRAD_GAP;
+	ds_real *v = w->scratch;
+	ds_real *m = v + 36 * v_apart;
+
+	for (size_t t = 0; t < tiles; t++)
+	{
+		transform_input(w, first + t, v + t * w->ins, v_apart);
+		transform_output_backward(w, first + t, m + t * padded, m_apart, padded);
+	}
+	for (size_t point = 0; point < 36; point++, v += v_apart, m += m_apart)
+		for (size_t j = 0; j < padded;)
+		{
+			size_t left = (padded - j) / LANES;
+			size_t vectors = left < TILE_VECTORS		? left
+							 : left == TILE_VECTORS + 1 ? (left + 1) / 2
+														: TILE_VECTORS;
+
+			for (size_t i = 0, high; i < w->ins; i += high)
+			{
+				high = w->ins - i < TILE_ROWS ? w->ins - i : TILE_ROWS;
+				gradient_tiles[vectors - 1][high - 1](tiles, v + i, w->ins, m + j, padded,
+													  points + (point * w->ins + i) * padded + j);
+			}
+			j += vectors * LANES;
+		}
+}
+
+static void
+collect(const ds_real *points, size_t n, ds_real *d_weight)
+{
+	for (size_t j = 0; j < n; j += LANES)
+	{
+		vector half[3][6];
+
+		UNROLLED
+		for (size_t c = 0; c < 6; c++)
+		{
+			vector u[6];
+			vector g[3];
+
+			UNROLLED
+			for (size_t r = 0; r < 6; r++)
+				u[r] = load(points + (r * 6 + c) * n + j);
+			weight_points_backward(u, g);
+			UNROLLED
+			for (size_t r = 0; r < 3; r++)
+				half[r][c] = g[r];
+		}
+		UNROLLED
+		for (size_t r = 0; r < 3; r++)
+		{
+			vector g[3];
+
+			weight_points_backward(half[r], g);
+			UNROLLED
+			for (size_t c = 0; c < 3; c++)
+				store(d_weight + (r * 3 + c) * n + j, g[c]);
+		}
+	}
+}
+
 const DsWinogradKernels KERNELS_NAME = {
-	.run = run,
+	.run = run_tiles,
+	.gradient = add_gradient,
+	.collect = collect,
 };

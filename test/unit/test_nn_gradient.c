@@ -27,6 +27,7 @@
 #include "nn/transformer.c"
 #include "nn/transformer_backward.c"
 #include "nn/conv_kernels.c"
+#include "nn/winograd.c"
 #include "nn/conv.c"
 #include "nn/image_tower.c"
 #include "nn/image_tower_backward.c"
