@@ -234,13 +234,13 @@ ds_dual_encoder_parameter(DsDualEncoder *encoder, const char *name)
 }
 
 void
-ds_parameter_values(const DsParameter *parameter, float *out)
+ds_parameter_read(const DsParameter *parameter, size_t first, size_t count, float *out)
 {
 	if (parameter->shorter != NULL)
-		ds_short_rows(parameter->shorter, parameter->shape[1], 0, parameter->shape[0], out);
+		ds_short_numbers(parameter->shorter, parameter->shape[1], first, count, out);
 	else
-		for (size_t i = 0; i < parameter->count; i++)
-			out[i] = (float) parameter->value[i];
+		for (size_t i = 0; i < count; i++)
+			out[i] = (float) parameter->value[first + i];
 }
 
 static size_t

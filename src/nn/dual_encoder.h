@@ -119,8 +119,8 @@ extern void ds_parameter_init(DsParameter *parameter, uint64_t seed, size_t numb
 /* The parameter of this name, or NULL */
 extern DsParameter *ds_dual_encoder_parameter(DsDualEncoder *encoder, const char *name);
 
-/* A parameter's numbers, whichever way they are kept */
-extern void ds_parameter_values(const DsParameter *parameter, float *out);
+/* Numbers of a parameter from this one on, whichever way they are kept */
+extern void ds_parameter_read(const DsParameter *parameter, size_t first, size_t count, float *out);
 
 /* numbers (not bytes) of scratch that ds_dual_encoder_infer() needs, however many texts */
 extern size_t ds_dual_encoder_scratch(const DsDualEncoder *encoder);

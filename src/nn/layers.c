@@ -66,15 +66,13 @@ ds_bag_forward(const ds_real *table, size_t dims, const uint32_t *ids, const siz
 }
 
 void
-ds_short_rows(const DsShortTable *table, size_t dims, size_t first, size_t rows, float *out)
+ds_short_numbers(const DsShortTable *table, size_t dims, size_t first, size_t count, float *out)
 {
 	size_t size = ds_dtype_bits(table->dtype) / 8;
 
-	ds_dtype_to_float(table->dtype, (const char *) table->rows + first * dims * size, rows * dims,
-					  out);
-	for (size_t r = 0; table->scales != NULL && r < rows; r++)
-		for (size_t c = 0; c < dims; c++)
-			out[r * dims + c] *= table->scales[first + r];
+	ds_dtype_to_float(table->dtype, (const char *) table->rows + first * size, count, out);
+	for (size_t i = 0; table->scales != NULL && i < count; i++)
+		out[i] *= table->scales[(first + i) / dims];
 }
 
 void

@@ -48,9 +48,9 @@ typedef struct DsShortTable
 	const float *scales; /* [vocabulary], of i8; NULL otherwise */
 } DsShortTable;
 
-/* A row's numbers as floats */
-extern void ds_short_rows(const DsShortTable *table, size_t dims, size_t first, size_t rows,
-						  float *out);
+/* Numbers of it as floats, from this one on, row after row */
+extern void ds_short_numbers(const DsShortTable *table, size_t dims, size_t first, size_t count,
+							 float *out);
 
 /* The bag over such a table: to the bit what ds_bag_forward() makes of its rows as floats */
 extern void ds_bag_infer_short(const DsShortTable *table, size_t dims, const uint32_t *ids,

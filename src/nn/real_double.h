@@ -14,8 +14,8 @@
 #define ds_pooling_scale ds_pooling_scale_f64
 #define ds_bag_forward ds_bag_forward_f64
 #define ds_bag_infer_short ds_bag_infer_short_f64
-#define ds_short_rows ds_short_rows_f64
-#define ds_parameter_values ds_parameter_values_f64
+#define ds_short_numbers ds_short_numbers_f64
+#define ds_parameter_read ds_parameter_read_f64
 #define ds_bag_backward ds_bag_backward_f64
 #define ds_bag_scale ds_bag_scale_f64
 #define ds_dense_forward ds_dense_forward_f64

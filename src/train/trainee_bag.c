@@ -274,7 +274,7 @@ load(DsTrainee *trainee, DsTrainer *trainer)
 		from = start_parameter(trainee, to.name);
 		if (from == NULL)
 			elog(ERROR, "model \"%s\" has no parameter \"%s\"", trainee->name, to.name);
-		ds_parameter_values(from, to.value);
+		ds_parameter_read(from, 0, to.count, to.value);
 	}
 }
 
