@@ -483,7 +483,14 @@ pool(Encoder *e, DsOnnxValue x)
 		}
 		found[n++] = v;
 	}
-	return n == 1 ? found[0] : ds_ox_concat(g, found, -1);
+	if (n > 1)
+		found[0] = ds_ox_concat(g, found, -1);
+	/* a text without tokens is zeros, as the means are by themselves */
+	if (e->spec->kind != DS_ENCODER_PATCHES && (e->spec->pooling & (tokens | DS_POOL_MAX)))
+		found[0] =
+			ds_ox_2(g, "Mul", found[0],
+					ds_ox_2(g, "Min", ds_ox_sum(g, e->mask, 1, true), ds_onnx_real(&g->onnx, 1)));
+	return found[0];
 }
 
 /* The mean of tokens' rows, which may have weights and share rows */

@@ -10,7 +10,7 @@
  * encoders; each in f32, f16 and int8.  DIR/NAME.PRECISION.tflite is a file,
  * DIR/NAME.in its inputs, for one text after the other, and DIR/NAME.out the
  * results; DIR/NAME.f32.onnx is the same as ONNX, of texts.  Prints a line for each file: name, precision, words of 4 bytes that
- * a text has as inputs, texts, components of a result.
+ * a text has as inputs, texts, components of a result; of ONNX the tokens too.
  */
 #include <stdio.h>
 
@@ -176,7 +176,7 @@ describe(void *context, const char *name, DsDtype *dtype, uint32_t *rank, uint64
 
 static void
 write_onnx(const char *name, const DsEncoderSpec *spec, const DsTensorSource *source, size_t words,
-		   size_t texts)
+		   size_t texts, uint32_t tokens)
 {
 	DsTensorSource copy = *source;
 	DsPlanStored stored = {&copy, describe};
@@ -197,7 +197,7 @@ write_onnx(const char *name, const DsEncoderSpec *spec, const DsTensorSource *so
 	check(ds_plan_write(&plan->files[0], source, &writer, &arena, NULL, &status), name);
 	if (fclose(file) != 0)
 		exit(1);
-	printf("%s onnx %zu %zu %zu\n", name, words, texts, ds_spec_dims(spec));
+	printf("%s onnx %zu %zu %zu %u\n", name, words, texts, ds_spec_dims(spec), tokens);
 	free(plan);
 	ds_arena_free(&arena);
 }
@@ -270,7 +270,7 @@ run_encoder(TestModel *model, const DsTensorSource *source, const char *name, ui
 
 	write_texts(model, source, name, tokens, &texts);
 	write_onnx(name, spec, source, (spec->scores && spec->types > 0 ? 3 : 2) * (size_t) tokens,
-			   texts);
+			   texts, tokens);
 	write_files(name, tokens, source, make_encoder, spec,
 				(spec->scores && spec->types > 0 ? 3 : 2) * (size_t) tokens, texts,
 				ds_spec_dims(spec));

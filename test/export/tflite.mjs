@@ -16,10 +16,10 @@ const litert = await load(modules);
 
 const words = (file, type) => { const b = fs.readFileSync(path.join(directory, file)); return new type(b.buffer.slice(b.byteOffset, b.byteOffset + b.length)); };
 const ort = createRequire(path.resolve(runtime) + '/')('onnxruntime-node');
-// a model as { sizes of inputs, their type, run, delete }
-async function onnx(file, words) {
+// a model: the type of its inputs, run(them), delete()
+async function onnx(file, n) {
 	const session = await ort.InferenceSession.create(path.join(directory, file));
-	const names = ['input_ids', 'attention_mask', 'token_type_ids'], n = words / (words % 3 === 0 && session.inputNames.length === 3 ? 3 : 2);
+	const names = ['input_ids', 'attention_mask', 'token_type_ids'];
 	return {
 		type: Int32Array,
 		async run(given) {
@@ -53,12 +53,12 @@ async function tflite(file, words) {
 const bounds = { onnx: { off: 1e-4, cosine: 0.999999 }, f32: { off: 1e-4, cosine: 0.999999 }, f16: { off: 1e-3, cosine: 0.99999 }, int8: { off: Infinity, cosine: 0.99 } };
 let bad = 0;
 for (const line of fs.readFileSync(0, 'utf8').trim().split('\n')) {
-	const [name, precision, size, texts, dims] = line.split(' ').map((s, i) => (i < 2 ? s : Number(s)));
+	const [name, precision, size, texts, dims, tokens] = line.split(' ').map((s, i) => (i < 2 ? s : Number(s)));
 	const file = precision === 'onnx' ? `${name}.f32.onnx` : `${name}.${precision}.tflite`;
 	const bytes = fs.statSync(path.join(directory, file)).size;
 	let model;
 	try {
-		model = await (precision === 'onnx' ? onnx : tflite)(file, size);
+		model = await (precision === 'onnx' ? onnx(file, tokens) : tflite(file, size));
 	} catch (e) {
 		console.log(`${name} ${precision}: ${e.message ?? e}`);
 		bad++;
