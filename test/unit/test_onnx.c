@@ -464,6 +464,7 @@ main(void)
 	refused(spec, "a rotation that depends on the text's length");
 	spec = bert();
 	spec.pooling = 127;
+	spec.eot_id = 49;
 	spec.pool_skip = 2;
 	check(&spec, "all poolings, without the first tokens");
 	ds_spec_init(&spec, DS_ENCODER_STATIC);
