@@ -69,7 +69,8 @@ typedef struct DsOnnxAttribute
 } DsOnnxAttribute;
 
 /* A node of up to DS_ONNX_INPUTS inputs (0: none, at the end); the first of its outputs, which are numbered on */
-extern DsOnnxValue ds_onnx_node(DsOnnx *onnx, const char *op, const DsOnnxValue inputs[DS_ONNX_INPUTS],
+extern DsOnnxValue ds_onnx_node(DsOnnx *onnx, const char *op,
+								const DsOnnxValue inputs[DS_ONNX_INPUTS],
 								const DsOnnxAttribute *attributes, unsigned outputs);
 
 /* Constants */

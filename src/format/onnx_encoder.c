@@ -92,22 +92,58 @@ make_rotation(Encoder *e, int kind, float base)
 	e->sine[kind] = ds_ox_1(g, "Sin", angle);
 }
 
+/* The first 2 half components of x's heads in two parts: halves, or neighbours apart */
+static void
+part_rotated(Encoder *e, DsOnnxValue x, DsOnnxValue parts[2])
+{
+	DsOnnxGraph *g = e->graph;
+	int64_t half = e->spec->rotary_dims / 2;
+	const int64_t halves[2] = {half, half}, ones[2] = {1, 1};
+	const int64_t pairs[5] = {0, 0, 0, half, 2}, apart[4] = {0, 0, 0, half};
+
+	if (e->spec->rotary_interleaved)
+		x = ds_ox_reshape(g, x, pairs, 5);
+	parts[0] = ds_ox_split(g, x, e->spec->rotary_interleaved ? ones : halves, 2);
+	parts[1] = parts[0] + 1;
+	for (int i = 0; i < 2 && e->spec->rotary_interleaved; i++)
+		parts[i] = ds_ox_reshape(g, parts[i], apart, 4);
+}
+
 /* x [batch, heads, length, head_dims] */
 static DsOnnxValue
 rotate(Encoder *e, DsOnnxValue x, int kind)
 {
 	DsOnnxGraph *g = e->graph;
 	int64_t half = e->spec->rotary_dims / 2;
-	int64_t rest = (int64_t) e->spec->head_dims - 2 * half;
-	const int64_t sizes[3] = {half, half, rest};
-	DsOnnxValue parts = ds_ox_split(g, x, sizes, rest > 0 ? 3 : 2);
-	DsOnnxValue first = ds_ox_2(g, "Sub", ds_ox_2(g, "Mul", parts, e->cosine[kind]),
-								ds_ox_2(g, "Mul", parts + 1, e->sine[kind]));
-	DsOnnxValue second = ds_ox_2(g, "Add", ds_ox_2(g, "Mul", parts + 1, e->cosine[kind]),
-								 ds_ox_2(g, "Mul", parts, e->sine[kind]));
-	const DsOnnxValue inputs[DS_ONNX_INPUTS] = {first, second, rest > 0 ? parts + 2 : 0};
+	const int64_t sizes[2] = {2 * half, (int64_t) e->spec->head_dims - 2 * half};
+	const int64_t pairs[5] = {0, 0, 0, half, 1}, joined[4] = {0, 0, 0, 2 * half};
+	DsOnnxValue turned[DS_ONNX_INPUTS] = {0};
+	DsOnnxValue parts[2];
+	DsOnnxValue rest = 0;
 
-	return ds_ox_concat(g, inputs, -1);
+	if (sizes[1] > 0)
+	{
+		x = ds_ox_split(g, x, sizes, 2);
+		rest = x + 1;
+	}
+	part_rotated(e, x, parts);
+	turned[0] = ds_ox_2(g, "Sub", ds_ox_2(g, "Mul", parts[0], e->cosine[kind]),
+						ds_ox_2(g, "Mul", parts[1], e->sine[kind]));
+	turned[1] = ds_ox_2(g, "Add", ds_ox_2(g, "Mul", parts[1], e->cosine[kind]),
+						ds_ox_2(g, "Mul", parts[0], e->sine[kind]));
+	if (!e->spec->rotary_interleaved)
+	{
+		turned[2] = rest;
+		return ds_ox_concat(g, turned, -1);
+	}
+	for (int i = 0; i < 2; i++)
+		turned[i] = ds_ox_reshape(g, turned[i], pairs, 5);
+	x = ds_ox_reshape(g, ds_ox_concat(g, turned, -1), joined, 4);
+	if (rest == 0)
+		return x;
+	turned[0] = x;
+	turned[1] = rest;
+	return ds_ox_concat(g, turned, -1);
 }
 
 /* a + b; a may be 0, nothing */
@@ -323,95 +359,138 @@ token_at(Encoder *e, DsOnnxValue x, DsOnnxValue at)
 	return ds_onnx_node(&g->onnx, "GatherND", inputs, attributes, 1);
 }
 
+/* The token that is pooled: the last one of a text; by eot the first with eot_id, where there is one */
+static DsOnnxValue
+pool_token(Encoder *e, DsOnnxValue x, bool eot)
+{
+	DsOnnxGraph *g = e->graph;
+	const int64_t any = -1;
+	DsOnnxValue count =
+		ds_ox_2(g, "Max", ds_ox_sum(g, e->mask, 1, true), ds_onnx_real(&g->onnx, 1));
+	DsOnnxValue at = ds_ox_2(g, "Sub", ds_ox_reshape(g, ds_ox_int64(g, count), &any, 1),
+							 ds_onnx_integer(&g->onnx, 1));
+
+	if (eot)
+	{
+		DsOnnxValue is =
+			ds_ox_2(g, "Mul", e->mask,
+					ds_ox_float(g, ds_ox_2(g, "Equal", e->ids,
+										   ds_onnx_integer(&g->onnx, e->spec->eot_id))));
+		const DsOnnxValue inputs[DS_ONNX_INPUTS] = {is};
+		const DsOnnxAttribute attributes[] = {{.name = "axis", .kind = 'i', .integer = 1},
+											  {.name = "keepdims", .kind = 'i', .integer = 0},
+											  {.name = NULL}};
+		DsOnnxValue first = ds_onnx_node(&g->onnx, "ArgMax", inputs, attributes, 1);
+		DsOnnxValue some =
+			ds_ox_2(g, "Greater", ds_ox_sum(g, is, 1, false), ds_onnx_real(&g->onnx, 0));
+
+		at = ds_ox_3(g, "Where", some, first, at);
+	}
+	return token_at(e, x, at);
+}
+
+/* What the maximum and the means are over */
+typedef struct Kept
+{
+	DsOnnxValue one;
+	DsOnnxValue mask; /* [batch, length]; 1 for tokens that count */
+	DsOnnxValue wide; /* the same [batch, length, 1] */
+	DsOnnxValue skipped; /* [batch, 1] tokens that were left out before them; 0: none */
+} Kept;
+
+/* Without pool_skip tokens at the beginning, unless a text has no others */
+static Kept
+keep(Encoder *e)
+{
+	DsOnnxGraph *g = e->graph;
+	Kept kept = {.one = ds_onnx_real(&g->onnx, 1), .mask = e->mask};
+
+	if (e->spec->pool_skip > 0)
+	{
+		DsOnnxValue behind =
+			ds_ox_float(g, ds_ox_2(g, "Greater", e->places,
+								   ds_onnx_integer(&g->onnx, (int64_t) e->spec->pool_skip - 1)));
+		DsOnnxValue some =
+			ds_ox_2(g, "Min", ds_ox_sum(g, ds_ox_2(g, "Mul", e->mask, behind), 1, true), kept.one);
+
+		/* mask * (1 - some (1 - behind)) */
+		kept.mask = ds_ox_2(g, "Mul", e->mask,
+							ds_ox_2(g, "Sub", kept.one,
+									ds_ox_2(g, "Mul", some, ds_ox_2(g, "Sub", kept.one, behind))));
+		kept.skipped = ds_ox_scaled(g, some, (float) e->spec->pool_skip);
+	}
+	kept.wide = ds_ox_unsqueeze(g, kept.mask, 2, -1);
+	return kept;
+}
+
+static DsOnnxValue
+pool_kept(Encoder *e, DsOnnxValue x, const Kept *kept, uint32_t pooling)
+{
+	DsOnnxGraph *g = e->graph;
+	DsOnnxValue weights = kept->mask;
+	DsOnnxValue wide = kept->wide;
+	DsOnnxValue count;
+
+	if (pooling == DS_POOL_MAX)
+		return ds_ox_reduce(
+			g, "ReduceMax",
+			ds_ox_2(g, "Add", x, ds_ox_scaled(g, ds_ox_2(g, "Sub", kept->one, wide), NEVER)), 1,
+			false);
+	if (pooling == DS_POOL_WEIGHTED_MEAN)
+	{
+		DsOnnxValue rank = ds_ox_2(g, "Add", ds_ox_float(g, e->places), kept->one);
+
+		if (kept->skipped != 0)
+			rank = ds_ox_2(g, "Sub", rank, kept->skipped);
+		weights = ds_ox_2(g, "Mul", weights, rank);
+		wide = ds_ox_unsqueeze(g, weights, 2, -1);
+	}
+	count = ds_ox_2(g, "Max", ds_ox_sum(g, weights, 1, true), kept->one);
+	if (pooling == DS_POOL_MEAN_SQRT)
+		count = ds_ox_1(g, "Sqrt", count);
+	return ds_ox_2(g, "Div", ds_ox_sum(g, ds_ox_2(g, "Mul", x, wide), 1, false), count);
+}
+
 static DsOnnxValue
 pool(Encoder *e, DsOnnxValue x)
 {
+	const uint32_t tokens = DS_POOL_CLS | DS_POOL_LAST | DS_POOL_EOT;
 	DsOnnxGraph *g = e->graph;
-	DsOnnxValue mask = 0; /* [batch, length, 1] */
-	DsOnnxValue one = 0;
-	DsOnnxValue count = 0; /* [batch, 1] */
-	DsOnnxValue last = 0;
 	DsOnnxValue found[DS_ONNX_INPUTS] = {0};
+	Kept kept = {0};
 	size_t n = 0;
 
-	if (e->spec->pooling != DS_POOL_CLS)
-	{
-		mask = ds_ox_unsqueeze(g, e->mask, 2, -1);
-		one = ds_onnx_real(&g->onnx, 1);
-		count = ds_ox_2(g, "Max", ds_ox_sum(g, e->mask, 1, true), one);
-	}
-	if (e->spec->pooling & (DS_POOL_LAST | DS_POOL_EOT))
-	{
-		const int64_t any = -1;
-
-		last = ds_ox_2(g, "Reshape", ds_ox_int64(g, count), ds_onnx_integers(&g->onnx, &any, 1));
-		last = ds_ox_2(g, "Sub", last, ds_onnx_integer(&g->onnx, 1));
-	}
+	/* what no node reads would be warned of */
+	if (e->spec->pooling & ~tokens)
+		kept = keep(e);
 	for (uint32_t pooling = 1; pooling <= DS_POOL_EOT; pooling <<= 1)
 	{
-		DsOnnxValue v = 0;
+		DsOnnxValue v;
 
 		if (!(e->spec->pooling & pooling))
 			continue;
+		if (pooling == DS_POOL_CLS)
+			v = ds_ox_gather(g, x, ds_onnx_integer(&g->onnx, 0), 1);
+		else if (pooling & tokens)
+			v = pool_token(e, x, pooling == DS_POOL_EOT);
+		else
+			v = pool_kept(e, x, &kept, pooling);
 		if (n == DS_ONNX_INPUTS)
 		{
-			ds_ox_fail(g, DS_UNSUPPORTED, "more than %d poolings have no counterpart in ONNX",
-					   DS_ONNX_INPUTS);
-			return x;
-		}
-		switch (pooling)
-		{
-			case DS_POOL_CLS:
-				v = ds_ox_gather(g, x, ds_onnx_integer(&g->onnx, 0), 1);
-				break;
-			case DS_POOL_MAX:
-				v = ds_ox_reduce(
-					g, "ReduceMax",
-					ds_ox_2(g, "Add", x, ds_ox_scaled(g, ds_ox_2(g, "Sub", one, mask), NEVER)), 1,
-					false);
-				break;
-			case DS_POOL_MEAN:
-			case DS_POOL_MEAN_SQRT:
-				v = ds_ox_2(g, "Div", ds_ox_sum(g, ds_ox_2(g, "Mul", x, mask), 1, false),
-							pooling == DS_POOL_MEAN ? count : ds_ox_1(g, "Sqrt", count));
-				break;
-			case DS_POOL_WEIGHTED_MEAN:
-			{
-				DsOnnxValue weights = ds_ox_2(
-					g, "Mul", e->mask,
-					ds_ox_2(g, "Add", ds_ox_float(g, e->places), one)); /* [batch, length] */
-
-				v = ds_ox_2(g, "Div",
-							ds_ox_sum(g, ds_ox_2(g, "Mul", x, ds_ox_unsqueeze(g, weights, 2, -1)),
-									  1, false),
-							ds_ox_2(g, "Max", ds_ox_sum(g, weights, 1, true), one));
-				break;
-			}
-			case DS_POOL_LAST:
-				v = token_at(e, x, last);
-				break;
-			default:
-			{
-				/* the first of them; where there is none, the last token of all */
-				DsOnnxValue is = ds_ox_int64(
-					g, ds_ox_2(g, "Equal", e->ids, ds_onnx_integer(&g->onnx, e->spec->eot_id)));
-				const DsOnnxValue inputs[DS_ONNX_INPUTS] = {is};
-				const DsOnnxAttribute attributes[] = {
-					{.name = "axis", .kind = 'i', .integer = 1},
-					{.name = "keepdims", .kind = 'i', .integer = 0},
-					{.name = NULL}};
-				DsOnnxValue at = ds_onnx_node(&g->onnx, "ArgMax", inputs, attributes, 1);
-				DsOnnxValue any = ds_ox_sum(g, is, 1, false);
-
-				at = ds_ox_3(g, "Where", ds_ox_2(g, "Greater", any, ds_onnx_integer(&g->onnx, 0)),
-							 at, last);
-				v = token_at(e, x, at);
-				break;
-			}
+			found[0] = ds_ox_concat(g, found, -1);
+			memset(found + 1, 0, sizeof(found) - sizeof(found[0]));
+			n = 1;
 		}
 		found[n++] = v;
 	}
-	return n == 1 ? found[0] : ds_ox_concat(g, found, -1);
+	if (n > 1)
+		found[0] = ds_ox_concat(g, found, -1);
+	/* a text without tokens is zeros, as the means are by themselves */
+	if (e->spec->kind != DS_ENCODER_PATCHES && (e->spec->pooling & (tokens | DS_POOL_MAX)))
+		found[0] =
+			ds_ox_2(g, "Mul", found[0],
+					ds_ox_2(g, "Min", ds_ox_sum(g, e->mask, 1, true), ds_onnx_real(&g->onnx, 1)));
+	return found[0];
 }
 
 /* The mean of tokens' rows, which may have weights and share rows */
@@ -468,10 +547,6 @@ unsupported(const DsEncoderSpec *spec)
 {
 	if (spec->rotary_scaling > 0)
 		return "rotation that depends on a text's length (rotary_scaling)";
-	if (spec->rotary_interleaved)
-		return "interleaved rotation";
-	if (spec->pool_skip > 0)
-		return "pooling that skips tokens (pool_skip)";
 	return NULL;
 }
 

@@ -163,7 +163,7 @@ part_of(const char *name, uint64_t rows, uint64_t columns)
 {
 	DsPlanPart part = {.rows = rows, .columns = columns};
 
-	snprintf(part.tensor, sizeof(part.tensor), "%s", name);
+	snprintf(part.tensor, sizeof(part.tensor), "%.*s", DS_SPEC_NAME - 1, name);
 	return part;
 }
 

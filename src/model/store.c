@@ -264,7 +264,8 @@ ds_reader_list(DsReader *reader, DsStored **tensors)
 				Int32GetDatum(reader->key.model));
 	ScanKeyInit(&keys[1], DS_TENSOR_VERSION, BTEqualStrategyNumber, F_INT4EQ,
 				Int32GetDatum(reader->key.version));
-	scan = systable_beginscan_ordered(reader->relation, reader->index, GetActiveSnapshot(), 2, keys);
+	scan =
+		systable_beginscan_ordered(reader->relation, reader->index, GetActiveSnapshot(), 2, keys);
 	while (HeapTupleIsValid(tuple = systable_getnext_ordered(scan, ForwardScanDirection)))
 	{
 		TupleDesc desc = RelationGetDescr(reader->relation);
@@ -280,8 +281,7 @@ ds_reader_list(DsReader *reader, DsStored **tensors)
 			*tensors = repalloc_huge(*tensors, sizeof(DsStored) * (Size) capacity);
 		}
 		stored = memset(&(*tensors)[count++], 0, sizeof(DsStored));
-		strlcpy(stored->name,
-				TextDatumGetCString(heap_getattr(tuple, DS_TENSOR_NAME, desc, &null)),
+		strlcpy(stored->name, TextDatumGetCString(heap_getattr(tuple, DS_TENSOR_NAME, desc, &null)),
 				sizeof(stored->name));
 		read_description(reader, tuple, stored);
 	}

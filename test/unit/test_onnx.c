@@ -458,7 +458,15 @@ main(void)
 	spec.activation = DS_ACT_SILU;
 	check(&spec, "ModernBERT");
 	spec.rotary_interleaved = 1;
-	refused(spec, "interleaved rotation");
+	check(&spec, "interleaved rotation");
+	spec.rotary_scaling = 2;
+	spec.rotary_trained = 10;
+	refused(spec, "a rotation that depends on the text's length");
+	spec = bert();
+	spec.pooling = 127;
+	spec.eot_id = 49;
+	spec.pool_skip = 2;
+	check(&spec, "all poolings, without the first tokens");
 	ds_spec_init(&spec, DS_ENCODER_STATIC);
 	strcpy(spec.family, "model2vec");
 	spec.vocabulary = 30;

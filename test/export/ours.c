@@ -1,20 +1,22 @@
 /*
- * tflite_ours.c
- *		Files of TensorFlow Lite, and what our own forward pass makes of the same weights.
+ * ours.c
+ *		Files of TensorFlow Lite and ONNX, and what our own forward pass makes of the same
+ *		weights.
  *
- *	 tflite_ours DIR
+ *	 ours DIR
  *
  * Encoders of every family that the unit tests have (small, weights made from
  * names), a BERT of the size of MiniLM with random weights, and towers of dual
  * encoders; each in f32, f16 and int8.  DIR/NAME.PRECISION.tflite is a file,
  * DIR/NAME.in its inputs, for one text after the other, and DIR/NAME.out the
- * results.  Prints a line for each file: name, precision, words of 4 bytes that
- * a text has as inputs, texts, components of a result.
+ * results; DIR/NAME.f32.onnx is the same as ONNX, of texts.  Prints a line for each file: name, precision, words of 4 bytes that
+ * a text has as inputs, texts, components of a result; of ONNX the tokens too.
  */
 #include <stdio.h>
 
 #include "encoder_expected.h"
 #include "encoder_model.h"
+#include "format/onnx_model.h"
 #include "format/tflite.h"
 
 #define LENGTH(array) (sizeof(array) / sizeof((array)[0]))
@@ -157,6 +159,49 @@ make_encoder(const void *context, const DsTfliteOptions *options, const DsTensor
 	return ds_tflite_encoder(context, options, source, "model.tflite", plan, NULL, &status);
 }
 
+/* Any tensor there is, in f32 */
+static bool
+describe(void *context, const char *name, DsDtype *dtype, uint32_t *rank, uint64_t shape[4])
+{
+	const DsTensorSource *source = context;
+	uint64_t values;
+
+	if (!source->find(source->context, name, &values))
+		return false;
+	*dtype = DS_DTYPE_F32;
+	*rank = 1;
+	shape[0] = values;
+	return true;
+}
+
+static void
+write_onnx(const char *name, const DsEncoderSpec *spec, const DsTensorSource *source, size_t words,
+		   size_t texts, uint32_t tokens)
+{
+	DsTensorSource copy = *source;
+	DsPlanStored stored = {&copy, describe};
+	DsPlan *plan = calloc(1, sizeof(DsPlan));
+	DsOnnxTarget target = {.stored = &stored, .source = source, .plan = plan, .name = "model.onnx"};
+	DsBlobWriter writer;
+	FILE *file;
+	DsCode code;
+
+	ds_plan_init(plan, &arena);
+	code = ds_onnx_encoder(&target, spec, DS_SPEC_NO_ID, &status);
+	/* its angles depend on the length of the text */
+	if (code == DS_UNSUPPORTED && spec->rotary_scaling > 0)
+		return;
+	check(code, name);
+	file = create(name, ".f32", ".onnx");
+	writer = (DsBlobWriter){file, put};
+	check(ds_plan_write(&plan->files[0], source, &writer, &arena, NULL, &status), name);
+	if (fclose(file) != 0)
+		exit(1);
+	printf("%s onnx %zu %zu %zu %u\n", name, words, texts, ds_spec_dims(spec), tokens);
+	free(plan);
+	ds_arena_free(&arena);
+}
+
 /* Texts of several lengths up to tokens, and their results */
 static void
 write_texts(TestModel *model, const DsTensorSource *source, const char *name, uint32_t tokens,
@@ -224,6 +269,8 @@ run_encoder(TestModel *model, const DsTensorSource *source, const char *name, ui
 	uint32_t texts;
 
 	write_texts(model, source, name, tokens, &texts);
+	write_onnx(name, spec, source, (spec->scores && spec->types > 0 ? 3 : 2) * (size_t) tokens,
+			   texts, tokens);
 	write_files(name, tokens, source, make_encoder, spec,
 				(spec->scores && spec->types > 0 ? 3 : 2) * (size_t) tokens, texts,
 				ds_spec_dims(spec));
