@@ -258,7 +258,7 @@ set_image_size(DsImageConfig *image)
 }
 
 static bool
-side_has_image(Jsonb *json)
+side_has(Jsonb *json, const char *key)
 {
 	static const char *const sides[2] = {"query", "document"};
 
@@ -266,7 +266,7 @@ side_has_image(Jsonb *json)
 	{
 		JsonbContainer *part = ds_fields_find_object(json, sides[t]);
 
-		if (part != NULL && has_key(part, "image"))
+		if (part != NULL && has_key(part, key))
 			return true;
 	}
 	return false;
@@ -274,7 +274,7 @@ side_has_image(Jsonb *json)
 
 /* Trainings of towers over pictures begin with other defaults. */
 static void
-image_training(Jsonb *json, DsTrainOptions *training)
+image_training(Jsonb *json, bool fused, DsTrainOptions *training)
 {
 	JsonbContainer *given = ds_fields_find_object(json, "training");
 
@@ -282,7 +282,7 @@ image_training(Jsonb *json, DsTrainOptions *training)
 		training->epochs = IMAGE_EPOCHS;
 	if (given == NULL || !has_key(given, "schedule"))
 		training->train.schedule.kind = DS_SCHEDULE_COSINE;
-	if (given == NULL || !has_key(given, "symmetric"))
+	if (fused && (given == NULL || !has_key(given, "symmetric")))
 		training->train.symmetric = training->train.loss == DS_LOSS_SOFTMAX;
 }
 
@@ -315,11 +315,12 @@ ds_config_read(Jsonb *json, DsModelConfig *config)
 	if (!has_key(&json->root, "normalize"))
 		root.normalize = root.score == DS_SCORE_COSINE;
 	root_image = has_key(&json->root, "image");
-	if (root_image || side_has_image(json))
+	if (root_image || side_has(json, "image"))
 	{
 		if (!has_key(&json->root, "towers"))
 			root.towers = 1;
-		image_training(json, &root.training);
+		image_training(json, root.tower.image.fusion != DS_FUSION_NONE || side_has(json, "fusion"),
+					   &root.training);
 	}
 	if (root_image)
 		set_image_size(&root.tower.image);

@@ -482,8 +482,8 @@ ds_image_initialize(const DsTrainer *trainer, size_t number)
 	const char *last = strrchr(p->name, '.');
 	bool layer = strstr(p->name, ".layer.") != NULL;
 	bool fused = trainer->head->net.tower[p->tower].body == DS_BODY_FUSION;
-	double deviation = sqrt((layer ? 2.0 : 1.0) / (double) p->shape[1]) *
-					   (!layer && fused ? PICTURE_SHARE : 1);
+	double deviation =
+		sqrt((layer ? 2.0 : 1.0) / (double) p->shape[1]) * (!layer && fused ? PICTURE_SHARE : 1);
 	bool one = strcmp(last, ".weight") == 0 || strcmp(last, ".var") == 0;
 	DsRandom random;
 
