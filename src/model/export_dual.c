@@ -59,7 +59,7 @@ read_mapped(void *context, const char *name, uint64_t first, size_t count, float
 
 	if (parameter == NULL || first > parameter->count || count > parameter->count - first)
 		return ds_fail(status, DS_BAD_DATA, "tensor \"%s\" is missing", name);
-	memcpy(out, parameter->value + first, count * sizeof(float));
+	ds_parameter_read(parameter, first, count, out);
 	return DS_OK;
 }
 
