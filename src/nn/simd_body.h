@@ -89,7 +89,7 @@ bag(const ds_real *rows, size_t dims, const uint32_t *ids, size_t n, ds_real sca
  * than one over the same row as floats.
  */
 static inline vector
-rounded(vector x)
+settled(vector x)
 {
 #if defined(__x86_64__)
 	__asm__("" : "+v"(x));
@@ -163,7 +163,7 @@ bag_short_rest(const DsShortTable *table, size_t dims, const uint32_t *ids, size
 			_Pragma("GCC unroll 8") for (size_t b = 0; b < (registers); b++)                 \
 			{                                                                                \
 				vector x = load_##type(row + b * LANES * (size));                            \
-				sum[b] += (multiply) ? rounded(x * table->scales[ids[i]]) : x;               \
+				sum[b] += (multiply) ? settled(x * table->scales[ids[i]]) : x;               \
 			}                                                                                \
 		}                                                                                    \
 		_Pragma("GCC unroll 8") for (size_t b = 0; b < (registers); b++)                     \
