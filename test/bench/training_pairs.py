@@ -2,7 +2,7 @@
 
     training_pairs.py OURS DATA ROUNDS STEPS
 
-OURS is build/bench/image_tower, DATA the folder of the data set.  Both train the tower of issue 6
+OURS is build/bench/image_tower, DATA the folder of the data set.  Both train a small tower
 (six 3 x 3 convolutions, 24 to 160 channels, 2 x 2 average pooling, 128 out) and a bag over queries, with
 in-batch cross-entropy and Adam, on batches of 256 pairs of products that are not held out: shuffled, each
 pair with its picture; and as ds_train makes them, all pairs of a product in one batch, where each
