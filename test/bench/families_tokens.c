@@ -241,7 +241,7 @@ main(int argc, char **argv)
 			if (spec.kind == DS_ENCODER_STATIC)
 				continue;
 			/* a token alone is found by its id: so only the first one of an id */
-			encoder->spec.module_count = 0;
+			encoder->spec.module_count = encoder->modules.count = 0;
 			encoder->spec.pooling = DS_POOL_EOT;
 			for (uint32_t t = starts[text]; t < starts[text + 1]; t++)
 			{
@@ -258,6 +258,7 @@ main(int argc, char **argv)
 				fwrite(row, sizeof(float), spec.hidden, file);
 			}
 			encoder->spec = spec;
+			encoder->modules.count = spec.module_count;
 		}
 	}
 	return fclose(file) == 0 ? 0 : 1;
