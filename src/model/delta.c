@@ -59,19 +59,6 @@ ds_delta_open(DsReader *reader, DsModelKey key)
 	reader->last = key.version;
 }
 
-static void
-read_whole(DsReader *reader, const DsStored *stored, void *to)
-{
-	for (uint64 offset = 0; offset < stored->bytes;)
-	{
-		size_t size;
-		const char *bytes = ds_reader_bytes(reader, stored, offset, &size);
-
-		memcpy((char *) to + offset, bytes, size);
-		offset += size;
-	}
-}
-
 /* The changes that one version makes to a tensor */
 static void
 apply(DsModelKey key, const DsStored *whole, char *to)
@@ -91,7 +78,7 @@ apply(DsModelKey key, const DsStored *whole, char *to)
 	{
 		if (part.bytes != whole->bytes)
 			ds_store_damaged(key, whole->name, "has another size than its base");
-		read_whole(&reader, &part, to);
+		ds_reader_all(&reader, &part, to);
 	}
 	else
 	{
@@ -102,8 +89,8 @@ apply(DsModelKey key, const DsStored *whole, char *to)
 		if (numbers.dtype != DS_DTYPE_U32 || numbers.elements != (uint64) part.shape[0] ||
 			part.bytes != numbers.elements * width)
 			ds_store_damaged(key, whole->name, "does not fit its base");
-		read_whole(&reader, &numbers, rows);
-		read_whole(&reader, &part, values);
+		ds_reader_all(&reader, &numbers, rows);
+		ds_reader_all(&reader, &part, values);
 		for (uint64 i = 0; i < numbers.elements; i++)
 		{
 			if ((int64) rows[i] >= whole->shape[0])
@@ -131,7 +118,7 @@ apply_all(DsReader *reader, const DsStored *stored, void *to)
 void
 ds_delta_read(DsReader *reader, const DsStored *stored, void *to)
 {
-	read_whole(reader, stored, to);
+	ds_reader_all(reader, stored, to);
 	apply_all(reader, stored, to);
 }
 
@@ -144,7 +131,7 @@ ds_delta_read_sparse(DsReader *reader, const DsStored *stored, void *to)
 	{
 		if (there.bytes != stored->bytes)
 			ds_store_damaged(reader->key, stored->name, "has another size than its parameter");
-		read_whole(reader, &there, to);
+		ds_reader_all(reader, &there, to);
 	}
 	apply_all(reader, stored, to);
 }

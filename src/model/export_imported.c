@@ -21,14 +21,7 @@ load_tokenizer(DsExport *export, size_t *length)
 
 	ds_reader_need(&export->reader, DS_TOKENIZER_TENSOR, &stored);
 	file = MemoryContextAllocHuge(CurrentMemoryContext, stored.bytes);
-	for (uint64 offset = 0; offset < stored.bytes;)
-	{
-		size_t size;
-		const char *bytes = ds_reader_bytes(&export->reader, &stored, offset, &size);
-
-		memcpy(file + offset, bytes, size);
-		offset += size;
-	}
+	ds_reader_all(&export->reader, &stored, file);
 	*length = stored.bytes;
 	return file;
 }

@@ -65,14 +65,7 @@ ds_layout_tokenizer(DsReader *reader, const DsStored *stored, size_t *size)
 	if (stored->dtype != DS_DTYPE_U8)
 		ds_store_damaged(reader->key, stored->name,
 						 psprintf("has type %s", ds_dtype_name(stored->dtype)));
-	for (uint64 offset = 0; offset < stored->bytes;)
-	{
-		size_t n;
-		const char *from = ds_reader_bytes(reader, stored, offset, &n);
-
-		memcpy(bytes + offset, from, n);
-		offset += n;
-	}
+	ds_reader_all(reader, stored, bytes);
 	*size = stored->bytes;
 	if (!ds_tokenizer_is_packed(bytes, stored->bytes))
 		return bytes;

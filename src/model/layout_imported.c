@@ -85,14 +85,7 @@ compile_tokenizer(DsModel *model, DsReader *reader, State *state)
 	if (stored.dtype != DS_DTYPE_U8)
 		ds_store_damaged(reader->key, DS_TOKENIZER_TENSOR, "is not of bytes");
 	file = MemoryContextAllocHuge(context, stored.bytes);
-	for (uint64 offset = 0; offset < stored.bytes;)
-	{
-		size_t size;
-		const char *bytes = ds_reader_bytes(reader, &stored, offset, &size);
-
-		memcpy(file + offset, bytes, size);
-		offset += size;
-	}
+	ds_reader_all(reader, &stored, file);
 	ds_imported_tokenizer(&model->pretrained, file, stored.bytes, DS_TOKENIZER_TENSOR,
 						  &state->arena, &state->tokenizer, &state->tokenizer_size);
 	MemoryContextDelete(context);

@@ -338,6 +338,19 @@ ds_reader_bytes(DsReader *reader, const DsStored *stored, uint64 offset, size_t 
 	return reader->data + within;
 }
 
+void
+ds_reader_all(DsReader *reader, const DsStored *stored, void *to)
+{
+	for (uint64 offset = 0; offset < stored->bytes;)
+	{
+		size_t size;
+		const char *bytes = ds_reader_bytes(reader, stored, offset, &size);
+
+		memcpy((char *) to + offset, bytes, size);
+		offset += size;
+	}
+}
+
 uint64
 ds_store_copy(DsModelKey from, const char *name, DsModelKey to)
 {

@@ -71,6 +71,9 @@ extern int ds_reader_list(DsReader *reader, DsStored **tensors);
 extern const char *ds_reader_bytes(DsReader *reader, const DsStored *stored, uint64 offset,
 								   size_t *size);
 
+/* All of them, to[stored->bytes] */
+extern void ds_reader_all(DsReader *reader, const DsStored *stored, void *to);
+
 /* Write a tensor of one version, which is stored in full, into another one.  Returns its bytes. */
 extern uint64 ds_store_copy(DsModelKey from, const char *name, DsModelKey to);
 

@@ -4,19 +4,6 @@
  */
 #include "model/stored_source.h"
 
-static void
-read_bytes(DsReader *reader, const DsStored *stored, char *to)
-{
-	for (uint64 offset = 0; offset < stored->bytes;)
-	{
-		size_t size;
-		const char *bytes = ds_reader_bytes(reader, stored, offset, &size);
-
-		memcpy(to + offset, bytes, size);
-		offset += size;
-	}
-}
-
 float *
 ds_stored_scales(DsReader *reader, const DsStored *stored)
 {
@@ -31,7 +18,7 @@ ds_stored_scales(DsReader *reader, const DsStored *stored)
 		scales.elements != (uint64) stored->shape[0])
 		ds_store_damaged(reader->key, scales.name, "does not fit its tensor");
 	bytes = MemoryContextAllocHuge(CurrentMemoryContext, scales.bytes);
-	read_bytes(reader, &scales, bytes);
+	ds_reader_all(reader, &scales, bytes);
 	result = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(float) * (Size) scales.elements);
 	ds_dtype_to_float(scales.dtype, bytes, (size_t) scales.elements, result);
 	pfree(bytes);

@@ -62,7 +62,10 @@ place_windows(uint32_t *at, size_t pictures, size_t rows, size_t columns, size_t
 				*at++ = (uint32_t) (((g * rows + i * stride) * columns + j * stride) * c);
 }
 
-/* Is it 3 x 3 with stride 1, and Winograd's method worth while?  Then also on the way back */
+/*
+ * Is it 3 x 3 with stride 1, and Winograd's method worth while?  Then also on the way back, which
+ * looks from 2 - pad before a picture on
+ */
 static bool
 plan_winograd(DsConv *conv)
 {
@@ -71,7 +74,7 @@ plan_winograd(DsConv *conv)
 	size_t group = (GROUP_TILES + tiles - 1) / tiles;
 
 	group = group > GROUP_MOST ? GROUP_MOST : group;
-	if (s->kernel_height != 3 || s->kernel_width != 3 || s->stride != 1 ||
+	if (s->kernel_height != 3 || s->kernel_width != 3 || s->stride != 1 || s->pad > 2 ||
 		!ds_winograd_pays(s->ins, s->outs, conv->out_height, conv->out_width, group) ||
 		!ds_winograd_pays(s->outs, s->ins, s->height, s->width, group))
 		return false;

@@ -11,28 +11,9 @@
  * The weights' gradient is the product with that matrix turned: TILE_ROWS numbers of the
  * window by TILE_VECTORS registers of channels, over all pixels.
  */
-#include <string.h>
+#include "nn/vector.h"
 
-#define LANES (VECTOR_BYTES / sizeof(ds_real))
 #define WIDTH (TILE_VECTORS * LANES)
-#define INLINE static inline __attribute__((always_inline))
-
-typedef ds_real vector __attribute__((vector_size(VECTOR_BYTES)));
-
-INLINE vector
-load(const ds_real *p)
-{
-	vector v;
-
-	memcpy(&v, p, sizeof(v));
-	return v;
-}
-
-INLINE void
-store(ds_real *p, vector v)
-{
-	memcpy(p, &v, sizeof(v));
-}
 
 typedef __typeof__((vector){0} > (vector){0}) mask;
 
@@ -175,48 +156,8 @@ typedef void (*WeightTile)(const DsWindows *w, const ds_real *x, const ds_real *
 	{                                                                                             \
 		weight_tile(rows, vectors, w, x, d, ldd, c, ldc, add);                                    \
 	}
-#if TILE_ROWS == 8
-#define HEIGHTS(vectors) \
-	TILE(1, vectors)     \
-	TILE(2, vectors)     \
-	TILE(3, vectors)     \
-	TILE(4, vectors) TILE(5, vectors) TILE(6, vectors) TILE(7, vectors) TILE(8, vectors)
-#define NAMES(what, vectors)                                                               \
-	{                                                                                      \
-		what##_1_##vectors, what##_2_##vectors, what##_3_##vectors, what##_4_##vectors,    \
-			what##_5_##vectors, what##_6_##vectors, what##_7_##vectors, what##_8_##vectors \
-	}
-#elif TILE_ROWS == 6
-#define HEIGHTS(vectors) \
-	TILE(1, vectors)     \
-	TILE(2, vectors) TILE(3, vectors) TILE(4, vectors) TILE(5, vectors) TILE(6, vectors)
-#define NAMES(what, vectors)                                                            \
-	{                                                                                   \
-		what##_1_##vectors, what##_2_##vectors, what##_3_##vectors, what##_4_##vectors, \
-			what##_5_##vectors, what##_6_##vectors                                      \
-	}
-#else
-#define HEIGHTS(vectors) TILE(1, vectors) TILE(2, vectors) TILE(3, vectors) TILE(4, vectors)
-#define NAMES(what, vectors)                                                           \
-	{                                                                                  \
-		what##_1_##vectors, what##_2_##vectors, what##_3_##vectors, what##_4_##vectors \
-	}
-#endif
+#include "nn/tile_shapes.h"
 
-HEIGHTS(1)
-HEIGHTS(2)
-#if TILE_VECTORS == 3
-HEIGHTS(3)
-#define TABLE(what)                                    \
-	{                                                  \
-		NAMES(what, 1), NAMES(what, 2), NAMES(what, 3) \
-	}
-#else
-#define TABLE(what)                    \
-	{                                  \
-		NAMES(what, 1), NAMES(what, 2) \
-	}
-#endif
 static const ForwardTile forward_tiles[TILE_VECTORS][TILE_ROWS] = TABLE(forward);
 static const WeightTile weight_tiles[TILE_VECTORS][TILE_ROWS] = TABLE(weight);
 

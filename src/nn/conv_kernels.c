@@ -9,21 +9,9 @@
 
 #ifdef DS_NN_DOUBLE
 /* the test of the gradients has the other kernels in the same file */
-#undef VECTOR_BYTES
 #undef KERNELS_NAME
 #undef TILE_ROWS
 #undef TILE_VECTORS
-#undef LANES
-#undef WIDTH
-#undef INLINE
-#undef TILE
-#undef HEIGHTS
-#undef NAMES
-#undef load
-#undef store
-#define vector conv_vector
-#define load conv_load
-#define store conv_store
 #endif
 
 #define VECTOR_BYTES 16

@@ -50,10 +50,10 @@ finish_rows(const DsProduct *p, size_t row, size_t column, size_t rows, size_t v
 
 			if (counted)
 				x = scaled((integers) x, p, row + r, column + v * LANES);
-			x = rounded(x * scale);
+			x = unfused(x * scale);
 			if (p->bias != NULL)
 				x += load(p->bias + column + v * LANES);
-			x = rounded(act_on(x, activation));
+			x = unfused(act_on(x, activation));
 			if (other != NULL)
 				x += load(other + v * LANES);
 			store(c + r * ldc + v * LANES, x);

@@ -13,43 +13,10 @@
 #include <immintrin.h>
 #endif
 
-#define LANES ((size_t) VECTOR_BYTES / 4)
-#define INLINE static inline __attribute__((always_inline))
+#include "nn/vector.h"
 
-typedef float vector __attribute__((vector_size(VECTOR_BYTES)));
 typedef int32_t integers __attribute__((vector_size(VECTOR_BYTES)));
 typedef uint32_t words __attribute__((vector_size(VECTOR_BYTES)));
-
-INLINE vector
-load(const float *p)
-{
-	vector v;
-
-	memcpy(&v, p, sizeof(v));
-	return v;
-}
-
-INLINE void
-store(float *p, vector v)
-{
-	memcpy(p, &v, sizeof(v));
-}
-
-/*
- * The same, but a compiler will not make one operation of what comes before and
- * behind: where it fuses a product with a sum in one copy of a loop and not in
- * another, a row's result would depend on the rows beside it.
- */
-INLINE vector
-rounded(vector x)
-{
-#if defined(__x86_64__)
-	__asm__("" : "+v"(x));
-#elif defined(__aarch64__)
-	__asm__("" : "+w"(x));
-#endif
-	return x;
-}
 
 INLINE vector
 all(float x)

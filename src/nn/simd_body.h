@@ -16,26 +16,10 @@
 #include <immintrin.h>
 #endif
 
-#define LANES (VECTOR_BYTES / sizeof(ds_real))
+#include "nn/vector.h"
+
 #define BLOCK 8 /* registers that a row's block of columns takes */
 #define BAG_AHEAD 6 /* rows between the one that is fetched and the one that is added */
-
-typedef ds_real vector __attribute__((vector_size(VECTOR_BYTES)));
-
-static inline vector
-load(const ds_real *p)
-{
-	vector v;
-
-	memcpy(&v, p, sizeof(v));
-	return v;
-}
-
-static inline void
-store(ds_real *p, vector v)
-{
-	memcpy(p, &v, sizeof(v));
-}
 
 static void
 bag(const ds_real *rows, size_t dims, const uint32_t *ids, size_t n, ds_real scale, ds_real *out)
@@ -82,21 +66,6 @@ bag(const ds_real *rows, size_t dims, const uint32_t *ids, size_t n, ds_real sca
 			sum += rows[(size_t) ids[i] * dims + c];
 		out[c] = sum * scale;
 	}
-}
-
-/*
- * A product that is rounded before it is added: a fused sum would have other last bits
- * than one over the same row as floats.
- */
-static inline vector
-settled(vector x)
-{
-#if defined(__x86_64__)
-	__asm__("" : "+v"(x));
-#elif defined(__aarch64__)
-	__asm__("" : "+w"(x));
-#endif
-	return x;
 }
 
 #if !defined(DS_NN_DOUBLE) && VECTOR_BYTES == 64
@@ -163,7 +132,7 @@ bag_short_rest(const DsShortTable *table, size_t dims, const uint32_t *ids, size
 			_Pragma("GCC unroll 8") for (size_t b = 0; b < (registers); b++)                 \
 			{                                                                                \
 				vector x = load_##type(row + b * LANES * (size));                            \
-				sum[b] += (multiply) ? settled(x * table->scales[ids[i]]) : x;               \
+				sum[b] += (multiply) ? unfused(x * table->scales[ids[i]]) : x;               \
 			}                                                                                \
 		}                                                                                    \
 		_Pragma("GCC unroll 8") for (size_t b = 0; b < (registers); b++)                     \

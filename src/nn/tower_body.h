@@ -15,26 +15,8 @@
 #ifndef DS_NN_DOUBLE
 #include "nn/encoder_vector.h"
 #else
-/* the same names for double, by the functions of the C library */
-#define LANES ((size_t) VECTOR_BYTES / sizeof(double))
-#define INLINE static inline __attribute__((always_inline))
-
-typedef double vector __attribute__((vector_size(VECTOR_BYTES)));
-
-INLINE vector
-tower_load(const double *p)
-{
-	vector v;
-
-	memcpy(&v, p, sizeof(v));
-	return v;
-}
-
-INLINE void
-tower_store(double *p, vector v)
-{
-	memcpy(p, &v, sizeof(v));
-}
+/* the same functions for double, by those of the C library */
+#include "nn/vector.h"
 
 INLINE vector
 load_part(const double *p, size_t n)
@@ -50,9 +32,6 @@ store_part(double *p, vector v, size_t n)
 {
 	memcpy(p, &v, n * sizeof(double));
 }
-
-#define load tower_load
-#define store tower_store
 
 INLINE double
 sum_of(vector v)
@@ -150,42 +129,9 @@ typedef void (*TileFunction)(const ds_real *a, size_t row, size_t step, const ds
 	{                                                                                              \
 		tile(rows, vectors, a, row, step, packed, depth, other, ldo, c, ldc);                      \
 	}
-#if TILE_ROWS == 8
-#define HEIGHTS(vectors) \
-	TILE(1, vectors)     \
-	TILE(2, vectors)     \
-	TILE(3, vectors)     \
-	TILE(4, vectors) TILE(5, vectors) TILE(6, vectors) TILE(7, vectors) TILE(8, vectors)
-#define NAMES(vectors)                                                                            \
-	{                                                                                             \
-		tile_1_##vectors, tile_2_##vectors, tile_3_##vectors, tile_4_##vectors, tile_5_##vectors, \
-			tile_6_##vectors, tile_7_##vectors, tile_8_##vectors                                  \
-	}
-#elif TILE_ROWS == 6
-#define HEIGHTS(vectors) \
-	TILE(1, vectors)     \
-	TILE(2, vectors) TILE(3, vectors) TILE(4, vectors) TILE(5, vectors) TILE(6, vectors)
-#define NAMES(vectors)                                                                            \
-	{                                                                                             \
-		tile_1_##vectors, tile_2_##vectors, tile_3_##vectors, tile_4_##vectors, tile_5_##vectors, \
-			tile_6_##vectors                                                                      \
-	}
-#else
-#define HEIGHTS(vectors) TILE(1, vectors) TILE(2, vectors) TILE(3, vectors) TILE(4, vectors)
-#define NAMES(vectors)                                                         \
-	{                                                                          \
-		tile_1_##vectors, tile_2_##vectors, tile_3_##vectors, tile_4_##vectors \
-	}
-#endif
+#include "nn/tile_shapes.h"
 
-HEIGHTS(1)
-HEIGHTS(2)
-#if TILE_VECTORS == 3
-HEIGHTS(3)
-static const TileFunction tiles[TILE_VECTORS][TILE_ROWS] = {NAMES(1), NAMES(2), NAMES(3)};
-#else
-static const TileFunction tiles[TILE_VECTORS][TILE_ROWS] = {NAMES(1), NAMES(2)};
-#endif
+static const TileFunction tiles[TILE_VECTORS][TILE_ROWS] = TABLE(tile);
 
 /* Columns first to first + columns - 1 of b, depth rows of it from k on: packed[depth, WIDTH] */
 static void

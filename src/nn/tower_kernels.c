@@ -12,9 +12,7 @@
 #define ds_tower_kernels_at ds_tower_kernels_at_f64
 #define ds_tower_kernels_portable ds_tower_kernels_portable_f64
 /* of simd_body.h, which the test of the gradients has included before */
-#undef VECTOR_BYTES
 #undef KERNELS_NAME
-#undef LANES
 #undef exponential
 #endif
 

@@ -8,22 +8,9 @@
 
 #ifdef DS_NN_DOUBLE
 /* the test of the gradients has the other kernels in the same file */
-#undef VECTOR_BYTES
 #undef KERNELS_NAME
 #undef TILE_ROWS
 #undef TILE_VECTORS
-#undef LANES
-#undef INLINE
-#undef TILE
-#undef HEIGHTS
-#undef NAMES
-#undef TABLE
-#undef vector
-#undef load
-#undef store
-#define vector winograd_vector
-#define load winograd_load
-#define store winograd_store
 #endif
 
 #define VECTOR_BYTES 16

@@ -34,29 +34,12 @@
  */
 #include <string.h>
 
-#define LANES (VECTOR_BYTES / sizeof(ds_real))
-#define INLINE static inline __attribute__((always_inline))
+#include "nn/vector.h"
+
 #define UNROLLED _Pragma("GCC unroll 16")
 
 #define ROOT_A ((ds_real) 0.70710678118654752440)
 #define ROOT_B ((ds_real) 1.41421356237309504880)
-
-typedef ds_real vector __attribute__((vector_size(VECTOR_BYTES)));
-
-INLINE vector
-load(const ds_real *p)
-{
-	vector v;
-
-	memcpy(&v, p, sizeof(v));
-	return v;
-}
-
-INLINE void
-store(ds_real *p, vector v)
-{
-	memcpy(p, &v, sizeof(v));
-}
 
 /* ---- the three transforms along one side ---- */
 
@@ -563,48 +546,8 @@ typedef void (*PointsTile)(size_t depth, const ds_real *a, size_t lda, const ds_
 	{                                                                                         \
 		gradient_tile(rows, vectors, tiles, a, lda, b, ldb, c);                               \
 	}
-#if TILE_ROWS == 8
-#define HEIGHTS(vectors) \
-	TILE(1, vectors)     \
-	TILE(2, vectors)     \
-	TILE(3, vectors)     \
-	TILE(4, vectors) TILE(5, vectors) TILE(6, vectors) TILE(7, vectors) TILE(8, vectors)
-#define NAMES(what, vectors)                                                               \
-	{                                                                                      \
-		what##_1_##vectors, what##_2_##vectors, what##_3_##vectors, what##_4_##vectors,    \
-			what##_5_##vectors, what##_6_##vectors, what##_7_##vectors, what##_8_##vectors \
-	}
-#elif TILE_ROWS == 6
-#define HEIGHTS(vectors) \
-	TILE(1, vectors)     \
-	TILE(2, vectors) TILE(3, vectors) TILE(4, vectors) TILE(5, vectors) TILE(6, vectors)
-#define NAMES(what, vectors)                                                            \
-	{                                                                                   \
-		what##_1_##vectors, what##_2_##vectors, what##_3_##vectors, what##_4_##vectors, \
-			what##_5_##vectors, what##_6_##vectors                                      \
-	}
-#else
-#define HEIGHTS(vectors) TILE(1, vectors) TILE(2, vectors) TILE(3, vectors) TILE(4, vectors)
-#define NAMES(what, vectors)                                                           \
-	{                                                                                  \
-		what##_1_##vectors, what##_2_##vectors, what##_3_##vectors, what##_4_##vectors \
-	}
-#endif
+#include "nn/tile_shapes.h"
 
-HEIGHTS(1)
-HEIGHTS(2)
-#if TILE_VECTORS == 3
-HEIGHTS(3)
-#define TABLE(what)                                    \
-	{                                                  \
-		NAMES(what, 1), NAMES(what, 2), NAMES(what, 3) \
-	}
-#else
-#define TABLE(what)                    \
-	{                                  \
-		NAMES(what, 1), NAMES(what, 2) \
-	}
-#endif
 static const PointsTile points_tiles[TILE_VECTORS][TILE_ROWS] = TABLE(points);
 static const GradientTile gradient_tiles[TILE_VECTORS][TILE_ROWS] = TABLE(gradient);
 

@@ -200,14 +200,7 @@ read_array(DsReader *reader, const DsTrained *parameter, const char *name, float
 	}
 	if (stored.dtype != DS_DTYPE_F32 || stored.elements != parameter->count)
 		ds_store_damaged(reader->key, name, "has another shape than the model");
-	for (uint64 offset = 0; offset < stored.bytes;)
-	{
-		size_t size;
-		const char *bytes = ds_reader_bytes(reader, &stored, offset, &size);
-
-		memcpy(to + offset, bytes, size);
-		offset += size;
-	}
+	ds_reader_all(reader, &stored, to);
 }
 
 void

@@ -333,14 +333,7 @@ restore(DsTrainee *trainee, DsReader *reader)
 			continue;
 		ds_reader_need(reader, tokenizer_tensor(trainee, i).name, &stored);
 		blob = MemoryContextAllocHuge(trainee->context, stored.bytes);
-		for (uint64 offset = 0; offset < stored.bytes;)
-		{
-			size_t size;
-			const char *bytes = ds_reader_bytes(reader, &stored, offset, &size);
-
-			memcpy(blob + offset, bytes, size);
-			offset += size;
-		}
+		ds_reader_all(reader, &stored, blob);
 		trainee->tokenizer_blob[i] = blob;
 		trainee->tokenizer_size[i] = stored.bytes;
 	}

@@ -160,24 +160,6 @@ images(void)
 	write_image(7, 0, open_clip, sizeof(open_clip) - 1);
 }
 
-/* a convolution and the batch norm behind it, of torchvision or transformers */
-static void
-conv_norm(const char *conv, const char *norm, unsigned out, unsigned in, unsigned kernel)
-{
-	static const char *const parts[] = {"weight", "bias", "running_mean", "running_var"};
-	char name[128];
-	char shape[64];
-
-	snprintf(name, sizeof(name), "%s.weight", conv);
-	snprintf(shape, sizeof(shape), "%u,%u,%u,%u", out, in, kernel, kernel);
-	shaped_weight(name, shape);
-	for (size_t i = 0; i < 4; i++)
-	{
-		snprintf(name, sizeof(name), "%s.%s", norm, parts[i]);
-		one_weight(name, out, 0);
-	}
-}
-
 #define VIT_SIZES                                                                           \
 	"\"hidden_size\":4,\"num_hidden_layers\":1,\"num_attention_heads\":2,\"patch_size\":4," \
 	"\"intermediate_size\":8,\"image_size\":8"

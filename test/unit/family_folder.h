@@ -152,6 +152,24 @@ weight(const char *pattern, unsigned rows, unsigned columns)
 	}
 }
 
+/* a convolution and the batch norm behind it, of torchvision or transformers */
+__attribute__((unused)) static void
+conv_norm(const char *conv, const char *norm, unsigned out, unsigned in, unsigned kernel)
+{
+	static const char *const parts[] = {"weight", "bias", "running_mean", "running_var"};
+	char name[128];
+	char shape[64];
+
+	snprintf(name, sizeof(name), "%s.weight", conv);
+	snprintf(shape, sizeof(shape), "%u,%u,%u,%u", out, in, kernel, kernel);
+	shaped_weight(name, shape);
+	for (size_t i = 0; i < 4; i++)
+	{
+		snprintf(name, sizeof(name), "%s.%s", norm, parts[i]);
+		one_weight(name, out, 0);
+	}
+}
+
 /* a linear layer or a norm: weight and bias */
 static void
 pair(const char *stem, unsigned rows, unsigned columns)

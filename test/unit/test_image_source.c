@@ -61,23 +61,6 @@ file_of(const char *neutral)
 
 /* ---- residual networks ---- */
 
-static void
-conv_norm(const char *conv, const char *norm, unsigned out, unsigned in, unsigned kernel)
-{
-	static const char *const parts[] = {"weight", "bias", "running_mean", "running_var"};
-	char name[128];
-	char shape[64];
-
-	snprintf(name, sizeof(name), "%s.weight", conv);
-	snprintf(shape, sizeof(shape), "%u,%u,%u,%u", out, in, kernel, kernel);
-	shaped_weight(name, shape);
-	for (size_t i = 0; i < 4; i++)
-	{
-		snprintf(name, sizeof(name), "%s.%s", norm, parts[i]);
-		one_weight(name, out, 0);
-	}
-}
-
 /* two stages of blocks[] blocks each, of two convolutions, 8 and 16 channels */
 static void
 small_resnet(unsigned first, unsigned second, unsigned stem, const char *shortcut)
