@@ -117,10 +117,10 @@ ds_heap_expect(const DsScan *state, const ItemPointerData *tid)
 	page = ds_recent_page(&state->view->heap, ItemPointerGetBlockNumberNoCheck(tid));
 	if (page == NULL)
 		return;
-	__builtin_prefetch(page);
-	__builtin_prefetch(page + SizeOfPageHeaderData +
-					   sizeof(ItemIdData) *
-						   (ItemPointerGetOffsetNumberNoCheck(tid) % MaxHeapTuplesPerPage));
+	ds_prefetch(page);
+	ds_prefetch(page + SizeOfPageHeaderData +
+				sizeof(ItemIdData) *
+					(ItemPointerGetOffsetNumberNoCheck(tid) % MaxHeapTuplesPerPage));
 }
 
 void

@@ -211,7 +211,7 @@ ds_view_touch_centroid(const DsView *view, uint32 i)
 
 	for (Size at = 0; from != NULL && at < Min(view->meta.dimension * sizeof(float), 1024);
 		 at += 64)
-		__builtin_prefetch(from + at);
+		ds_prefetch(from + at);
 }
 
 /*

@@ -63,8 +63,8 @@ touch_page(const DsView *view, BlockNumber block, Size at, Size size)
 
 	if (page == NULL)
 		return;
-	__builtin_prefetch(page);
-	__builtin_prefetch(page + BLCKSZ - MAXALIGN(sizeof(DsPageOpaque)));
+	ds_prefetch(page);
+	ds_prefetch(page + BLCKSZ - MAXALIGN(sizeof(DsPageOpaque)));
 	ds_touch(page + MAXALIGN(SizeOfPageHeaderData) + at, size);
 }
 
