@@ -19,9 +19,14 @@
  */
 #define UNIT_VALUES 16384
 /*
- * Of a table unit u has rows u, u + 64, u + 128 ..: where ids stand in the order of their
- * frequency the first few rows have most of the work, and neighbours share it best.
+ * Of a table the first TABLE_SINGLE rows are dealt out to its units one by one: where ids
+ * stand in the order of their frequency these have most of the work, and neighbours share
+ * it best.  Behind them units have TABLE_ROWS rows at a time: a processor that reads a row
+ * fetches what is behind it, too, and would take it out of the cache of the one that is
+ * writing it, if that were another worker's.
  */
+#define TABLE_SINGLE 512
+#define TABLE_ROWS 16
 #define TABLE_UNITS 64
 
 /* Offsets are bytes from the block's beginning */

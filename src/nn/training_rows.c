@@ -47,6 +47,13 @@ tower_texts(const DsTrainer *trainer, size_t t)
 	return texts;
 }
 
+/* The unit that a row is in */
+static inline size_t
+unit_of(size_t row)
+{
+	return (row < TABLE_SINGLE ? row : row / TABLE_ROWS) % TABLE_UNITS;
+}
+
 /* Which of a table's units are this worker's, a bit each */
 static uint64_t
 own_units(const Share *share)
@@ -61,7 +68,7 @@ own_units(const Share *share)
 static inline bool
 owns(uint64_t own, size_t row)
 {
-	return (own >> row % TABLE_UNITS & 1) != 0;
+	return (own >> unit_of(row) & 1) != 0;
 }
 
 /*
@@ -163,14 +170,14 @@ reduce_bag(DsTrainer *trainer, const BlockParameter *p, uint64_t own, double *sq
 			touched[row] |= TOUCHED_NOW;
 		}
 		if (touched[row] & TOUCHED_NOW)
-			squares[row % TABLE_UNITS] += (double) kernels->dot(out, out, dims);
+			squares[unit_of(row)] += (double) kernels->dot(out, out, dims);
 	}
 	for (size_t r = 0; !in_table && r < bag->count; r++)
 	{
 		ds_real *out = bag->gradient + r * dims;
 
 		sum_texts(bag, r, d, dims, out);
-		squares[bag->rows[r] % TABLE_UNITS] += (double) kernels->dot(out, out, dims);
+		squares[unit_of(bag->rows[r])] += (double) kernels->dot(out, out, dims);
 	}
 }
 
@@ -220,7 +227,7 @@ reduce_tokens(DsTrainer *trainer, const BlockParameter *p, uint64_t own, double 
 		if (any)
 			touched[row] |= TOUCHED_NOW;
 		if (touched[row] & TOUCHED_NOW)
-			squares[row % TABLE_UNITS] += (double) kernels->dot(out, out, dims);
+			squares[unit_of(row)] += (double) kernels->dot(out, out, dims);
 	}
 }
 
@@ -237,7 +244,7 @@ ds_training_reduce_rows(DsTrainer *trainer, const BlockParameter *p, const Share
 	else
 		reduce_tokens(trainer, p, own, sums);
 	for (size_t u = 0; u < TABLE_UNITS; u++)
-		if (owns(own, u))
+		if (own >> u & 1)
 			squares[u] = sums[u];
 }
 
