@@ -16,7 +16,7 @@
 
 #include "encoder_expected.h"
 #include "encoder_model.h"
-#include "format/onnx_model.h"
+#include "format/graph_model.h"
 #include "format/tflite.h"
 
 #define LENGTH(array) (sizeof(array) / sizeof((array)[0]))
@@ -181,13 +181,13 @@ write_onnx(const char *name, const DsEncoderSpec *spec, const DsTensorSource *so
 	DsTensorSource copy = *source;
 	DsPlanStored stored = {&copy, describe};
 	DsPlan *plan = calloc(1, sizeof(DsPlan));
-	DsOnnxTarget target = {.stored = &stored, .source = source, .plan = plan, .name = "model.onnx"};
+	DsGraphTarget target = {.format = &ds_onnx_format, .stored = &stored, .source = source, .plan = plan, .name = "model.onnx"};
 	DsBlobWriter writer;
 	FILE *file;
 	DsCode code;
 
 	ds_plan_init(plan, &arena);
-	code = ds_onnx_encoder(&target, spec, DS_SPEC_NO_ID, &status);
+	code = ds_graph_encoder(&target, spec, DS_SPEC_NO_ID, &status);
 	/* its angles depend on the length of the text */
 	if (code == DS_UNSUPPORTED && spec->rotary_scaling > 0)
 		return;

@@ -6,7 +6,7 @@
  */
 #include <string.h>
 
-#include "format/onnx_model.h"
+#include "format/graph_model.h"
 #include "nn/image_small.h"
 #include "nn/resnet.h"
 #include "unit.h"
@@ -244,13 +244,13 @@ check_graph(const Field *graph)
 
 /* One of the two; with int8 too unless that is to be refused */
 static void
-check_either(const DsEncoderSpec *spec, const DsOnnxTower *tower, const char *what)
+check_either(const DsEncoderSpec *spec, const DsGraphTower *tower, const char *what)
 {
 	for (int i = 0; i < 2; i++)
 	{
 		DsArena arena;
 		DsPlan plan;
-		DsOnnxTarget target = {
+		DsGraphTarget target = {.format = &ds_onnx_format, 
 			.int8 = i == 1, .stored = &stored, .source = &source, .plan = &plan, .name = "m"};
 		DsStatus status = {0};
 		DsCode code;
@@ -268,9 +268,9 @@ check_either(const DsEncoderSpec *spec, const DsOnnxTower *tower, const char *wh
 		else
 			code = tower->image != NULL ? ds_image_spec_check(tower->image, &status) : DS_OK;
 		if (code == DS_OK && spec != NULL)
-			code = ds_onnx_encoder(&target, spec, 1, &status);
+			code = ds_graph_encoder(&target, spec, 1, &status);
 		else if (code == DS_OK)
-			code = ds_onnx_tower(&target, tower, &status);
+			code = ds_graph_tower(&target, tower, &status);
 		if (code == DS_OK)
 		{
 			const unsigned char *p;
@@ -341,7 +341,7 @@ check_towers(void)
 	DsImageSpec image;
 	DsResNet net;
 	DsStatus status;
-	DsOnnxTower tower = {.bag = &bag, .normalize = true};
+	DsGraphTower tower = {.bag = &bag, .normalize = true};
 
 	check_either(NULL, &tower, "a table and dense layers");
 	bag.dense_count = 0;
@@ -351,14 +351,14 @@ check_towers(void)
 	check_either(NULL, &tower, "features");
 	bag = (DsTowerConfig){.vocabulary = 40, .embedding_dims = 8, .pooling = DS_POOLING_MEAN};
 	CHECK(ds_image_spec_small(&image, 24, 32, 16, 8, &status) == DS_OK, "%s", status.message);
-	tower = (DsOnnxTower){.image = &image, .normalize = true};
+	tower = (DsGraphTower){.image = &image, .normalize = true};
 	check_either(NULL, &tower, "the small network");
 	fusion_dims = tower.fusion_dims = 8;
 	tower.bag = &bag;
 	check_either(NULL, &tower, "fused, joined");
 	tower.fusion = DS_FUSION_GATED;
 	check_either(NULL, &tower, "fused, by a gate");
-	tower = (DsOnnxTower){.image = &image};
+	tower = (DsGraphTower){.image = &image};
 	(void) ds_resnet_depth(20, &net);
 	CHECK(ds_resnet_spec(&net, &image, NULL, &status) == DS_OK, "%s", status.message);
 	check_either(NULL, &tower, "ResNet of CIFAR");
@@ -405,13 +405,13 @@ refused(DsEncoderSpec spec, const char *what)
 {
 	DsArena arena;
 	DsPlan plan;
-	DsOnnxTarget target = {.stored = &stored, .source = &source, .plan = &plan, .name = "m"};
+	DsGraphTarget target = {.format = &ds_onnx_format, .stored = &stored, .source = &source, .plan = &plan, .name = "m"};
 	DsStatus status = {0};
 
 	current = &spec;
 	ds_arena_init(&arena, NULL);
 	ds_plan_init(&plan, &arena);
-	CHECK(ds_onnx_encoder(&target, &spec, DS_SPEC_NO_ID, &status) == DS_UNSUPPORTED &&
+	CHECK(ds_graph_encoder(&target, &spec, DS_SPEC_NO_ID, &status) == DS_UNSUPPORTED &&
 			  plan.file_count == 0,
 		  "%s is refused: %s", what, status.message);
 	ds_arena_free(&arena);
