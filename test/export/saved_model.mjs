@@ -215,10 +215,12 @@ export async function open(modules, folder) {
 		weights.push({ name, shape, dtype: dtype === FLOAT ? 'float32' : 'int32' });
 		pieces.push(data);
 	};
+	// and attributes that are not written have the value that TensorFlow declares
+	const usual = { Conv2D: { dilations: { list: { i: [1, 1, 1, 1] } } } };
 	const node = [];
 	for (const n of nodes.values()) {
 		if (n.name.startsWith('save/') || n.op === 'VarHandleOp') continue;
-		const attr = {};
+		const attr = { ...usual[n.op] };
 		for (const [key, value] of Object.entries(n.attr)) {
 			if (value.list) attr[key] = { list: { i: value.list.i.map(Number) } };
 			else if (value.shape) attr[key] = { shape: { dim: value.shape.dim.map((d) => ({ size: Number(d.size) })) } };
