@@ -1,17 +1,20 @@
 /*
- * test_onnx.c
- *		Graphs of ONNX: well-formed protocol buffers, in which every value that a node
- *		reads has been made before, for encoders of each kind.  What they compute is
- *		compared by make test-export.
+ * test_graph.c
+ *		Models as graphs of ONNX and of TensorFlow, of each kind: well-formed protocol
+ *		buffers, in which every value that a node reads has been made; the weights of a
+ *		SavedModel by a reader of checkpoints.  What they compute is compared by make
+ *		test-export.
  */
 #include <string.h>
 
 #include "format/graph_model.h"
+#include "format/tf_bundle.h"
+#include "memory_folder.h"
 #include "nn/image_small.h"
 #include "nn/resnet.h"
 #include "unit.h"
 
-/* every tensor is there as f32 and full of ones: those of what is set */
+/* every tensor is there as f32: those of what is set */
 static const DsEncoderSpec *current;
 static const DsImageSpec *current_image;
 static const DsTowerConfig *current_bag;
@@ -94,21 +97,26 @@ find(void *context, const char *name, uint64_t *values)
 	return true;
 }
 
+/* A whole number, which all types have */
+static float
+number_of(const char *name, uint64_t at)
+{
+	return (float) (((uint64_t) ds_crc32c(0, name, strlen(name)) + at * 31) % 1009);
+}
+
 static DsCode
-read_ones(void *context, const char *name, uint64_t first, size_t count, float *out,
-		  DsStatus *status)
+read_numbers(void *context, const char *name, uint64_t first, size_t count, float *out,
+			 DsStatus *status)
 {
 	(void) context;
-	(void) name;
-	(void) first;
 	(void) status;
 	for (size_t i = 0; i < count; i++)
-		out[i] = 1;
+		out[i] = number_of(name, first + i);
 	return DS_OK;
 }
 
 static const DsPlanStored stored = {NULL, describe};
-static const DsTensorSource source = {NULL, find, read_ones};
+static const DsTensorSource source = {NULL, find, read_numbers};
 
 typedef struct Bytes
 {
@@ -177,7 +185,7 @@ next(const unsigned char **p, const unsigned char *end, Field *field)
 }
 
 #define NAMES 4096
-static char names[NAMES][40];
+static char names[NAMES][96];
 static int name_count;
 
 static int
@@ -242,20 +250,244 @@ check_graph(const Field *graph)
 	return nodes;
 }
 
-/* One of the two; with int8 too unless that is to be refused */
+static unsigned char *
+write_file(const DsPlanFile *file, size_t *size)
+{
+	Bytes bytes = {malloc(file->size + 1), 0};
+	DsBlobWriter writer = {&bytes, write_bytes};
+	DsStatus status = {0};
+	DsArena arena;
+
+	ds_arena_init(&arena, NULL);
+	if (ds_plan_write(file, &source, &writer, &arena, NULL, &status) != DS_OK ||
+		bytes.size != file->size)
+		bytes.size = 0;
+	ds_arena_free(&arena);
+	*size = bytes.size;
+	return bytes.at;
+}
+
+static int
+check_onnx(const DsPlan *plan)
+{
+	size_t size;
+	unsigned char *at = write_file(&plan->files[0], &size);
+	const unsigned char *p = at;
+	int nodes = -1;
+	Field field;
+
+	while (p < at + size && next(&p, at + size, &field))
+		if (field.number == 7)
+			nodes = check_graph(&field);
+	if (p != at + size || plan->file_count != 1)
+		nodes = -1;
+	free(at);
+	return nodes;
+}
+
+/* ---- SavedModel ---- */
+
+/* The field of a message with this number, for the n-th time */
+static bool
+get(const Field *message, unsigned number, size_t n, Field *field)
+{
+	const unsigned char *end = message->bytes + message->value;
+
+	for (const unsigned char *p = message->bytes; p < end;)
+	{
+		if (!next(&p, end, field))
+			return false;
+		if (field->number == number && n-- == 0)
+			return true;
+	}
+	return false;
+}
+
+static bool
+is_text(const Field *field, const char *text)
+{
+	return field->kind == 2 && field->value == strlen(text) &&
+		   memcmp(field->bytes, text, strlen(text)) == 0;
+}
+
+/* The value of a map's entry */
+static bool
+get_entry(const Field *message, unsigned number, const char *key, Field *value)
+{
+	Field entry = {0}, name;
+
+	for (size_t n = 0; get(message, number, n, &entry); n++)
+		if (get(&entry, 1, 0, &name) && is_text(&name, key))
+			return get(&entry, 2, 0, value);
+	return false;
+}
+
+/*
+ * Names of nodes are there once, and what they read is there (NODE, NODE:1 or ^NODE); the
+ * number of them, and of variables
+ */
+static int
+check_nodes(const Field *graph, size_t *variables)
+{
+	Field node, field;
+	int nodes = 0;
+
+	name_count = 0;
+	*variables = 0;
+	for (; get(graph, 1, (size_t) nodes, &node); nodes++)
+	{
+		if (!get(&node, 1, 0, &field) || find_name(&field) >= 0)
+			return -1;
+		add_name(&field);
+		if (get(&node, 2, 0, &field) && is_text(&field, "VarHandleOp"))
+			++*variables;
+	}
+	for (int i = 0; get(graph, 1, (size_t) i, &node); i++)
+		for (size_t n = 0; get(&node, 3, n, &field); n++)
+		{
+			const unsigned char *colon = memchr(field.bytes, ':', (size_t) field.value);
+
+			if (colon != NULL)
+				field.value = (uint64_t) (colon - field.bytes);
+			if (field.value > 0 && field.bytes[0] == '^')
+			{
+				field.bytes++;
+				field.value--;
+			}
+			if (find_name(&field) < 0)
+				return -1;
+		}
+	return name_count == nodes ? nodes : -1;
+}
+
+/* Where in a tensor as it is stored a number stands that is written at a place */
+static uint64_t
+stored_at(const DsTensorInfo *tensor, uint64_t at)
+{
+	const uint64_t *shape = tensor->shape;
+	const char *name = tensor->name;
+	size_t length = strlen(name);
+	bool turned = strncmp(name, "dense.", 6) == 0 || strncmp(name, "fusion.", 7) == 0;
+
+	if (tensor->rank == 4)
+	{
+		/* [height][width][in][out] of [out][in][height][width] */
+		uint64_t out = at % shape[3], in = at / shape[3] % shape[2];
+
+		return (out * shape[2] + in) * shape[0] * shape[1] + at / shape[3] / shape[2];
+	}
+	/* [in][out] of [out][in]: what is multiplied with, but for what a tower has so */
+	if (tensor->rank == 2 && !turned && length > 7 && strcmp(name + length - 7, ".weight") == 0 &&
+		strcmp(name, "token.weight") != 0 && strcmp(name, "position.weight") != 0 &&
+		strcmp(name, "type.weight") != 0 && strcmp(name, "relative.weight") != 0 &&
+		strcmp(name, "class.weight") != 0)
+		return at % shape[1] * shape[0] + at / shape[1];
+	return at;
+}
+
+/* All numbers of a checkpoint are those of the model */
+static bool
+same_numbers(const DsTensorFiles *files)
+{
+	DsStatus status = {0};
+
+	for (size_t t = 0; t < files->count; t++)
+	{
+		const DsTensorInfo *tensor = &files->tensors[t];
+		float *values = malloc(sizeof(float) * (size_t) tensor->elements);
+		bool same = ds_tensors_read_floats(files, tensor, 0, (size_t) tensor->elements, values,
+										   &status) == DS_OK;
+
+		for (uint64_t i = 0; i < tensor->elements && same; i++)
+			same = values[i] == number_of(tensor->name, stored_at(tensor, i));
+		free(values);
+		if (!same)
+		{
+			printf("# %s has other numbers\n", tensor->name);
+			return false;
+		}
+	}
+	return true;
+}
+
+/* The number of nodes, or -1: the graph, what restores it, its signature, and its weights */
+static int
+check_saved_model(const DsPlan *plan, const char *output)
+{
+	static const char *const input_names[] = {"input_ids", "attention_mask", "pixel_values",
+											  "features"};
+	MemoryFolder memory;
+	DsTensorFiles files = {0};
+	DsArena arena, scratch;
+	DsStatus status = {0};
+	Field saved = {0}, meta, graph, field, info, inner;
+	size_t size, variables = 0, inputs = 0;
+	unsigned char *at = write_file(&plan->files[0], &size);
+	int nodes = -1;
+
+	saved.bytes = at;
+	saved.value = size;
+	memory_open(&memory);
+	ds_arena_init(&arena, NULL);
+	ds_arena_init(&scratch, NULL);
+	for (size_t i = 1; i < plan->file_count; i++)
+	{
+		size_t length;
+		unsigned char *bytes = write_file(&plan->files[i], &length);
+
+		memory_put(&memory, plan->files[i].name, bytes, length);
+		free(bytes);
+	}
+	if (plan->file_count == 3 && strcmp(plan->files[0].name, "m") == 0 && get(&saved, 2, 0, &meta) &&
+		!get(&saved, 2, 1, &field) && get(&meta, 1, 0, &info) && get(&info, 4, 0, &field) &&
+		is_text(&field, "serve") && get(&meta, 2, 0, &graph) && get(&meta, 3, 0, &info) &&
+		get(&info, 1, 0, &field) && is_text(&field, "save/Const:0") && get(&info, 3, 0, &field) &&
+		is_text(&field, "save/restore_all") &&
+		get_entry(&meta, 5, "serving_default", &info) && get_entry(&info, 2, output, &field) &&
+		get(&field, 1, 0, &inner) && get(&info, 3, 0, &field) &&
+		is_text(&field, "tensorflow/serving/predict") &&
+		ds_tf_bundle_open(&memory.folder, "variables/variables.index", &arena, &scratch, &files,
+						  &status) == DS_OK)
+	{
+		nodes = check_nodes(&graph, &variables);
+		for (size_t i = 0; i < sizeof(input_names) / sizeof(input_names[0]); i++)
+			inputs += get_entry(&info, 1, input_names[i], &field);
+		for (size_t i = 0; i < files.count; i++)
+		{
+			field = (Field){.bytes = (const unsigned char *) files.tensors[i].name,
+							.value = strlen(files.tensors[i].name)};
+			if (find_name(&field) < 0)
+				nodes = -1;
+		}
+		if (inputs == 0 || variables == 0 || variables != files.count || !same_numbers(&files))
+			nodes = -1;
+	}
+	free(at);
+	ds_arena_free(&arena);
+	ds_arena_free(&scratch);
+	memory_close(&memory);
+	return nodes;
+}
+
+/* One of the two, in all formats; int8 too unless that is to be refused */
 static void
 check_either(const DsEncoderSpec *spec, const DsGraphTower *tower, const char *what)
 {
-	for (int i = 0; i < 2; i++)
+	static const char *const names_of[] = {"ONNX", "ONNX, int8", "TensorFlow", "TensorFlow, int8"};
+
+	for (int i = 0; i < 4; i++)
 	{
+		bool int8 = i % 2 == 1, onnx = i < 2;
 		DsArena arena;
 		DsPlan plan;
-		DsGraphTarget target = {.format = &ds_onnx_format, 
-			.int8 = i == 1, .stored = &stored, .source = &source, .plan = &plan, .name = "m"};
+		DsGraphTarget target = {.format = onnx ? &ds_onnx_format : &ds_tensorflow_format,
+								.int8 = int8,
+								.stored = &stored,
+								.source = &source,
+								.plan = &plan,
+								.name = "m"};
 		DsStatus status = {0};
 		DsCode code;
-		Bytes bytes = {NULL, 0};
-		DsBlobWriter writer = {&bytes, write_bytes};
 		int nodes = -1;
 
 		ds_arena_init(&arena, NULL);
@@ -272,28 +504,61 @@ check_either(const DsEncoderSpec *spec, const DsGraphTower *tower, const char *w
 		else if (code == DS_OK)
 			code = ds_graph_tower(&target, tower, &status);
 		if (code == DS_OK)
-		{
-			const unsigned char *p;
-			const unsigned char *end;
-			Field field;
-
-			bytes.at = malloc(plan.files[0].size);
-			code = ds_plan_write(&plan.files[0], &source, &writer, &arena, NULL, &status);
-			end = bytes.at + bytes.size;
-			for (p = bytes.at; p < end && next(&p, end, &field);)
-				if (field.number == 7)
-					nodes = check_graph(&field);
-			if (p != end || bytes.size != plan.files[0].size)
-				nodes = -1;
-			free(bytes.at);
-		}
-		if (i == 1 && tower != NULL && tower->image != NULL)
-			CHECK(code == DS_UNSUPPORTED, "%s, int8, is refused: %s", what, status.message);
+			nodes = onnx ? check_onnx(&plan)
+						 : check_saved_model(&plan, spec != NULL && spec->scores ? "scores" : "embedding");
+		if (int8 && (!onnx || (tower != NULL && tower->image != NULL)))
+			CHECK(code == DS_UNSUPPORTED && plan.file_count == 0, "%s: %s is refused: %s", what,
+				  names_of[i], status.message);
 		else
-			CHECK(code == DS_OK && nodes > 2, "%s%s: %d nodes%s", what, i == 1 ? ", int8" : "",
-				  nodes, status.message);
+			CHECK(code == DS_OK && nodes > 2, "%s: %s: %d nodes%s", what, names_of[i], nodes,
+				  status.message);
 		ds_arena_free(&arena);
 	}
+}
+
+/* ---- out of memory at each allocation ---- */
+
+static size_t allocations_left;
+
+static void *
+allocate(void *context, size_t size)
+{
+	(void) context;
+	return allocations_left-- > 0 ? malloc(size) : NULL;
+}
+
+static void
+release(void *context, void *pointer)
+{
+	(void) context;
+	free(pointer);
+}
+
+static void
+check_memory(const DsEncoderSpec *spec, const struct DsGraphFormat *format, const char *what)
+{
+	const DsAllocator allocator = {allocate, release, NULL};
+	DsCode code = DS_OUT_OF_MEMORY;
+	size_t n = 0, refusals = 0;
+
+	current = spec;
+	for (; code != DS_OK && n < 1000; n++)
+	{
+		DsArena small;
+		DsPlan plan;
+		DsGraphTarget target = {
+			.format = format, .stored = &stored, .source = &source, .plan = &plan, .name = "m"};
+		DsStatus status = {0};
+
+		allocations_left = n;
+		ds_arena_init(&small, &allocator);
+		ds_plan_init(&plan, &small);
+		code = ds_graph_encoder(&target, spec, DS_SPEC_NO_ID, &status);
+		refusals += code == DS_OUT_OF_MEMORY;
+		ds_arena_free(&small);
+	}
+	CHECK(code == DS_OK && n > 1 && refusals == n - 1, "%s: out of memory at each of %zu allocations",
+		  what, n);
 }
 
 static void
@@ -424,6 +689,8 @@ main(void)
 
 	check_towers();
 	check(&spec, "BERT");
+	check_memory(&spec, &ds_onnx_format, "ONNX");
+	check_memory(&spec, &ds_tensorflow_format, "TensorFlow");
 	spec.pooling = DS_POOL_CLS | DS_POOL_MAX | DS_POOL_MEAN_SQRT | DS_POOL_LAST;
 	spec.module_count = 3;
 	spec.modules[0] = (DsSpecModule){DS_MODULE_DENSE, 64, 12, DS_ACT_TANH, 1, 0};
