@@ -317,10 +317,11 @@ ds_graph_activate(DsGraph *g, DsGraphValue x, uint32_t activation)
 			DsGraphValue inner = ds_graph_2(g, DS_OP_ADD, x, ds_graph_scaled(g, cube, 0.044715f));
 			float factor = (float) sqrt(2 / 3.14159265358979324);
 
-			return ds_graph_2(g, DS_OP_MUL, ds_graph_scaled(g, x, 0.5f),
-							  ds_graph_2(g, DS_OP_ADD,
-										 ds_graph_1(g, DS_OP_TANH, ds_graph_scaled(g, inner, factor)),
-										 ds_graph_real(g, 1)));
+			return ds_graph_2(
+				g, DS_OP_MUL, ds_graph_scaled(g, x, 0.5f),
+				ds_graph_2(g, DS_OP_ADD,
+						   ds_graph_1(g, DS_OP_TANH, ds_graph_scaled(g, inner, factor)),
+						   ds_graph_real(g, 1)));
 		}
 		case DS_ACT_QUICK_GELU:
 			return ds_graph_2(g, DS_OP_MUL, x,

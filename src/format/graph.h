@@ -235,7 +235,8 @@ typedef struct DsGraphFormat
 	DsGraphValue (*batch_norm)(DsGraph *g, DsGraphValue x, const DsGraphValue norm[4],
 							   float epsilon);
 	DsGraphValue (*pool)(DsGraph *g, DsGraphValue x, const DsImageLayer *layer);
-	DsGraphValue (*average)(DsGraph *g, DsGraphValue x); /* over rows and columns, which stay as 1 */
+	DsGraphValue (*average)(DsGraph *g,
+							DsGraphValue x); /* over rows and columns, which stay as 1 */
 	/* every stride-th row and column, with so many channels of zeros before and behind */
 	DsGraphValue (*shortcut)(DsGraph *g, DsGraphValue x, uint32_t stride, int64_t before,
 							 int64_t behind);

@@ -65,7 +65,7 @@ static DsGraphValue
 norm(Encoder *e, DsGraphValue x, const char *name)
 {
 	return ds_graph_norm(e->graph, x, name, e->spec->hidden, e->spec->norm_bias != 0,
-					  e->spec->norm_epsilon);
+						 e->spec->norm_epsilon);
 }
 
 /* ---- attention ---- */
@@ -87,7 +87,7 @@ make_rotation(Encoder *e, int kind, float base)
 	for (size_t c = 0; c < half; c++)
 		frequency[c] = (float) (1.0 / pow((double) base, (double) (2 * c) / e->spec->rotary_dims));
 	angle = ds_graph_2(g, DS_OP_MUL, ds_graph_unsqueeze(g, ds_graph_float(g, e->places), 1, -1),
-					ds_graph_floats(g, frequency, shape, 2));
+					   ds_graph_floats(g, frequency, shape, 2));
 	e->cosine[kind] = ds_graph_1(g, DS_OP_COS, angle);
 	e->sine[kind] = ds_graph_1(g, DS_OP_SIN, angle);
 }
@@ -128,9 +128,9 @@ rotate(Encoder *e, DsGraphValue x, int kind)
 	}
 	part_rotated(e, x, parts);
 	turned[0] = ds_graph_2(g, DS_OP_SUB, ds_graph_2(g, DS_OP_MUL, parts[0], e->cosine[kind]),
-						ds_graph_2(g, DS_OP_MUL, parts[1], e->sine[kind]));
+						   ds_graph_2(g, DS_OP_MUL, parts[1], e->sine[kind]));
 	turned[1] = ds_graph_2(g, DS_OP_ADD, ds_graph_2(g, DS_OP_MUL, parts[1], e->cosine[kind]),
-						ds_graph_2(g, DS_OP_MUL, parts[0], e->sine[kind]));
+						   ds_graph_2(g, DS_OP_MUL, parts[0], e->sine[kind]));
 	if (!e->spec->rotary_interleaved)
 	{
 		turned[2] = rest;
@@ -168,19 +168,21 @@ make_masks(Encoder *e)
 		zero = ds_graph_real(g, 0);
 	if (spec->causal || spec->window > 0 || spec->relative_buckets > 0)
 		distance = ds_graph_2(g, DS_OP_SUB, ds_graph_unsqueeze(g, e->places, 0, -1),
-						   ds_graph_unsqueeze(g, e->places, 1, -1));
+							  ds_graph_unsqueeze(g, e->places, 1, -1));
 
 	if (spec->causal || spec->window > 0 || spec->kind != DS_ENCODER_PATCHES)
 		never = ds_graph_real(g, NEVER);
 	if (spec->kind != DS_ENCODER_PATCHES)
 		e->attention = ds_graph_2(
 			g, DS_OP_MUL,
-			ds_graph_2(g, DS_OP_SUB, ds_graph_real(g, 1), ds_graph_unsqueeze(g, e->mask, 1, 2)), never);
+			ds_graph_2(g, DS_OP_SUB, ds_graph_real(g, 1), ds_graph_unsqueeze(g, e->mask, 1, 2)),
+			never);
 	if (spec->causal)
 		e->attention =
 			add(g, e->attention,
-				ds_graph_3(g, DS_OP_WHERE, ds_graph_2(g, DS_OP_GREATER, distance, ds_graph_integer(g, 0)),
-						never, zero));
+				ds_graph_3(g, DS_OP_WHERE,
+						   ds_graph_2(g, DS_OP_GREATER, distance, ds_graph_integer(g, 0)), never,
+						   zero));
 	if (spec->relative_buckets > 0)
 	{
 		size_t most = spec->max_tokens;
@@ -196,20 +198,21 @@ make_masks(Encoder *e)
 		for (size_t i = 0; i < 2 * most; i++)
 			buckets[i] = ds_relative_bucket((int64_t) i - (int64_t) most, spec->relative_buckets,
 											spec->relative_distance);
-		at =
-			ds_graph_gather(g, ds_graph_integers(g, buckets, 2 * most),
-						 ds_graph_2(g, DS_OP_ADD, distance, ds_graph_integer(g, (int64_t) most)), 0);
+		at = ds_graph_gather(
+			g, ds_graph_integers(g, buckets, 2 * most),
+			ds_graph_2(g, DS_OP_ADD, distance, ds_graph_integer(g, (int64_t) most)), 0);
 		/* [query, key, heads] */
-		at = ds_graph_transpose(g, ds_graph_gather(g, weight(e, "relative.weight"), at, 0), by_head, 3);
+		at = ds_graph_transpose(g, ds_graph_gather(g, weight(e, "relative.weight"), at, 0), by_head,
+								3);
 		e->attention = add(g, e->attention, ds_graph_unsqueeze(g, at, 0, -1));
 	}
 	e->local = e->attention;
 	if (spec->window > 0)
 		e->local = add(g, e->attention,
 					   ds_graph_3(g, DS_OP_WHERE,
-							   ds_graph_2(g, DS_OP_GREATER, ds_graph_1(g, DS_OP_ABS, distance),
-									   ds_graph_integer(g, spec->window / 2)),
-							   never, zero));
+								  ds_graph_2(g, DS_OP_GREATER, ds_graph_1(g, DS_OP_ABS, distance),
+											 ds_graph_integer(g, spec->window / 2)),
+								  never, zero));
 	if (spec->rotary_dims > 0)
 	{
 		make_rotation(e, 0, spec->rotary_base);
@@ -255,8 +258,9 @@ attention(Encoder *e, DsGraphValue x, uint32_t layer)
 		if (i < 2 && spec->rotary_dims > 0)
 			part[i] = rotate(e, part[i], local ? 1 : 0);
 	}
-	scores = ds_graph_2(g, DS_OP_MATMUL, ds_graph_scaled(g, part[0], 1 / sqrtf((float) spec->head_dims)),
-					 ds_graph_transpose(g, part[1], turned, 4));
+	scores =
+		ds_graph_2(g, DS_OP_MATMUL, ds_graph_scaled(g, part[0], 1 / sqrtf((float) spec->head_dims)),
+				   ds_graph_transpose(g, part[1], turned, 4));
 	scores = add(g, local ? e->local : e->attention, scores);
 	scores = ds_graph_1(g, DS_OP_SOFTMAX, scores);
 	x = ds_graph_transpose(g, ds_graph_2(g, DS_OP_MATMUL, scores, part[2]), inner, 4);
@@ -331,15 +335,15 @@ embed(Encoder *e, DsGraphValue x)
 
 	if (spec->positions > 0)
 		x = ds_graph_2(g, DS_OP_ADD, x,
-					ds_graph_gather(g, weight(e, "position.weight"),
-								 ds_graph_2(g, DS_OP_ADD, e->places,
-										 ds_graph_integer(g, spec->position_offset)),
-								 0));
+					   ds_graph_gather(g, weight(e, "position.weight"),
+									   ds_graph_2(g, DS_OP_ADD, e->places,
+												  ds_graph_integer(g, spec->position_offset)),
+									   0));
 	if (spec->types > 0)
 	{
-		DsGraphValue types = spec->types == 1 ? ds_graph_integer(g, 0)
-											 : ds_graph_input(g, "token_type_ids",
-															 DS_GRAPH_INT64, axes, NULL, 2);
+		DsGraphValue types =
+			spec->types == 1 ? ds_graph_integer(g, 0)
+							 : ds_graph_input(g, "token_type_ids", DS_GRAPH_INT64, axes, NULL, 2);
 
 		x = ds_graph_2(g, DS_OP_ADD, x, ds_graph_gather(g, weight(e, "type.weight"), types, 0));
 	}
@@ -356,15 +360,14 @@ pool_token(Encoder *e, DsGraphValue x, bool eot)
 	const int64_t any = -1;
 	DsGraphValue count =
 		ds_graph_2(g, DS_OP_MAX, ds_graph_sum(g, e->mask, 1, true), ds_graph_real(g, 1));
-	DsGraphValue at =
-		ds_graph_2(g, DS_OP_SUB, ds_graph_int64(g, count), ds_graph_integer(g, 1));
+	DsGraphValue at = ds_graph_2(g, DS_OP_SUB, ds_graph_int64(g, count), ds_graph_integer(g, 1));
 
 	if (eot)
 	{
-		DsGraphValue is = ds_graph_2(
-			g, DS_OP_MUL, e->mask,
-			ds_graph_float(
-				g, ds_graph_2(g, DS_OP_EQUAL, e->ids, ds_graph_integer(g, e->spec->eot_id))));
+		DsGraphValue is =
+			ds_graph_2(g, DS_OP_MUL, e->mask,
+					   ds_graph_float(g, ds_graph_2(g, DS_OP_EQUAL, e->ids,
+													ds_graph_integer(g, e->spec->eot_id))));
 
 		/* the least of the places where it is, and of the last one */
 		at = ds_graph_3(g, DS_OP_WHERE, ds_graph_2(g, DS_OP_GREATER, is, ds_graph_real(g, 0)),
@@ -396,14 +399,16 @@ keep(Encoder *e)
 	{
 		DsGraphValue behind =
 			ds_graph_float(g, ds_graph_2(g, DS_OP_GREATER, e->places,
-								   ds_graph_integer(g, (int64_t) e->spec->pool_skip - 1)));
-		DsGraphValue some =
-			ds_graph_2(g, DS_OP_MIN, ds_graph_sum(g, ds_graph_2(g, DS_OP_MUL, e->mask, behind), 1, true), kept.one);
+										 ds_graph_integer(g, (int64_t) e->spec->pool_skip - 1)));
+		DsGraphValue some = ds_graph_2(
+			g, DS_OP_MIN, ds_graph_sum(g, ds_graph_2(g, DS_OP_MUL, e->mask, behind), 1, true),
+			kept.one);
 
 		/* mask * (1 - some (1 - behind)) */
-		kept.mask = ds_graph_2(g, DS_OP_MUL, e->mask,
-							ds_graph_2(g, DS_OP_SUB, kept.one,
-									ds_graph_2(g, DS_OP_MUL, some, ds_graph_2(g, DS_OP_SUB, kept.one, behind))));
+		kept.mask = ds_graph_2(
+			g, DS_OP_MUL, e->mask,
+			ds_graph_2(g, DS_OP_SUB, kept.one,
+					   ds_graph_2(g, DS_OP_MUL, some, ds_graph_2(g, DS_OP_SUB, kept.one, behind))));
 		kept.skipped = ds_graph_scaled(g, some, (float) e->spec->pool_skip);
 	}
 	kept.wide = ds_graph_unsqueeze(g, kept.mask, 2, -1);
@@ -421,8 +426,9 @@ pool_kept(Encoder *e, DsGraphValue x, const Kept *kept, uint32_t pooling)
 	if (pooling == DS_POOL_MAX)
 		return ds_graph_reduce(
 			g, DS_REDUCE_MAX,
-			ds_graph_2(g, DS_OP_ADD, x, ds_graph_scaled(g, ds_graph_2(g, DS_OP_SUB, kept->one, wide), NEVER)), 1,
-			false);
+			ds_graph_2(g, DS_OP_ADD, x,
+					   ds_graph_scaled(g, ds_graph_2(g, DS_OP_SUB, kept->one, wide), NEVER)),
+			1, false);
 	if (pooling == DS_POOL_WEIGHTED_MEAN)
 	{
 		DsGraphValue rank = ds_graph_2(g, DS_OP_ADD, ds_graph_float(g, e->places), kept->one);
@@ -435,7 +441,8 @@ pool_kept(Encoder *e, DsGraphValue x, const Kept *kept, uint32_t pooling)
 	count = ds_graph_2(g, DS_OP_MAX, ds_graph_sum(g, weights, 1, true), kept->one);
 	if (pooling == DS_POOL_MEAN_SQRT)
 		count = ds_graph_1(g, DS_OP_SQRT, count);
-	return ds_graph_2(g, DS_OP_DIV, ds_graph_sum(g, ds_graph_2(g, DS_OP_MUL, x, wide), 1, false), count);
+	return ds_graph_2(g, DS_OP_DIV, ds_graph_sum(g, ds_graph_2(g, DS_OP_MUL, x, wide), 1, false),
+					  count);
 }
 
 static DsGraphValue
@@ -474,9 +481,9 @@ pool(Encoder *e, DsGraphValue x)
 		found[0] = ds_graph_concat(g, found, -1);
 	/* a text without tokens is zeros, as the means are by themselves */
 	if (e->spec->kind != DS_ENCODER_PATCHES && (e->spec->pooling & (tokens | DS_POOL_MAX)))
-		found[0] =
-			ds_graph_2(g, DS_OP_MUL, found[0],
-					ds_graph_2(g, DS_OP_MIN, ds_graph_sum(g, e->mask, 1, true), ds_graph_real(g, 1)));
+		found[0] = ds_graph_2(
+			g, DS_OP_MUL, found[0],
+			ds_graph_2(g, DS_OP_MIN, ds_graph_sum(g, e->mask, 1, true), ds_graph_real(g, 1)));
 	return found[0];
 }
 
@@ -491,21 +498,25 @@ run_static(Encoder *e, uint32_t drop_id)
 	DsGraphValue count;
 
 	if (drop_id != DS_SPEC_NO_ID)
-		e->mask = ds_graph_2(g, DS_OP_MUL, e->mask,
-						  ds_graph_float(g, ds_graph_1(g, DS_OP_NOT,
-												 ds_graph_2(g, DS_OP_EQUAL, e->ids,
-														 ds_graph_integer(g, drop_id)))));
+		e->mask =
+			ds_graph_2(g, DS_OP_MUL, e->mask,
+					   ds_graph_float(g, ds_graph_1(g, DS_OP_NOT,
+													ds_graph_2(g, DS_OP_EQUAL, e->ids,
+															   ds_graph_integer(g, drop_id)))));
 	if (spec->static_rows != spec->vocabulary)
-		rows = ds_graph_gather(g, ds_graph_weight_int64(g, "token.row", spec->vocabulary), e->ids, 0);
+		rows =
+			ds_graph_gather(g, ds_graph_weight_int64(g, "token.row", spec->vocabulary), e->ids, 0);
 	x = ds_graph_rows(g, "token.weight", spec->static_rows, spec->hidden, rows);
 	if (spec->token_weights)
 		x = ds_graph_2(
 			g, DS_OP_MUL, x,
 			ds_graph_unsqueeze(g, ds_graph_gather(g, weight(e, "token.scale"), e->ids, 0), 2, -1));
 	count = ds_graph_2(g, DS_OP_MAX, ds_graph_sum(g, e->mask, 1, true), ds_graph_real(g, 1));
-	return ds_graph_2(g, DS_OP_DIV,
-				   ds_graph_sum(g, ds_graph_2(g, DS_OP_MUL, x, ds_graph_unsqueeze(g, e->mask, 2, -1)), 1, false),
-				   count);
+	return ds_graph_2(
+		g, DS_OP_DIV,
+		ds_graph_sum(g, ds_graph_2(g, DS_OP_MUL, x, ds_graph_unsqueeze(g, e->mask, 2, -1)), 1,
+					 false),
+		count);
 }
 
 /* Layers and pooling: x [batch, length, hidden], tokens placed and summed up, to a vector */
@@ -561,7 +572,8 @@ ds_graph_patches(DsGraph *g, const DsEncoderSpec *spec, DsGraphValue patches)
 		const int64_t rest[2] = {1, spec->hidden};
 		const DsGraphValue sizes[DS_GRAPH_INPUTS] = {batch, ds_graph_integers(g, rest, 2)};
 		const DsGraphValue both[DS_GRAPH_INPUTS] = {
-			ds_graph_2(g, DS_OP_EXPAND, weight(e, "class.weight"), ds_graph_concat(g, sizes, 0)), x};
+			ds_graph_2(g, DS_OP_EXPAND, weight(e, "class.weight"), ds_graph_concat(g, sizes, 0)),
+			x};
 
 		x = ds_graph_concat(g, both, 1);
 	}
@@ -573,7 +585,7 @@ ds_graph_patches(DsGraph *g, const DsEncoderSpec *spec, DsGraphValue patches)
 
 DsCode
 ds_graph_encoder(const DsGraphTarget *target, const DsEncoderSpec *spec, uint32_t drop_id,
-				DsStatus *status)
+				 DsStatus *status)
 {
 	static const char *const axes[2] = {"batch", "length"};
 	DsGraph graph;
@@ -592,8 +604,7 @@ ds_graph_encoder(const DsGraphTarget *target, const DsEncoderSpec *spec, uint32_
 		return g->code;
 	}
 	e->ids = ds_graph_input(g, "input_ids", DS_GRAPH_INT64, axes, NULL, 2);
-	e->mask =
-		ds_graph_float(g, ds_graph_input(g, "attention_mask", DS_GRAPH_INT64, axes, NULL, 2));
+	e->mask = ds_graph_float(g, ds_graph_input(g, "attention_mask", DS_GRAPH_INT64, axes, NULL, 2));
 	if (spec->kind == DS_ENCODER_STATIC)
 		x = run_static(e, drop_id);
 	else

@@ -53,8 +53,8 @@ run_conv(DsGraph *g, const DsImageSpec *spec, DsGraphValue pixels)
 				break;
 		}
 	}
-	return ds_graph_modules(g, ds_graph_reshape(g, results[spec->layer_count], flat, 2), spec->modules,
-						 spec->module_count);
+	return ds_graph_modules(g, ds_graph_reshape(g, results[spec->layer_count], flat, 2),
+							spec->modules, spec->module_count);
 }
 
 /* [batch, channels, height, width] to [batch, patches, channels * patch * patch] */

@@ -43,7 +43,7 @@ typedef struct DsGraphTarget
  * DS_TOO_LARGE, DS_BAD_DATA for a tensor that is missing, DS_OUT_OF_MEMORY, the source's.
  */
 extern DsCode ds_graph_encoder(const DsGraphTarget *target, const DsEncoderSpec *spec,
-							  uint32_t drop_id, DsStatus *status);
+							   uint32_t drop_id, DsStatus *status);
 
 /* A tower of a dual encoder, or a network over pictures: of what is there */
 typedef struct DsGraphTower
@@ -58,6 +58,7 @@ typedef struct DsGraphTower
 } DsGraphTower;
 
 /* The same of it */
-extern DsCode ds_graph_tower(const DsGraphTarget *target, const DsGraphTower *tower, DsStatus *status);
+extern DsCode ds_graph_tower(const DsGraphTarget *target, const DsGraphTower *tower,
+							 DsStatus *status);
 
 #endif /* DS_GRAPH_MODEL_H */

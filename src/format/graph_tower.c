@@ -34,12 +34,13 @@ bag(Tower *tower)
 	DsGraphValue ids = ds_graph_input(g, "input_ids", DS_GRAPH_INT64, texts, NULL, 2);
 	DsGraphValue mask =
 		ds_graph_float(g, ds_graph_input(g, "attention_mask", DS_GRAPH_INT64, texts, NULL, 2));
-	DsGraphValue rows = ds_graph_rows(g, "embedding", config->vocabulary, config->embedding_dims, ids);
+	DsGraphValue rows =
+		ds_graph_rows(g, "embedding", config->vocabulary, config->embedding_dims, ids);
 	DsGraphValue one = ds_graph_real(g, 1);
 	DsGraphValue count = ds_graph_sum(g, mask, 1, true);
 	DsGraphValue some = ds_graph_2(g, DS_OP_MAX, count, one); /* a text without ids is zeros */
-	DsGraphValue x =
-		ds_graph_sum(g, ds_graph_2(g, DS_OP_MUL, rows, ds_graph_unsqueeze(g, mask, 2, -1)), 1, false);
+	DsGraphValue x = ds_graph_sum(
+		g, ds_graph_2(g, DS_OP_MUL, rows, ds_graph_unsqueeze(g, mask, 2, -1)), 1, false);
 
 	if (tower->in->image != NULL)
 		tower->some_text = ds_graph_2(g, DS_OP_MIN, count, one);
@@ -60,11 +61,11 @@ dense_layers(Tower *tower, DsGraphValue x)
 	{
 		char name[DS_SPEC_NAME];
 		const DsGraphLinear linear = {.name = name,
-									 .ins = ins,
-									 .outs = config->dense[i],
-									 .bias = true,
-									 .turned = true,
-									 .weight_only = true};
+									  .ins = ins,
+									  .outs = config->dense[i],
+									  .bias = true,
+									  .turned = true,
+									  .weight_only = true};
 
 		snprintf(name, sizeof(name), "dense.%u", i);
 		x = ds_graph_linear(tower->graph, x, &linear);
@@ -80,7 +81,7 @@ static DsGraphValue
 or_learned(DsGraph *g, DsGraphValue some, DsGraphValue x, const char *name, uint64_t dims)
 {
 	return ds_graph_3(g, DS_OP_WHERE, ds_graph_2(g, DS_OP_GREATER, some, ds_graph_real(g, 0)), x,
-				   ds_graph_weight(g, name, dims, 1));
+					  ds_graph_weight(g, name, dims, 1));
 }
 
 static DsGraphValue
@@ -89,11 +90,11 @@ fuse(Tower *tower, DsGraphValue text, DsGraphValue image, uint64_t dims[2])
 	DsGraph *g = tower->graph;
 	const DsGraphTower *in = tower->in;
 	const DsGraphLinear linear = {.name = "fusion",
-								 .ins = dims[0] + dims[1],
-								 .outs = in->fusion_dims,
-								 .bias = true,
-								 .turned = true,
-								 .exact = true};
+								  .ins = dims[0] + dims[1],
+								  .outs = in->fusion_dims,
+								  .bias = true,
+								  .turned = true,
+								  .exact = true};
 	DsGraphValue some_image = ds_graph_unsqueeze(
 		g, ds_graph_float(g, ds_graph_input(g, "image_mask", DS_GRAPH_INT64, texts, NULL, 1)), 1,
 		-1);
@@ -107,8 +108,9 @@ fuse(Tower *tower, DsGraphValue text, DsGraphValue image, uint64_t dims[2])
 	if (in->fusion == DS_FUSION_CONCATENATE)
 		return gate;
 	gate = ds_graph_1(g, DS_OP_SIGMOID, gate);
-	return ds_graph_2(g, DS_OP_ADD, ds_graph_2(g, DS_OP_MUL, gate, both[0]),
-				   ds_graph_2(g, DS_OP_MUL, ds_graph_2(g, DS_OP_SUB, ds_graph_real(g, 1), gate), both[1]));
+	return ds_graph_2(
+		g, DS_OP_ADD, ds_graph_2(g, DS_OP_MUL, gate, both[0]),
+		ds_graph_2(g, DS_OP_MUL, ds_graph_2(g, DS_OP_SUB, ds_graph_real(g, 1), gate), both[1]));
 }
 
 static DsGraphValue
@@ -118,7 +120,7 @@ picture(DsGraph *g, const DsImageSpec *spec)
 	const uint64_t sizes[4] = {0, spec->channels, spec->height, spec->width};
 
 	return ds_graph_image(g, spec,
-					   ds_graph_input(g, "pixel_values", DS_GRAPH_FLOAT, axes, sizes, 4));
+						  ds_graph_input(g, "pixel_values", DS_GRAPH_FLOAT, axes, sizes, 4));
 }
 
 DsCode

@@ -102,7 +102,8 @@ ds_onnx_node(DsOnnx *onnx, const char *op, const DsOnnxValue inputs[DS_ONNX_INPU
 	while (count > 0 && inputs[count - 1] == 0)
 		count--;
 	for (size_t i = 0; i < count; i++)
-		ds_proto_text(&node, 1, inputs[i] == 0 ? "" : name_of(onnx, inputs[i], buffer, sizeof(buffer)));
+		ds_proto_text(&node, 1,
+					  inputs[i] == 0 ? "" : name_of(onnx, inputs[i], buffer, sizeof(buffer)));
 	for (unsigned o = 0; o < outputs; o++)
 		ds_proto_text(&node, 2, name_of(onnx, first + o, buffer, sizeof(buffer)));
 	onnx->values += outputs;
@@ -119,7 +120,10 @@ ds_onnx_node(DsOnnx *onnx, const char *op, const DsOnnxValue inputs[DS_ONNX_INPU
 			ds_proto_integer(&attribute, 3, attributes->integer);
 		for (size_t i = 0; attributes->kind == 'l' && i < attributes->list_count; i++)
 			ds_proto_integer(&attribute, 8, attributes->list[i]);
-		ds_proto_integer(&attribute, 20, attributes->kind == 'f' ? 1 : attributes->kind == 'i' ? 2 : 7);
+		ds_proto_integer(&attribute, 20,
+						 attributes->kind == 'f'   ? 1
+						 : attributes->kind == 'i' ? 2
+												   : 7);
 		ds_proto_message(&node, 5, &attribute);
 	}
 	ds_proto_message(&onnx->nodes, 1, &node);

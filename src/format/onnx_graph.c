@@ -87,12 +87,12 @@ weight_value(DsGraph *g, const DsGraphWeight *weight)
 /* ---- operations ---- */
 
 static const char *const names[DS_OP_COUNT] = {
-	[DS_OP_ADD] = "Add",		 [DS_OP_SUB] = "Sub",		[DS_OP_MUL] = "Mul",
-	[DS_OP_DIV] = "Div",		 [DS_OP_MAX] = "Max",		[DS_OP_MIN] = "Min",
+	[DS_OP_ADD] = "Add",		 [DS_OP_SUB] = "Sub",		  [DS_OP_MUL] = "Mul",
+	[DS_OP_DIV] = "Div",		 [DS_OP_MAX] = "Max",		  [DS_OP_MIN] = "Min",
 	[DS_OP_MATMUL] = "MatMul",	 [DS_OP_GREATER] = "Greater", [DS_OP_EQUAL] = "Equal",
-	[DS_OP_NOT] = "Not",		 [DS_OP_WHERE] = "Where",	[DS_OP_ABS] = "Abs",
-	[DS_OP_SQRT] = "Sqrt",		 [DS_OP_ERF] = "Erf",		[DS_OP_TANH] = "Tanh",
-	[DS_OP_SIGMOID] = "Sigmoid", [DS_OP_RELU] = "Relu",		[DS_OP_COS] = "Cos",
+	[DS_OP_NOT] = "Not",		 [DS_OP_WHERE] = "Where",	  [DS_OP_ABS] = "Abs",
+	[DS_OP_SQRT] = "Sqrt",		 [DS_OP_ERF] = "Erf",		  [DS_OP_TANH] = "Tanh",
+	[DS_OP_SIGMOID] = "Sigmoid", [DS_OP_RELU] = "Relu",		  [DS_OP_COS] = "Cos",
 	[DS_OP_SIN] = "Sin",		 [DS_OP_SOFTMAX] = "Softmax", [DS_OP_SHAPE] = "Shape",
 	[DS_OP_RANGE] = "Range",	 [DS_OP_EXPAND] = "Expand",
 };

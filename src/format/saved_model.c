@@ -50,8 +50,9 @@ add_value(DsSavedModel *model, const char *node, unsigned number, unsigned type)
 	{
 		size_t capacity = model->value_capacity > 0 ? 2 * model->value_capacity : 256;
 
-		if (!grow(model, (void **) &model->values, model->value_capacity > 0 ? model->value_count : 0,
-				  capacity, sizeof(DsSavedOutput)))
+		if (!grow(model, (void **) &model->values,
+				  model->value_capacity > 0 ? model->value_count : 0, capacity,
+				  sizeof(DsSavedOutput)))
 			return 0;
 		model->value_capacity = capacity;
 	}
@@ -295,8 +296,8 @@ count_of(const uint64_t *shape, size_t rank)
 }
 
 DsSavedValue
-ds_saved_model_integers(DsSavedModel *model, unsigned type, const int64_t *values, const uint64_t *shape,
-			   size_t rank)
+ds_saved_model_integers(DsSavedModel *model, unsigned type, const int64_t *values,
+						const uint64_t *shape, size_t rank)
 {
 	size_t count = count_of(shape, rank);
 	unsigned bytes = type == DS_SAVED_INT32 ? 4 : 8;
@@ -377,8 +378,8 @@ ds_saved_model_input(DsSavedModel *model, const char *name, unsigned type, const
 
 /* The node has another name than the output: a tower's table is called "embedding" too */
 void
-ds_saved_model_output(DsSavedModel *model, DsSavedValue value, const char *name, const int64_t *shape,
-					  size_t rank)
+ds_saved_model_output(DsSavedModel *model, DsSavedValue value, const char *name,
+					  const int64_t *shape, size_t rank)
 {
 	DsSavedNode node;
 	char full[64];

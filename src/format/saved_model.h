@@ -91,26 +91,27 @@ extern void ds_node_bool(DsSavedNode *node, const char *name, bool value);
 extern void ds_node_real(DsSavedNode *node, const char *name, float value);
 extern void ds_node_text(DsSavedNode *node, const char *name, const char *value);
 extern void ds_node_integers(DsSavedNode *node, const char *name, const int64_t *values,
-								size_t count);
+							 size_t count);
 extern void ds_node_shape(DsSavedNode *node, const char *name, const int64_t *shape, size_t rank);
 /* The first of its outputs, all of one type, which are numbered on */
 extern DsSavedValue ds_node_end(DsSavedNode *node, unsigned type, unsigned outputs);
 
 /* Constants; of integers 32 or 64 bits are written */
-extern DsSavedValue ds_saved_model_integers(DsSavedModel *model, unsigned type, const int64_t *values,
-								const uint64_t *shape, size_t rank);
-extern DsSavedValue ds_saved_model_floats(DsSavedModel *model, const float *values, const uint64_t *shape,
-							  size_t rank);
+extern DsSavedValue ds_saved_model_integers(DsSavedModel *model, unsigned type,
+											const int64_t *values, const uint64_t *shape,
+											size_t rank);
+extern DsSavedValue ds_saved_model_floats(DsSavedModel *model, const float *values,
+										  const uint64_t *shape, size_t rank);
 
 /* An input of the signature; -1 in shape: any size */
 extern DsSavedValue ds_saved_model_input(DsSavedModel *model, const char *name, unsigned type,
-									  const int64_t *shape, size_t rank);
+										 const int64_t *shape, size_t rank);
 extern void ds_saved_model_output(DsSavedModel *model, DsSavedValue value, const char *name,
 								  const int64_t *shape, size_t rank);
 /* What is read of a variable whose numbers are the part's: f32 or int64.  One of each name. */
 extern DsSavedValue ds_saved_model_variable(DsSavedModel *model, const char *name,
-										 const DsPlanPart *part, const uint64_t *shape,
-										 size_t rank);
+											const DsPlanPart *part, const uint64_t *shape,
+											size_t rank);
 
 /*
  * The files; name is the graph's.  Errors: those of ds_tf_bundle_plan(), DS_TOO_LARGE

@@ -48,7 +48,9 @@ plan(DsGraph *g)
 static unsigned
 type_of(DsGraphType type)
 {
-	return type == DS_GRAPH_FLOAT ? DS_SAVED_FLOAT : type == DS_GRAPH_BOOL ? DS_SAVED_BOOL : DS_SAVED_INT64;
+	return type == DS_GRAPH_FLOAT  ? DS_SAVED_FLOAT
+		   : type == DS_GRAPH_BOOL ? DS_SAVED_BOOL
+								   : DS_SAVED_INT64;
 }
 
 static DsGraphValue
@@ -149,8 +151,8 @@ type(DsGraph *g, DsGraphValue value)
 
 /* A node of these inputs up to the first 0, whose attribute has a type (NULL: it has none) */
 static void
-begin_node(DsGraph *g, DsSavedNode *node, const char *op, const DsGraphValue inputs[DS_GRAPH_INPUTS],
-		   const char *attribute, unsigned its_type)
+begin_node(DsGraph *g, DsSavedNode *node, const char *op,
+		   const DsGraphValue inputs[DS_GRAPH_INPUTS], const char *attribute, unsigned its_type)
 {
 	ds_node_begin(model_of(g), node, op, NULL);
 	for (size_t i = 0; i < DS_GRAPH_INPUTS && inputs[i] != 0; i++)
@@ -392,8 +394,7 @@ norm(DsGraph *g, DsGraphValue x, DsGraphValue weight, DsGraphValue bias, float e
 	DsGraphValue variance = reduce_axes(g, "Mean", unary(g, "Square", centred), &last, 1, true);
 	DsGraphValue factor =
 		unary(g, "Rsqrt", ds_graph_2(g, DS_OP_ADD, variance, ds_graph_real(g, epsilon)));
-	DsGraphValue y =
-		ds_graph_2(g, DS_OP_MUL, ds_graph_2(g, DS_OP_MUL, centred, factor), weight);
+	DsGraphValue y = ds_graph_2(g, DS_OP_MUL, ds_graph_2(g, DS_OP_MUL, centred, factor), weight);
 
 	return bias != 0 ? ds_graph_2(g, DS_OP_ADD, y, bias) : y;
 }
@@ -449,7 +450,8 @@ pad_least(DsGraph *g, DsGraphValue x, int64_t p)
 	const uint64_t shape[2] = {4, 2};
 	const int64_t pads[8] = {0, 0, p, p, p, p, 0, 0};
 	const DsGraphValue inputs[DS_GRAPH_INPUTS] = {
-		x, ds_saved_model_integers(model_of(g), DS_SAVED_INT32, pads, shape, 2), ds_graph_real(g, -FLT_MAX)};
+		x, ds_saved_model_integers(model_of(g), DS_SAVED_INT32, pads, shape, 2),
+		ds_graph_real(g, -FLT_MAX)};
 	DsSavedNode node;
 
 	begin_node(g, &node, "PadV2", inputs, "T", DS_SAVED_FLOAT);
@@ -494,7 +496,8 @@ shortcut(DsGraph *g, DsGraphValue x, uint32_t stride, int64_t before, int64_t be
 	DsSavedNode node;
 
 	x = strided(g, x, &strides);
-	begin_two(g, &node, "Pad", "T", x, ds_saved_model_integers(model_of(g), DS_SAVED_INT32, pads, shape, 2));
+	begin_two(g, &node, "Pad", "T", x,
+			  ds_saved_model_integers(model_of(g), DS_SAVED_INT32, pads, shape, 2));
 	ds_node_type(&node, "Tpaddings", DS_SAVED_INT32);
 	return ds_node_end(&node, DS_SAVED_FLOAT, 1);
 }

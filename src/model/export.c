@@ -18,7 +18,7 @@
 #include "model/delta.h"
 #include "model/fields.h"
 
-static const char *const formats[] = {"huggingface", "onnx", "saved_model",
+static const char *const formats[] = {"huggingface", "onnx",   "saved_model",
 									  "tensorflow",	 "tflite", NULL};
 static const char *const precisions[] = {"f32", "int8", "fp16", NULL};
 static const char *const sides[] = {"default", "query", "document", NULL};
@@ -160,8 +160,9 @@ format_of(const char *name)
 	for (int i = 0; formats[i] != NULL; i++)
 		if (strcmp(formats[i], name) == 0)
 			return (DsExportFormat) i;
-	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("unknown format \"%s\"", name),
-					errhint("Valid formats are: huggingface, onnx, saved_model, tensorflow, tflite.")));
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("unknown format \"%s\"", name),
+			 errhint("Valid formats are: huggingface, onnx, saved_model, tensorflow, tflite.")));
 	return DS_EXPORT_HUGGINGFACE; /* not reached */
 }
 

@@ -240,7 +240,7 @@ ds_export_dual(DsExport *export)
 	{
 		tower = choose_tower(export);
 		code = ds_export_graph(export) ? plan_graph(export, tower, &status)
-												: plan_tflite(export, tower, &status);
+									   : plan_tflite(export, tower, &status);
 		if (code == DS_OK)
 			code = plan_about(export, tower, &status);
 	}

@@ -438,11 +438,11 @@ check_saved_model(const DsPlan *plan, const char *output)
 		memory_put(&memory, plan->files[i].name, bytes, length);
 		free(bytes);
 	}
-	if (plan->file_count == 3 && strcmp(plan->files[0].name, "m") == 0 && get(&saved, 2, 0, &meta) &&
-		!get(&saved, 2, 1, &field) && get(&meta, 1, 0, &info) && get(&info, 4, 0, &field) &&
-		is_text(&field, "serve") && get(&meta, 2, 0, &graph) && get(&meta, 3, 0, &info) &&
-		get(&info, 1, 0, &field) && is_text(&field, "save/Const:0") && get(&info, 3, 0, &field) &&
-		is_text(&field, "save/restore_all") &&
+	if (plan->file_count == 3 && strcmp(plan->files[0].name, "m") == 0 &&
+		get(&saved, 2, 0, &meta) && !get(&saved, 2, 1, &field) && get(&meta, 1, 0, &info) &&
+		get(&info, 4, 0, &field) && is_text(&field, "serve") && get(&meta, 2, 0, &graph) &&
+		get(&meta, 3, 0, &info) && get(&info, 1, 0, &field) && is_text(&field, "save/Const:0") &&
+		get(&info, 3, 0, &field) && is_text(&field, "save/restore_all") &&
 		get_entry(&meta, 5, "serving_default", &info) && get_entry(&info, 2, output, &field) &&
 		get(&field, 1, 0, &inner) && get(&info, 3, 0, &field) &&
 		is_text(&field, "tensorflow/serving/predict") &&
@@ -505,7 +505,8 @@ check_either(const DsEncoderSpec *spec, const DsGraphTower *tower, const char *w
 			code = ds_graph_tower(&target, tower, &status);
 		if (code == DS_OK)
 			nodes = onnx ? check_onnx(&plan)
-						 : check_saved_model(&plan, spec != NULL && spec->scores ? "scores" : "embedding");
+						 : check_saved_model(&plan,
+											 spec != NULL && spec->scores ? "scores" : "embedding");
 		if (int8 && (!onnx || (tower != NULL && tower->image != NULL)))
 			CHECK(code == DS_UNSUPPORTED && plan.file_count == 0, "%s: %s is refused: %s", what,
 				  names_of[i], status.message);
@@ -557,8 +558,8 @@ check_memory(const DsEncoderSpec *spec, const struct DsGraphFormat *format, cons
 		refusals += code == DS_OUT_OF_MEMORY;
 		ds_arena_free(&small);
 	}
-	CHECK(code == DS_OK && n > 1 && refusals == n - 1, "%s: out of memory at each of %zu allocations",
-		  what, n);
+	CHECK(code == DS_OK && n > 1 && refusals == n - 1,
+		  "%s: out of memory at each of %zu allocations", what, n);
 }
 
 static void
@@ -670,7 +671,11 @@ refused(DsEncoderSpec spec, const char *what)
 {
 	DsArena arena;
 	DsPlan plan;
-	DsGraphTarget target = {.format = &ds_onnx_format, .stored = &stored, .source = &source, .plan = &plan, .name = "m"};
+	DsGraphTarget target = {.format = &ds_onnx_format,
+							.stored = &stored,
+							.source = &source,
+							.plan = &plan,
+							.name = "m"};
 	DsStatus status = {0};
 
 	current = &spec;
