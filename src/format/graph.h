@@ -24,8 +24,7 @@ typedef uint32_t DsGraphValue;
 typedef enum DsGraphType
 {
 	DS_GRAPH_FLOAT = 1,
-	DS_GRAPH_INT64,
-	DS_GRAPH_BOOL
+	DS_GRAPH_INT64
 } DsGraphType;
 
 /* Operations that have inputs only */

@@ -83,7 +83,7 @@ keep_name(DsSavedModel *model, const char *name)
 	return copy;
 }
 
-/* NODE:1; short: NODE where it is the first one */
+/* NODE:1; brief: NODE where it is the first one */
 static void
 put_name(DsSavedModel *model, DsBuffer *out, unsigned field, DsSavedValue value, bool brief)
 {

@@ -48,9 +48,7 @@ plan(DsGraph *g)
 static unsigned
 type_of(DsGraphType type)
 {
-	return type == DS_GRAPH_FLOAT  ? DS_SAVED_FLOAT
-		   : type == DS_GRAPH_BOOL ? DS_SAVED_BOOL
-								   : DS_SAVED_INT64;
+	return type == DS_GRAPH_FLOAT ? DS_SAVED_FLOAT : DS_SAVED_INT64;
 }
 
 static DsGraphValue
