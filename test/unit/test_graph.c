@@ -596,6 +596,45 @@ vit(DsImageSpec *spec)
 	t->pooling = DS_POOL_CLS;
 }
 
+/* What has no weights has no checkpoint, and nothing that restores one */
+static void
+check_without_weights(void)
+{
+	DsImageSpec image;
+	DsGraphTower tower = {.image = &image};
+	DsArena arena;
+	DsPlan plan;
+	DsGraphTarget target = {.format = &ds_tensorflow_format,
+							.stored = &stored,
+							.source = &source,
+							.plan = &plan,
+							.name = "m"};
+	DsStatus status = {0};
+	Field saved = {0}, meta = {0}, field;
+	unsigned char *at;
+	size_t size;
+
+	ds_image_spec_init(&image, DS_IMAGE_CONV);
+	strcpy(image.family, "mean");
+	image.height = image.width = 8;
+	image.channels = image.layers[0].out = 3;
+	image.layer_count = 1;
+	image.layers[0].kind = DS_LAYER_GLOBAL_AVERAGE;
+	ds_arena_init(&arena, NULL);
+	ds_plan_init(&plan, &arena);
+	CHECK(ds_image_spec_check(&image, &status) == DS_OK &&
+			  ds_graph_tower(&target, &tower, &status) == DS_OK && plan.file_count == 1,
+		  "a mean of pixels has one file: %s", status.message);
+	at = write_file(&plan.files[0], &size);
+	saved.bytes = at;
+	saved.value = size;
+	CHECK(get(&saved, 2, 0, &meta) && get(&meta, 2, 0, &field) && !get(&meta, 3, 0, &field) &&
+			  !get(&meta, 4, 0, &field) && get(&meta, 5, 0, &field),
+		  "of a graph and a signature");
+	free(at);
+	ds_arena_free(&arena);
+}
+
 static void
 check_towers(void)
 {
@@ -693,6 +732,7 @@ main(void)
 	DsEncoderSpec spec = bert();
 
 	check_towers();
+	check_without_weights();
 	check(&spec, "BERT");
 	check_memory(&spec, &ds_onnx_format, "ONNX");
 	check_memory(&spec, &ds_tensorflow_format, "TensorFlow");
