@@ -51,6 +51,26 @@ find_prefix(Source *source)
 	source->prefix = "";
 }
 
+/* A graph that others run says what is computed, not what the model is */
+static DsCode
+refuse_graph(Source *source)
+{
+	static const char *const graphs[] = {"saved_model.pb", "model.onnx", "model.tflite"};
+
+	if (ds_json_kind(source->config) != DS_JSON_ABSENT)
+		return DS_OK;
+	for (size_t i = 0; i < sizeof(graphs) / sizeof(graphs[0]); i++)
+	{
+		bool there;
+
+		TRY(ds_folder_has(source->folder, graphs[i], &there, source->status));
+		if (there)
+			return ds_fail(source->status, DS_UNSUPPORTED,
+						   "%s is a graph to be run, which no model can be read from", graphs[i]);
+	}
+	return DS_OK;
+}
+
 static DsCode
 find_family(SourceReader *reader)
 {
@@ -107,6 +127,7 @@ find_family(SourceReader *reader)
 			source->family = ds_family_static();
 			return DS_OK;
 		}
+		TRY(refuse_graph(source));
 		return ds_fail(source->status, DS_BAD_DATA,
 					   ds_json_kind(source->config) == DS_JSON_ABSENT ? "there is no %s"
 																	  : "%s has no model_type",

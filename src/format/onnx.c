@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define LIMIT ((uint64_t) 1 << 31)
+#include "format/protobuf.h"
 
 void
 ds_onnx_init(DsOnnx *onnx, DsArena *arena)
@@ -15,55 +15,6 @@ ds_onnx_init(DsOnnx *onnx, DsArena *arena)
 	memset(onnx, 0, sizeof(*onnx));
 	onnx->arena = arena;
 	ds_buffer_init(&onnx->nodes, arena);
-}
-
-/* ---- protocol buffers ---- */
-
-static void
-put_varint(DsBuffer *out, uint64_t number)
-{
-	for (; number >= 128; number >>= 7)
-		ds_buffer_byte(out, (unsigned) (number & 127) | 128);
-	ds_buffer_byte(out, (unsigned) number);
-}
-
-static void
-put_integer(DsBuffer *out, unsigned field, int64_t value)
-{
-	put_varint(out, (uint64_t) field << 3);
-	put_varint(out, (uint64_t) value);
-}
-
-static void
-put_real(DsBuffer *out, unsigned field, float value)
-{
-	unsigned char bytes[4];
-
-	put_varint(out, (uint64_t) field << 3 | 5);
-	ds_dtype_from_float(DS_DTYPE_F32, &value, 1, bytes);
-	ds_buffer_put(out, bytes, 4);
-}
-
-static void
-put_length(DsBuffer *out, unsigned field, uint64_t length)
-{
-	put_varint(out, (uint64_t) field << 3 | 2);
-	put_varint(out, length);
-}
-
-static void
-put_text(DsBuffer *out, unsigned field, const char *text)
-{
-	put_length(out, field, strlen(text));
-	ds_buffer_text(out, text);
-}
-
-static void
-put_message(DsBuffer *out, unsigned field, const DsBuffer *message)
-{
-	put_length(out, field, message->length);
-	ds_buffer_put(out, message->bytes, message->length);
-	out->failed |= message->failed;
 }
 
 /* ---- values ---- */
@@ -103,17 +54,17 @@ put_value(DsOnnx *onnx, unsigned field, const char *name, int type, const char *
 
 		ds_buffer_init(&axis, onnx->arena);
 		if (axes[d] != NULL)
-			put_text(&axis, 2, axes[d]);
+			ds_proto_text(&axis, 2, axes[d]);
 		else
-			put_integer(&axis, 1, (int64_t) sizes[d]);
-		put_message(&shape, 1, &axis);
+			ds_proto_integer(&axis, 1, (int64_t) sizes[d]);
+		ds_proto_message(&shape, 1, &axis);
 	}
-	put_integer(&tensor, 1, type);
-	put_message(&tensor, 2, &shape);
-	put_message(&kind, 1, &tensor);
-	put_text(&value, 1, name);
-	put_message(&value, 2, &kind);
-	put_message(&onnx->nodes, field, &value);
+	ds_proto_integer(&tensor, 1, type);
+	ds_proto_message(&tensor, 2, &shape);
+	ds_proto_message(&kind, 1, &tensor);
+	ds_proto_text(&value, 1, name);
+	ds_proto_message(&value, 2, &kind);
+	ds_proto_message(&onnx->nodes, field, &value);
 }
 
 DsOnnxValue
@@ -151,27 +102,31 @@ ds_onnx_node(DsOnnx *onnx, const char *op, const DsOnnxValue inputs[DS_ONNX_INPU
 	while (count > 0 && inputs[count - 1] == 0)
 		count--;
 	for (size_t i = 0; i < count; i++)
-		put_text(&node, 1, inputs[i] == 0 ? "" : name_of(onnx, inputs[i], buffer, sizeof(buffer)));
+		ds_proto_text(&node, 1,
+					  inputs[i] == 0 ? "" : name_of(onnx, inputs[i], buffer, sizeof(buffer)));
 	for (unsigned o = 0; o < outputs; o++)
-		put_text(&node, 2, name_of(onnx, first + o, buffer, sizeof(buffer)));
+		ds_proto_text(&node, 2, name_of(onnx, first + o, buffer, sizeof(buffer)));
 	onnx->values += outputs;
-	put_text(&node, 4, op);
+	ds_proto_text(&node, 4, op);
 	for (; attributes != NULL && attributes->name != NULL; attributes++)
 	{
 		DsBuffer attribute;
 
 		ds_buffer_init(&attribute, onnx->arena);
-		put_text(&attribute, 1, attributes->name);
+		ds_proto_text(&attribute, 1, attributes->name);
 		if (attributes->kind == 'f')
-			put_real(&attribute, 2, attributes->real);
+			ds_proto_real(&attribute, 2, attributes->real);
 		else if (attributes->kind == 'i')
-			put_integer(&attribute, 3, attributes->integer);
+			ds_proto_integer(&attribute, 3, attributes->integer);
 		for (size_t i = 0; attributes->kind == 'l' && i < attributes->list_count; i++)
-			put_integer(&attribute, 8, attributes->list[i]);
-		put_integer(&attribute, 20, attributes->kind == 'f' ? 1 : attributes->kind == 'i' ? 2 : 7);
-		put_message(&node, 5, &attribute);
+			ds_proto_integer(&attribute, 8, attributes->list[i]);
+		ds_proto_integer(&attribute, 20,
+						 attributes->kind == 'f'   ? 1
+						 : attributes->kind == 'i' ? 2
+												   : 7);
+		ds_proto_message(&node, 5, &attribute);
 	}
-	put_message(&onnx->nodes, 1, &node);
+	ds_proto_message(&onnx->nodes, 1, &node);
 	return first;
 }
 
@@ -201,12 +156,12 @@ add_piece(DsOnnx *onnx, int type, const uint64_t *shape, size_t rank, DsOnnxPiec
 	}
 	ds_buffer_init(&tensor, onnx->arena);
 	for (size_t d = 0; d < rank; d++)
-		put_integer(&tensor, 1, (int64_t) shape[d]);
-	put_integer(&tensor, 2, type);
-	put_text(&tensor, 8, name_of(onnx, value, buffer, sizeof(buffer)));
-	put_length(&tensor, 9, piece->length);
+		ds_proto_integer(&tensor, 1, (int64_t) shape[d]);
+	ds_proto_integer(&tensor, 2, type);
+	ds_proto_text(&tensor, 8, name_of(onnx, value, buffer, sizeof(buffer)));
+	ds_proto_length(&tensor, 9, piece->length);
 	ds_buffer_init(&head, onnx->arena);
-	put_length(&head, 5, tensor.length + piece->length);
+	ds_proto_length(&head, 5, tensor.length + piece->length);
 	ds_buffer_put(&head, tensor.bytes, tensor.length);
 	onnx->failed |= tensor.failed || head.failed;
 	piece->head = head.bytes;
@@ -297,21 +252,21 @@ ds_onnx_plan(DsOnnx *onnx, DsPlan *plan, const char *name, DsStatus *status)
 
 	if (code != DS_OK)
 		return code;
-	put_text(&onnx->nodes, 2, "deepsearch");
+	ds_proto_text(&onnx->nodes, 2, "deepsearch");
 	graph = onnx->nodes.length;
 	for (size_t i = 0; i < onnx->piece_count; i++)
 		graph += onnx->pieces[i].head_length + onnx->pieces[i].length;
 	ds_buffer_init(&model, onnx->arena);
 	ds_buffer_init(&opset, onnx->arena);
-	put_integer(&model, 1, DS_ONNX_IR);
-	put_text(&model, 2, "deepsearch");
-	put_text(&opset, 1, "");
-	put_integer(&opset, 2, DS_ONNX_OPSET);
-	put_message(&model, 8, &opset);
-	put_length(&model, 7, graph);
+	ds_proto_integer(&model, 1, DS_ONNX_IR);
+	ds_proto_text(&model, 2, "deepsearch");
+	ds_proto_text(&opset, 1, "");
+	ds_proto_integer(&opset, 2, DS_ONNX_OPSET);
+	ds_proto_message(&model, 8, &opset);
+	ds_proto_length(&model, 7, graph);
 	if (onnx->failed || model.failed || onnx->nodes.failed)
 		return ds_fail(status, DS_OUT_OF_MEMORY, "out of memory");
-	if (graph + model.length >= LIMIT)
+	if (graph + model.length >= DS_PROTO_LIMIT)
 		return ds_fail(status, DS_TOO_LARGE, "%s would have more than 2 GB, which ONNX cannot have",
 					   name);
 	code = ds_plan_bytes(plan, file, model.bytes, model.length, status);

@@ -3,12 +3,9 @@
  *		Writing ONNX files: the graph is made node by node, weights are parts of a
  *		plan.
  *
- * ONNX is a protocol buffer: fields of (number, kind) and a value, messages
- * within messages by their length.  Only what a model needs of it is written
- * here.
+ * Only what a model needs of ONNX's protocol buffer (protobuf.h) is written here.
  *
- * Format: https://github.com/onnx/onnx/blob/main/onnx/onnx.proto, and
- * https://protobuf.dev/programming-guides/encoding/
+ * Format: https://github.com/onnx/onnx/blob/main/onnx/onnx.proto
  */
 #ifndef DS_ONNX_H
 #define DS_ONNX_H

@@ -1,387 +1,354 @@
 /*
  * onnx_graph.c
- *		A graph of ONNX while it is put together.
+ *		The operations of graph.h as operators of ONNX's opset 17.
  *
- * Weights of linear layers are written as [in, out], so that a product is one
- * MatMul.  With int8 they are of i8 with a scale for each output, and what they
- * are multiplied with is quantised by DynamicQuantizeLinear.
+ * With int8 what weights are multiplied with is quantised by DynamicQuantizeLinear, one
+ * scale for all of a batch.
+ *
+ * Batch norm stays an operator of its own, as other exporters leave it: runtimes fold it
+ * into the convolution before it.
  */
-#include "format/onnx_graph.h"
+#include "format/graph.h"
+#include "format/onnx.h"
 
-#include <math.h>
-#include <stdarg.h>
-#include <stdio.h>
 #include <string.h>
 
-void
-ds_ox_begin(DsOnnxGraph *g, const DsOnnxTarget *target, DsStatus *status)
+typedef struct File
 {
-	memset(g, 0, sizeof(*g));
-	g->target = target;
-	g->status = status;
-	ds_onnx_init(&g->onnx, target->plan->arena);
+	DsOnnx onnx;
+	/* what was quantised last, and its three values */
+	DsGraphValue quantized_from;
+	DsGraphValue quantized;
+} File;
+
+static DsOnnx *
+onnx_of(DsGraph *g)
+{
+	return &((File *) g->file)->onnx;
 }
 
-DsCode
-ds_ox_plan(DsOnnxGraph *g)
+static bool
+begin(DsGraph *g)
 {
-	if (g->code != DS_OK)
-		return g->code;
-	return ds_onnx_plan(&g->onnx, g->target->plan, g->target->name, g->status);
+	File *file = ds_arena_zero(g->arena, 1, sizeof(File));
+
+	g->file = file;
+	if (file != NULL)
+		ds_onnx_init(&file->onnx, g->arena);
+	return file != NULL;
 }
 
-void
-ds_ox_fail(DsOnnxGraph *g, DsCode code, const char *format, ...)
+static DsCode
+plan(DsGraph *g)
 {
-	char message[DS_MESSAGE_SIZE];
-	va_list args;
+	return ds_onnx_plan(onnx_of(g), g->target->plan, g->target->name, g->status);
+}
 
-	if (g->code != DS_OK)
-		return;
-	va_start(args, format);
-	vsnprintf(message, sizeof(message), format, args);
-	va_end(args);
-	g->code = ds_fail(g->status, code, "%s", message);
+/* ---- inputs, constants, weights ---- */
+
+static int
+type_of(DsGraphType type)
+{
+	return type == DS_GRAPH_FLOAT ? DS_ONNX_FLOAT : DS_ONNX_INT64;
+}
+
+static DsGraphValue
+input(DsGraph *g, const char *name, DsGraphType type, const char *const *axes,
+	  const uint64_t *sizes, size_t rank)
+{
+	return ds_onnx_input(onnx_of(g), name, type_of(type), axes, sizes, rank);
+}
+
+static void
+output(DsGraph *g, DsGraphValue value, const char *name, uint64_t dims)
+{
+	ds_onnx_output(onnx_of(g), value, name, dims);
+}
+
+static DsGraphValue
+integers(DsGraph *g, const int64_t *values, size_t count, size_t rank)
+{
+	return rank > 0 ? ds_onnx_integers(onnx_of(g), values, count)
+					: ds_onnx_integer(onnx_of(g), values[0]);
+}
+
+static DsGraphValue
+floats(DsGraph *g, const float *values, const uint64_t *shape, size_t rank)
+{
+	return ds_onnx_floats(onnx_of(g), values, shape, rank);
+}
+
+static DsGraphValue
+weight_value(DsGraph *g, const DsGraphWeight *weight)
+{
+	return ds_onnx_weight(onnx_of(g), weight->part, weight->shape, weight->rank);
 }
 
 /* ---- operations ---- */
 
-DsOnnxValue
-ds_ox_1(DsOnnxGraph *g, const char *op, DsOnnxValue a)
+static const char *const names[DS_OP_COUNT] = {
+	[DS_OP_ADD] = "Add",		 [DS_OP_SUB] = "Sub",		  [DS_OP_MUL] = "Mul",
+	[DS_OP_DIV] = "Div",		 [DS_OP_MAX] = "Max",		  [DS_OP_MIN] = "Min",
+	[DS_OP_MATMUL] = "MatMul",	 [DS_OP_GREATER] = "Greater", [DS_OP_EQUAL] = "Equal",
+	[DS_OP_NOT] = "Not",		 [DS_OP_WHERE] = "Where",	  [DS_OP_ABS] = "Abs",
+	[DS_OP_SQRT] = "Sqrt",		 [DS_OP_ERF] = "Erf",		  [DS_OP_TANH] = "Tanh",
+	[DS_OP_SIGMOID] = "Sigmoid", [DS_OP_RELU] = "Relu",		  [DS_OP_COS] = "Cos",
+	[DS_OP_SIN] = "Sin",		 [DS_OP_SOFTMAX] = "Softmax", [DS_OP_SHAPE] = "Shape",
+	[DS_OP_RANGE] = "Range",	 [DS_OP_EXPAND] = "Expand",
+};
+
+/* of up to three inputs (0: none), without attributes */
+static DsGraphValue
+node(DsGraph *g, const char *op, DsGraphValue a, DsGraphValue b, DsGraphValue c)
 {
-	return ds_ox_3(g, op, a, 0, 0);
+	const DsGraphValue inputs[DS_ONNX_INPUTS] = {a, b, c};
+
+	return ds_onnx_node(onnx_of(g), op, inputs, NULL, 1);
 }
 
-DsOnnxValue
-ds_ox_2(DsOnnxGraph *g, const char *op, DsOnnxValue a, DsOnnxValue b)
+/* of one or two, with one attribute; the first of its outputs */
+static DsGraphValue
+node_with(DsGraph *g, const char *op, DsGraphValue a, DsGraphValue b, const char *name,
+		  int64_t value, unsigned outputs)
 {
-	return ds_ox_3(g, op, a, b, 0);
-}
-
-DsOnnxValue
-ds_ox_3(DsOnnxGraph *g, const char *op, DsOnnxValue a, DsOnnxValue b, DsOnnxValue c)
-{
-	const DsOnnxValue inputs[DS_ONNX_INPUTS] = {a, b, c};
-
-	return ds_onnx_node(&g->onnx, op, inputs, NULL, 1);
-}
-
-DsOnnxValue
-ds_ox_with(DsOnnxGraph *g, const char *op, DsOnnxValue a, DsOnnxValue b, const char *name,
-		   int64_t value, unsigned outputs)
-{
-	const DsOnnxValue inputs[DS_ONNX_INPUTS] = {a, b};
+	const DsGraphValue inputs[DS_ONNX_INPUTS] = {a, b};
 	const DsOnnxAttribute attributes[] = {{.name = name, .kind = 'i', .integer = value},
 										  {.name = NULL}};
 
-	return ds_onnx_node(&g->onnx, op, inputs, attributes, outputs);
+	return ds_onnx_node(onnx_of(g), op, inputs, attributes, outputs);
 }
 
-DsOnnxValue
-ds_ox_gather(DsOnnxGraph *g, DsOnnxValue from, DsOnnxValue at, int64_t axis)
+/* the last axis is what Softmax has where nothing else is said */
+static DsGraphValue
+apply(DsGraph *g, DsGraphOp op, const DsGraphValue inputs[DS_GRAPH_INPUTS])
 {
-	return ds_ox_with(g, "Gather", from, at, "axis", axis, 1);
+	return ds_onnx_node(onnx_of(g), names[op], inputs, NULL, 1);
 }
 
-DsOnnxValue
-ds_ox_float(DsOnnxGraph *g, DsOnnxValue a)
+static DsGraphValue
+gather(DsGraph *g, DsGraphValue from, DsGraphValue at, int64_t axis)
 {
-	return ds_ox_with(g, "Cast", a, 0, "to", DS_ONNX_FLOAT, 1);
+	return node_with(g, "Gather", from, at, "axis", axis, 1);
 }
 
-DsOnnxValue
-ds_ox_int64(DsOnnxGraph *g, DsOnnxValue a)
+static DsGraphValue
+pick(DsGraph *g, DsGraphValue x, DsGraphValue at)
 {
-	return ds_ox_with(g, "Cast", a, 0, "to", DS_ONNX_INT64, 1);
+	return node_with(g, "GatherND", x, ds_graph_unsqueeze(g, at, 1, -1), "batch_dims", 1, 1);
 }
 
-DsOnnxValue
-ds_ox_unsqueeze(DsOnnxGraph *g, DsOnnxValue a, int64_t first, int64_t second)
+static DsGraphValue
+cast(DsGraph *g, DsGraphValue a, DsGraphType type)
 {
-	const int64_t axes[2] = {first, second};
-
-	return ds_ox_2(g, "Unsqueeze", a, ds_onnx_integers(&g->onnx, axes, second < 0 ? 1 : 2));
+	return node_with(g, "Cast", a, 0, "to", type_of(type), 1);
 }
 
-DsOnnxValue
-ds_ox_transpose(DsOnnxGraph *g, DsOnnxValue a, int64_t p, int64_t q, int64_t r, int64_t s)
+static DsGraphValue
+unsqueeze(DsGraph *g, DsGraphValue a, const int64_t *axes, size_t count)
 {
-	const DsOnnxValue inputs[DS_ONNX_INPUTS] = {a};
-	const DsOnnxAttribute attributes[] = {
-		{.name = "perm", .kind = 'l', .list = {p, q, r, s}, .list_count = s < 0 ? 3 : 4},
-		{.name = NULL}};
-
-	return ds_onnx_node(&g->onnx, "Transpose", inputs, attributes, 1);
+	return node(g, "Unsqueeze", a, ds_onnx_integers(onnx_of(g), axes, count), 0);
 }
 
-DsOnnxValue
-ds_ox_reshape(DsOnnxGraph *g, DsOnnxValue a, const int64_t *shape, size_t rank)
+static DsGraphValue
+transpose(DsGraph *g, DsGraphValue a, const int64_t *axes, size_t rank)
 {
-	return ds_ox_2(g, "Reshape", a, ds_onnx_integers(&g->onnx, shape, rank));
+	const DsGraphValue inputs[DS_ONNX_INPUTS] = {a};
+	DsOnnxAttribute attributes[] = {{.name = "perm", .kind = 'l', .list_count = rank},
+									{.name = NULL}};
+
+	memcpy(attributes[0].list, axes, rank * sizeof(axes[0]));
+	return ds_onnx_node(onnx_of(g), "Transpose", inputs, attributes, 1);
 }
 
-DsOnnxValue
-ds_ox_scaled(DsOnnxGraph *g, DsOnnxValue a, float factor)
+static DsGraphValue
+reshape(DsGraph *g, DsGraphValue a, const int64_t *shape, size_t rank)
 {
-	return ds_ox_2(g, "Mul", a, ds_onnx_real(&g->onnx, factor));
+	return node(g, "Reshape", a, ds_onnx_integers(onnx_of(g), shape, rank), 0);
 }
 
-DsOnnxValue
-ds_ox_slice(DsOnnxGraph *g, DsOnnxValue a, int64_t axis, int64_t begin, int64_t end)
+static DsGraphValue
+slice(DsGraph *g, DsGraphValue a, int64_t axis, int64_t begin_at, int64_t end)
 {
-	const DsOnnxValue inputs[DS_ONNX_INPUTS] = {a, ds_onnx_integers(&g->onnx, &begin, 1),
-												ds_onnx_integers(&g->onnx, &end, 1),
-												ds_onnx_integers(&g->onnx, &axis, 1)};
+	DsOnnx *onnx = onnx_of(g);
+	const DsGraphValue inputs[DS_ONNX_INPUTS] = {a, ds_onnx_integers(onnx, &begin_at, 1),
+												 ds_onnx_integers(onnx, &end, 1),
+												 ds_onnx_integers(onnx, &axis, 1)};
 
-	return ds_onnx_node(&g->onnx, "Slice", inputs, NULL, 1);
+	return ds_onnx_node(onnx, "Slice", inputs, NULL, 1);
 }
 
-DsOnnxValue
-ds_ox_split(DsOnnxGraph *g, DsOnnxValue x, const int64_t *sizes, size_t count)
+static DsGraphValue
+split(DsGraph *g, DsGraphValue x, const int64_t *sizes, size_t count)
 {
-	return ds_ox_with(g, "Split", x, ds_onnx_integers(&g->onnx, sizes, count), "axis", -1,
-					  (unsigned) count);
+	return node_with(g, "Split", x, ds_onnx_integers(onnx_of(g), sizes, count), "axis", -1,
+					 (unsigned) count);
 }
 
-DsOnnxValue
-ds_ox_concat(DsOnnxGraph *g, const DsOnnxValue inputs[DS_ONNX_INPUTS], int64_t axis)
+static DsGraphValue
+concat(DsGraph *g, const DsGraphValue inputs[DS_GRAPH_INPUTS], int64_t axis)
 {
 	const DsOnnxAttribute attributes[] = {{.name = "axis", .kind = 'i', .integer = axis},
 										  {.name = NULL}};
 
-	return ds_onnx_node(&g->onnx, "Concat", inputs, attributes, 1);
-}
-
-DsOnnxValue
-ds_ox_sum(DsOnnxGraph *g, DsOnnxValue x, int64_t axis, bool keep)
-{
-	return ds_ox_with(g, "ReduceSum", x, ds_onnx_integers(&g->onnx, &axis, 1), "keepdims", keep, 1);
+	return ds_onnx_node(onnx_of(g), "Concat", inputs, attributes, 1);
 }
 
 /* In this opset the axis is an attribute, other than that of ReduceSum. */
-DsOnnxValue
-ds_ox_reduce(DsOnnxGraph *g, const char *op, DsOnnxValue x, int64_t axis, bool keep)
+static DsGraphValue
+reduce(DsGraph *g, DsGraphReduction how, DsGraphValue x, int64_t axis, bool keep)
 {
-	const DsOnnxValue inputs[DS_ONNX_INPUTS] = {x};
+	static const char *const ops[] = {"ReduceSum", "ReduceMax", "ReduceMin", "ReduceL2"};
+	const DsGraphValue inputs[DS_ONNX_INPUTS] = {x};
 	const DsOnnxAttribute attributes[] = {
 		{.name = "axes", .kind = 'l', .list = {axis}, .list_count = 1},
 		{.name = "keepdims", .kind = 'i', .integer = keep},
 		{.name = NULL}};
 
-	return ds_onnx_node(&g->onnx, op, inputs, attributes, 1);
+	if (how == DS_REDUCE_SUM)
+		return node_with(g, ops[how], x, ds_onnx_integers(onnx_of(g), &axis, 1), "keepdims", keep,
+						 1);
+	return ds_onnx_node(onnx_of(g), ops[how], inputs, attributes, 1);
 }
 
-/* ---- weights ---- */
-
-static bool
-find_part(DsOnnxGraph *g, const char *name, uint64_t rows, uint64_t columns, bool linear,
-		  DsPlanPart *part)
+static DsGraphValue
+norm(DsGraph *g, DsGraphValue x, DsGraphValue weight, DsGraphValue bias, float epsilon)
 {
-	if (g->code == DS_OK && !ds_plan_part(g->target->stored, name, rows, columns, linear, part))
-		ds_ox_fail(g, DS_BAD_DATA, "tensor \"%s\" is missing", name);
-	if (g->code != DS_OK)
-		return false;
-	part->dtype = DS_DTYPE_F32;
-	return true;
-}
-
-DsOnnxValue
-ds_ox_shaped(DsOnnxGraph *g, const char *name, const uint64_t *shape, size_t rank)
-{
-	uint64_t columns = 1;
-	DsPlanPart part;
-
-	for (size_t d = 1; d < rank; d++)
-		columns *= shape[d];
-	if (!find_part(g, name, shape[0], columns, true, &part))
-		return 0;
-	return ds_onnx_weight(&g->onnx, &part, shape, rank);
-}
-
-DsOnnxValue
-ds_ox_weight(DsOnnxGraph *g, const char *name, uint64_t rows, uint64_t columns)
-{
-	const uint64_t shape[2] = {rows, columns};
-	DsPlanPart part;
-
-	if (!find_part(g, name, rows, columns, false, &part))
-		return 0;
-	return ds_onnx_weight(&g->onnx, &part, shape, columns > 1 ? 2 : 1);
-}
-
-/* Numbers of a part in i8; false after a failure */
-static bool
-shorten(DsOnnxGraph *g, DsPlanPart *part, bool by_column)
-{
-	part->dtype = DS_DTYPE_I8;
-	part->column_scales = by_column;
-	if (g->code == DS_OK)
-		g->code =
-			ds_plan_scales(part, g->target->source, g->onnx.arena, g->target->cancel, g->status);
-	return g->code == DS_OK;
-}
-
-DsOnnxValue
-ds_ox_linear(DsOnnxGraph *g, DsOnnxValue x, const DsOnnxLinear *linear)
-{
-	const uint64_t shape[2] = {linear->ins, linear->outs};
-	char full[DS_SPEC_NAME + 8];
-	DsPlanPart part;
-	DsOnnxValue y;
-	bool there;
-
-	snprintf(full, sizeof(full), "%s.weight", linear->name);
-	if (linear->turned)
-		there = find_part(g, full, linear->ins, linear->outs, false, &part);
-	else
-		there = find_part(g, full, linear->outs, linear->ins, true, &part);
-	if (!there)
-		return x;
-	/* written as [ins, outs] */
-	if (!linear->turned)
-		part.transpose = !part.transpose;
-	if (g->target->int8 && !linear->exact)
-	{
-		const DsOnnxValue inputs[DS_ONNX_INPUTS] = {x};
-		DsOnnxValue matrix;
-		DsOnnxValue factor;
-
-		if (!shorten(g, &part, !part.transpose))
-			return x;
-		matrix = ds_onnx_weight(&g->onnx, &part, shape, 2);
-		factor = ds_onnx_floats(&g->onnx, part.scales, &shape[1], 1);
-		if (linear->weight_only)
-			y = ds_ox_2(g, "MatMul", x, ds_ox_float(g, matrix));
-		else
-		{
-			if (g->quantized_from != x)
-			{
-				g->quantized = ds_onnx_node(&g->onnx, "DynamicQuantizeLinear", inputs, NULL, 3);
-				g->quantized_from = x;
-			}
-			factor = ds_ox_2(g, "Mul", factor, g->quantized + 1);
-			y = ds_ox_float(g, ds_ox_3(g, "MatMulInteger", g->quantized, matrix, g->quantized + 2));
-		}
-		y = ds_ox_2(g, "Mul", y, factor);
-	}
-	else
-		y = ds_ox_2(g, "MatMul", x, ds_onnx_weight(&g->onnx, &part, shape, 2));
-	if (!linear->bias)
-		return y;
-	snprintf(full, sizeof(full), "%s.bias", linear->name);
-	return ds_ox_2(g, "Add", y, ds_ox_weight(g, full, linear->outs, 1));
-}
-
-DsOnnxValue
-ds_ox_rows(DsOnnxGraph *g, const char *name, uint64_t rows, uint64_t columns, DsOnnxValue ids)
-{
-	const uint64_t shape[2] = {rows, columns};
-	DsPlanPart part;
-
-	if (!g->target->int8)
-		return ds_ox_gather(g, ds_ox_weight(g, name, rows, columns), ids, 0);
-	if (!find_part(g, name, rows, columns, false, &part) || !shorten(g, &part, false))
-		return ids;
-	return ds_ox_2(
-		g, "Mul",
-		ds_ox_float(g, ds_ox_gather(g, ds_onnx_weight(&g->onnx, &part, shape, 2), ids, 0)),
-		ds_ox_unsqueeze(g, ds_ox_gather(g, ds_onnx_floats(&g->onnx, part.scales, shape, 1), ids, 0),
-						-1, -2));
-}
-
-/* ---- functions ---- */
-
-DsOnnxValue
-ds_ox_activate(DsOnnxGraph *g, DsOnnxValue x, uint32_t activation)
-{
-	switch (activation)
-	{
-		case DS_ACT_IDENTITY:
-			return x;
-		case DS_ACT_GELU:
-			return ds_ox_2(g, "Mul", ds_ox_scaled(g, x, 0.5f),
-						   ds_ox_2(g, "Add",
-								   ds_ox_1(g, "Erf", ds_ox_scaled(g, x, (float) M_SQRT1_2)),
-								   ds_onnx_real(&g->onnx, 1)));
-		case DS_ACT_GELU_TANH:
-		{
-			DsOnnxValue cube = ds_ox_2(g, "Mul", ds_ox_2(g, "Mul", x, x), x);
-			DsOnnxValue inner = ds_ox_2(g, "Add", x, ds_ox_scaled(g, cube, 0.044715f));
-
-			return ds_ox_2(
-				g, "Mul", ds_ox_scaled(g, x, 0.5f),
-				ds_ox_2(g, "Add",
-						ds_ox_1(g, "Tanh",
-								ds_ox_scaled(g, inner, (float) sqrt(2 / 3.14159265358979324))),
-						ds_onnx_real(&g->onnx, 1)));
-		}
-		case DS_ACT_QUICK_GELU:
-			return ds_ox_2(g, "Mul", x, ds_ox_1(g, "Sigmoid", ds_ox_scaled(g, x, 1.702f)));
-		case DS_ACT_RELU:
-			return ds_ox_1(g, "Relu", x);
-		case DS_ACT_SILU:
-			return ds_ox_2(g, "Mul", x, ds_ox_1(g, "Sigmoid", x));
-		case DS_ACT_TANH:
-			return ds_ox_1(g, "Tanh", x);
-		case DS_ACT_SIGMOID:
-			return ds_ox_1(g, "Sigmoid", x);
-		default:
-			ds_ox_fail(g, DS_UNSUPPORTED, "the activation \"%s\" has no counterpart in ONNX",
-					   ds_activation_name(activation));
-			return x;
-	}
-}
-
-DsOnnxValue
-ds_ox_norm(DsOnnxGraph *g, DsOnnxValue x, const char *name, uint64_t dims, bool bias, float epsilon)
-{
-	char full[DS_SPEC_NAME + 8];
-	DsOnnxValue inputs[DS_ONNX_INPUTS] = {x};
+	const DsGraphValue inputs[DS_ONNX_INPUTS] = {x, weight, bias};
 	const DsOnnxAttribute attributes[] = {{.name = "axis", .kind = 'i', .integer = -1},
 										  {.name = "epsilon", .kind = 'f', .real = epsilon},
 										  {.name = NULL}};
 
-	snprintf(full, sizeof(full), "%s.weight", name);
-	inputs[1] = ds_ox_weight(g, full, dims, 1);
-	snprintf(full, sizeof(full), "%s.bias", name);
-	if (bias)
-		inputs[2] = ds_ox_weight(g, full, dims, 1);
-	return ds_onnx_node(&g->onnx, "LayerNormalization", inputs, attributes, 1);
+	return ds_onnx_node(onnx_of(g), "LayerNormalization", inputs, attributes, 1);
 }
 
-DsOnnxValue
-ds_ox_normalize(DsOnnxGraph *g, DsOnnxValue x)
-{
-	return ds_ox_2(g, "Div", x,
-				   ds_ox_2(g, "Max", ds_ox_reduce(g, "ReduceL2", x, -1, true),
-						   ds_onnx_real(&g->onnx, 1e-12f)));
-}
+/* ---- int8 ---- */
 
-DsOnnxValue
-ds_ox_modules(DsOnnxGraph *g, DsOnnxValue v, const DsSpecModule *modules, uint32_t count)
+static DsGraphValue
+product_int8(DsGraph *g, DsGraphValue x, const DsGraphWeight *weight, bool weight_only)
 {
-	for (uint32_t m = 0; m < count; m++)
+	File *file = g->file;
+	const DsGraphValue inputs[DS_ONNX_INPUTS] = {x};
+	DsGraphValue matrix = weight_value(g, weight);
+	DsGraphValue factor = floats(g, weight->part->scales, &weight->shape[1], 1);
+
+	if (weight_only)
+		return ds_graph_2(g, DS_OP_MUL, ds_graph_2(g, DS_OP_MATMUL, x, ds_graph_float(g, matrix)),
+						  factor);
+	if (file->quantized_from != x)
 	{
-		const DsSpecModule *module = &modules[m];
-		char name[DS_SPEC_NAME];
-
-		snprintf(name, sizeof(name), "module.%u", m);
-		if (module->kind == DS_MODULE_DENSE)
-		{
-			const DsOnnxLinear linear = {.name = name,
-										 .ins = module->in,
-										 .outs = module->out,
-										 .bias = module->bias != 0,
-										 .exact = true};
-
-			v = ds_ox_activate(g, ds_ox_linear(g, v, &linear), module->activation);
-		}
-		else if (module->kind == DS_MODULE_NORM)
-			v = ds_ox_norm(g, v, name, module->in, module->bias != 0, module->epsilon);
-		else if (module->kind == DS_MODULE_NORMALIZE)
-			v = ds_ox_normalize(g, v);
-		else
-			v = ds_ox_slice(g, v, -1, 0, module->out);
+		file->quantized = ds_onnx_node(&file->onnx, "DynamicQuantizeLinear", inputs, NULL, 3);
+		file->quantized_from = x;
 	}
-	return v;
+	factor = ds_graph_2(g, DS_OP_MUL, factor, file->quantized + 1);
+	return ds_graph_2(
+		g, DS_OP_MUL,
+		ds_graph_float(g, node(g, "MatMulInteger", file->quantized, matrix, file->quantized + 2)),
+		factor);
 }
+
+static DsGraphValue
+rows_int8(DsGraph *g, const DsGraphWeight *table, DsGraphValue ids)
+{
+	return ds_graph_2(
+		g, DS_OP_MUL, ds_graph_float(g, gather(g, weight_value(g, table), ids, 0)),
+		ds_graph_unsqueeze(g, gather(g, floats(g, table->part->scales, table->shape, 1), ids, 0),
+						   -1, -2));
+}
+
+/* ---- pictures: [batch, channels, height, width] ---- */
+
+/* Conv, MaxPool, AveragePool */
+static DsGraphValue
+windowed(DsGraph *g, const char *op, const DsGraphValue inputs[DS_ONNX_INPUTS],
+		 const DsImageLayer *layer)
+{
+	int64_t p = layer->padding;
+	const DsOnnxAttribute attributes[] = {
+		{.name = "kernel_shape",
+		 .kind = 'l',
+		 .list = {layer->kernel_height, layer->kernel_width},
+		 .list_count = 2},
+		{.name = "strides", .kind = 'l', .list = {layer->stride, layer->stride}, .list_count = 2},
+		{.name = "pads", .kind = 'l', .list = {p, p, p, p}, .list_count = 4},
+		{.name = NULL}};
+
+	return ds_onnx_node(onnx_of(g), op, inputs, attributes, 1);
+}
+
+static DsGraphValue
+convolve(DsGraph *g, DsGraphValue x, DsGraphValue weight, DsGraphValue bias,
+		 const DsImageLayer *layer)
+{
+	const DsGraphValue inputs[DS_ONNX_INPUTS] = {x, weight, bias};
+
+	return windowed(g, "Conv", inputs, layer);
+}
+
+static DsGraphValue
+batch_norm(DsGraph *g, DsGraphValue x, const DsGraphValue parts[4], float epsilon)
+{
+	const DsGraphValue inputs[DS_ONNX_INPUTS] = {x, parts[0], parts[1], parts[2], parts[3]};
+	const DsOnnxAttribute attributes[] = {{.name = "epsilon", .kind = 'f', .real = epsilon},
+										  {.name = NULL}};
+
+	return ds_onnx_node(onnx_of(g), "BatchNormalization", inputs, attributes, 1);
+}
+
+static DsGraphValue
+pool(DsGraph *g, DsGraphValue x, const DsImageLayer *layer)
+{
+	const DsGraphValue inputs[DS_ONNX_INPUTS] = {x};
+
+	return windowed(g, layer->kind == DS_LAYER_MAX_POOL ? "MaxPool" : "AveragePool", inputs, layer);
+}
+
+static DsGraphValue
+average(DsGraph *g, DsGraphValue x)
+{
+	return node(g, "GlobalAveragePool", x, 0, 0);
+}
+
+static DsGraphValue
+shortcut(DsGraph *g, DsGraphValue x, uint32_t stride, int64_t before, int64_t behind)
+{
+	DsOnnx *onnx = onnx_of(g);
+	const int64_t from[2] = {0, 0}, end[2] = {INT32_MAX, INT32_MAX}, axes[2] = {2, 3};
+	const int64_t steps[2] = {stride, stride};
+	const int64_t pads[8] = {0, before, 0, 0, 0, behind, 0, 0};
+	const DsGraphValue inputs[DS_ONNX_INPUTS] = {
+		x, ds_onnx_integers(onnx, from, 2), ds_onnx_integers(onnx, end, 2),
+		ds_onnx_integers(onnx, axes, 2), ds_onnx_integers(onnx, steps, 2)};
+
+	x = ds_onnx_node(onnx, "Slice", inputs, NULL, 1);
+	return node(g, "Pad", x, ds_onnx_integers(onnx, pads, 8), 0);
+}
+
+const DsGraphFormat ds_onnx_format = {
+	.name = "ONNX",
+	.begin = begin,
+	.plan = plan,
+	.input = input,
+	.output = output,
+	.integers = integers,
+	.floats = floats,
+	.weight = weight_value,
+	.apply = apply,
+	.gather = gather,
+	.pick = pick,
+	.cast = cast,
+	.unsqueeze = unsqueeze,
+	.transpose = transpose,
+	.reshape = reshape,
+	.slice = slice,
+	.split = split,
+	.concat = concat,
+	.reduce = reduce,
+	.norm = norm,
+	.product_int8 = product_int8,
+	.rows_int8 = rows_int8,
+	.convolve = convolve,
+	.batch_norm = batch_norm,
+	.pool = pool,
+	.average = average,
+	.shortcut = shortcut,
+};

@@ -185,6 +185,15 @@ write_straight(Writing *w)
 	return code;
 }
 
+/* Where a column of a tensor that is transposed goes */
+static uint64_t
+place_of(const DsPlanPart *part, uint64_t column)
+{
+	if (part->inner <= 1)
+		return column;
+	return column % part->inner * (part->columns / part->inner) + column / part->inner;
+}
+
 /* Some columns at a time, for which all of the tensor is read */
 static DsCode
 write_transposed(Writing *w, DsArena *arena)
@@ -216,7 +225,7 @@ write_transposed(Writing *w, DsArena *arena)
 			for (size_t i = 0; i < n; i++)
 			{
 				uint64_t row = (first + i) / columns;
-				uint64_t column = (first + i) % columns;
+				uint64_t column = place_of(w->part, (first + i) % columns);
 
 				if (column >= begin && column < end)
 					block[(column - begin) * rows + row] = w->numbers[i];
@@ -252,7 +261,8 @@ ds_plan_write(const DsPlanFile *file, const DsTensorSource *source, const DsBlob
 				 values != w.part->rows * w.part->columns)
 			code = ds_fail(status, DS_BAD_DATA, "tensor \"%s\" is missing or has another size",
 						   w.part->tensor);
-		else if (w.part->transpose && w.part->rows > 1 && w.part->columns > 1)
+		else if (w.part->transpose && w.part->columns > 1 &&
+				 (w.part->rows > 1 || w.part->inner > 1))
 		{
 			DsArenaMark inner = ds_arena_mark(arena);
 

@@ -34,6 +34,9 @@ typedef struct DsPlanPart
 	uint64_t rows; /* as it is stored; columns 1: no matrix */
 	uint64_t columns;
 	bool transpose; /* written as [columns][rows] */
+	/* above 1, transposed only: columns are [columns / inner][inner], and written as
+	 * [inner][columns / inner][rows] */
+	uint64_t inner;
 	/* I8 only: numbers are divided by their row's (before transposing), or their column's, and
 	 * rounded */
 	const float *scales;

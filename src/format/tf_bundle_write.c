@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "format/protobuf.h"
 #include "format/tf_bundle.h"
 #include "text/blob.h"
 
@@ -37,14 +38,6 @@ put_u32(DsBuffer *out, uint32_t number)
 	ds_buffer_put(out, bytes, sizeof(bytes));
 }
 
-static void
-put_varint(DsBuffer *out, uint64_t number)
-{
-	for (; number >= 0x80; number >>= 7)
-		ds_buffer_byte(out, (unsigned) (number & 0x7f) | 0x80);
-	ds_buffer_byte(out, (unsigned) number);
-}
-
 /* ---- the table ---- */
 
 static void
@@ -52,9 +45,9 @@ put_entry(DsBuffer *block, const char *key, size_t shared, const DsBuffer *value
 {
 	size_t length = strlen(key);
 
-	put_varint(block, shared);
-	put_varint(block, length - shared);
-	put_varint(block, value->length);
+	ds_proto_varint(block, shared);
+	ds_proto_varint(block, length - shared);
+	ds_proto_varint(block, value->length);
 	ds_buffer_put(block, key + shared, length - shared);
 	ds_buffer_put(block, value->bytes, value->length);
 }
@@ -73,8 +66,8 @@ put_block(DsBuffer *out, DsBuffer *block, DsBuffer *restarts, DsBuffer *handle)
 	ds_buffer_put(out, block->bytes, block->length);
 	ds_buffer_put(out, restarts->bytes, restarts->length);
 	put_u32(out, (uint32_t) count);
-	put_varint(handle, begin);
-	put_varint(handle, out->length - begin);
+	ds_proto_varint(handle, begin);
+	ds_proto_varint(handle, out->length - begin);
 	ds_buffer_byte(out, 0); /* not compressed */
 	if (!out->failed)
 		put_u32(out, ds_crc32c_mask(ds_crc32c(0, out->bytes + begin, out->length - begin)));
@@ -174,23 +167,23 @@ put_tensor(DsBuffer *entry, const DsTfTensor *tensor, uint64_t offset, uint64_t 
 
 		ds_buffer_init(&size, entry->arena);
 		ds_buffer_byte(&size, 1 << 3);
-		put_varint(&size, tensor->shape[d]);
+		ds_proto_varint(&size, tensor->shape[d]);
 		ds_buffer_byte(&shape, 2 << 3 | 2);
-		put_varint(&shape, size.length);
+		ds_proto_varint(&shape, size.length);
 		ds_buffer_put(&shape, size.bytes, size.length);
 	}
 	ds_buffer_byte(entry, 1 << 3);
-	put_varint(entry, type_of(tensor->part.dtype));
+	ds_proto_varint(entry, type_of(tensor->part.dtype));
 	ds_buffer_byte(entry, 2 << 3 | 2);
-	put_varint(entry, shape.length);
+	ds_proto_varint(entry, shape.length);
 	ds_buffer_put(entry, shape.bytes, shape.length);
 	if (offset > 0)
 	{
 		ds_buffer_byte(entry, 4 << 3);
-		put_varint(entry, offset);
+		ds_proto_varint(entry, offset);
 	}
 	ds_buffer_byte(entry, 5 << 3);
-	put_varint(entry, bytes);
+	ds_proto_varint(entry, bytes);
 	ds_buffer_byte(entry, 6 << 3 | 5);
 	put_u32(entry, ds_crc32c_mask(crc));
 }

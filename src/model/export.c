@@ -18,7 +18,8 @@
 #include "model/delta.h"
 #include "model/fields.h"
 
-static const char *const formats[] = {"huggingface", "onnx", "tensorflow", "tflite", NULL};
+static const char *const formats[] = {"huggingface", "onnx",   "saved_model",
+									  "tensorflow",	 "tflite", NULL};
 static const char *const precisions[] = {"f32", "int8", "fp16", NULL};
 static const char *const sides[] = {"default", "query", "document", NULL};
 static const char *const towers[] = {"default", "text", "image", NULL};
@@ -104,15 +105,23 @@ ds_export_begin_source(DsExport *export, const char *prefix)
 	export->source = export->tables = ds_stored_source(&export->stored, &export->reader, prefix);
 }
 
-DsOnnxTarget
-ds_export_onnx(DsExport *export, const DsPlanStored *stored)
+bool
+ds_export_graph(const DsExport *export)
 {
-	DsOnnxTarget target = {.int8 = export->options.precision == DS_EXPORT_INT8,
-						   .stored = stored,
-						   .source = &export->source,
-						   .plan = &export->plan,
-						   .name = "model.onnx",
-						   .cancel = &ds_server_cancel};
+	return export->format == DS_EXPORT_ONNX || export->format == DS_EXPORT_SAVED_MODEL;
+}
+
+DsGraphTarget
+ds_export_target(DsExport *export, const DsPlanStored *stored)
+{
+	bool onnx = export->format == DS_EXPORT_ONNX;
+	DsGraphTarget target = {.format = onnx ? &ds_onnx_format : &ds_tensorflow_format,
+							.int8 = export->options.precision == DS_EXPORT_INT8,
+							.stored = stored,
+							.source = &export->source,
+							.plan = &export->plan,
+							.name = onnx ? "model.onnx" : "saved_model.pb",
+							.cancel = &ds_server_cancel};
 
 	if (export->options.precision == DS_EXPORT_FP16)
 		ds_export_no_counterpart(export, "fp16");
@@ -151,8 +160,9 @@ format_of(const char *name)
 	for (int i = 0; formats[i] != NULL; i++)
 		if (strcmp(formats[i], name) == 0)
 			return (DsExportFormat) i;
-	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("unknown format \"%s\"", name),
-					errhint("Valid formats are: huggingface, onnx, tensorflow, tflite.")));
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("unknown format \"%s\"", name),
+			 errhint("Valid formats are: huggingface, onnx, saved_model, tensorflow, tflite.")));
 	return DS_EXPORT_HUGGINGFACE; /* not reached */
 }
 

@@ -164,13 +164,13 @@ plan_tflite(DsExport *export, int tower, DsStatus *status)
 }
 
 static DsCode
-plan_onnx(DsExport *export, int t, DsStatus *status)
+plan_graph(DsExport *export, int t, DsStatus *status)
 {
 	const DsModelConfig *config = &export->model->config;
 	DsPlanStored stored = {export, ds_export_describe};
-	DsOnnxTarget target;
+	DsGraphTarget target;
 	DsNet *net = palloc(sizeof(DsNet));
-	DsOnnxTower tower = {.normalize = config->score == DS_SCORE_COSINE};
+	DsGraphTower tower = {.normalize = config->score == DS_SCORE_COSINE};
 	uint32_t vocabulary[2];
 	DsCode code;
 
@@ -186,8 +186,8 @@ plan_onnx(DsExport *export, int t, DsStatus *status)
 		tower.fusion_dims = net->tower[t].fusion_dims;
 	}
 	begin_source(export, psprintf("%s.", ds_config_tower_name(config, t)));
-	target = ds_export_onnx(export, &stored);
-	code = ds_onnx_tower(&target, &tower, status);
+	target = ds_export_target(export, &stored);
+	code = ds_graph_tower(&target, &tower, status);
 	if (code == DS_OK && tower.image != NULL)
 	{
 		DsImageTransform transform;
@@ -239,8 +239,8 @@ ds_export_dual(DsExport *export)
 	else
 	{
 		tower = choose_tower(export);
-		code = export->format == DS_EXPORT_ONNX ? plan_onnx(export, tower, &status)
-												: plan_tflite(export, tower, &status);
+		code = ds_export_graph(export) ? plan_graph(export, tower, &status)
+									   : plan_tflite(export, tower, &status);
 		if (code == DS_OK)
 			code = plan_about(export, tower, &status);
 	}

@@ -73,11 +73,11 @@ plan_graph(DsExport *export, const DsPlanStored *stored, DsStatus *status)
 											? export->options.tokens
 											: Min(config->spec.max_tokens, TFLITE_TOKENS)};
 
-	if (export->format == DS_EXPORT_ONNX)
+	if (ds_export_graph(export))
 	{
-		DsOnnxTarget target = ds_export_onnx(export, stored);
+		DsGraphTarget target = ds_export_target(export, stored);
 
-		return ds_onnx_encoder(&target, &config->spec, config->drop_id, status);
+		return ds_graph_encoder(&target, &config->spec, config->drop_id, status);
 	}
 	if (config->drop_id != DS_SPEC_NO_ID)
 		ds_export_no_counterpart(export, "A token that is left out of texts");
@@ -113,7 +113,7 @@ plan_texts(DsExport *export)
 		folder.cancel = &ds_server_cancel;
 	}
 	folder.tokenizer = load_tokenizer(export, &folder.tokenizer_size);
-	if (export->format == DS_EXPORT_ONNX || export->format == DS_EXPORT_TFLITE)
+	if (ds_export_graph(export) || export->format == DS_EXPORT_TFLITE)
 	{
 		code = plan_graph(export, &stored, &status);
 		if (code == DS_OK)
@@ -129,17 +129,17 @@ plan_images(DsExport *export)
 {
 	const DsImportedConfig *config = &export->model->pretrained;
 	DsPlanStored stored = {export, ds_export_describe};
-	DsOnnxTower tower = {.image = &config->image};
+	DsGraphTower tower = {.image = &config->image};
 	DsStatus status;
 	DsCode code;
 
-	if (export->format != DS_EXPORT_ONNX)
+	if (!ds_export_graph(export))
 		ds_export_no_counterpart(export, "A network over pictures");
 	ds_export_begin_source(export, DS_IMAGE_PREFIX);
 	{
-		DsOnnxTarget target = ds_export_onnx(export, &stored);
+		DsGraphTarget target = ds_export_target(export, &stored);
 
-		code = ds_onnx_tower(&target, &tower, &status);
+		code = ds_graph_tower(&target, &tower, &status);
 	}
 	if (code == DS_OK)
 		code = ds_image_preprocessor(&config->transform, &export->plan, &status);

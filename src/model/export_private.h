@@ -7,7 +7,7 @@
 
 #include "model/export.h"
 
-#include "format/onnx_model.h"
+#include "format/graph_model.h"
 #include "model/model.h"
 #include "model/stored_source.h"
 
@@ -15,6 +15,7 @@ typedef enum DsExportFormat
 {
 	DS_EXPORT_HUGGINGFACE,
 	DS_EXPORT_ONNX,
+	DS_EXPORT_SAVED_MODEL,
 	DS_EXPORT_TENSORFLOW,
 	DS_EXPORT_TFLITE
 } DsExportFormat;
@@ -69,8 +70,9 @@ extern bool ds_export_describe(void *context, const char *name, DsDtype *dtype, 
 /* What a writer has said: an error of reading or writing, or its own; 0A000 for DS_UNSUPPORTED */
 extern void ds_export_check(DsExport *export, DsCode code, const DsStatus *status);
 
-/* The file of a graph */
-extern DsOnnxTarget ds_export_onnx(DsExport *export, const DsPlanStored *stored);
+/* Whether it is one of the formats that graph_model.h plans, and what is planned */
+extern bool ds_export_graph(const DsExport *export);
+extern DsGraphTarget ds_export_target(DsExport *export, const DsPlanStored *stored);
 
 /* export_imported.c, export_dual.c: plan the files of such a model */
 extern void ds_export_imported(DsExport *export);

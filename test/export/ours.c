@@ -1,6 +1,6 @@
 /*
  * ours.c
- *		Files of TensorFlow Lite and ONNX, and what our own forward pass makes of the same
+ *		Files of TensorFlow Lite, ONNX and TensorFlow, and what our own forward pass makes of the same
  *		weights.
  *
  *	 ours DIR
@@ -9,14 +9,16 @@
  * names), a BERT of the size of MiniLM with random weights, and towers of dual
  * encoders; each in f32, f16 and int8.  DIR/NAME.PRECISION.tflite is a file,
  * DIR/NAME.in its inputs, for one text after the other, and DIR/NAME.out the
- * results; DIR/NAME.f32.onnx is the same as ONNX, of texts.  Prints a line for each file: name, precision, words of 4 bytes that
- * a text has as inputs, texts, components of a result; of ONNX the tokens too.
+ * results; DIR/NAME.f32.onnx and the folder DIR/NAME.saved_model are the same of encoders as
+ * ONNX and a SavedModel.  Prints a line for each file: name, precision, words of 4 bytes that
+ * a text has as inputs, texts, components of a result; of ONNX and a SavedModel the tokens too.
  */
 #include <stdio.h>
+#include <sys/stat.h>
 
 #include "encoder_expected.h"
 #include "encoder_model.h"
-#include "format/onnx_model.h"
+#include "format/graph_model.h"
 #include "format/tflite.h"
 
 #define LENGTH(array) (sizeof(array) / sizeof((array)[0]))
@@ -55,6 +57,19 @@ create(const char *name, const char *precision, const char *ending)
 		exit(1);
 	}
 	return file;
+}
+
+static void
+create_folder(const char *name, const char *ending)
+{
+	char path[4096];
+
+	snprintf(path, sizeof(path), "%s/%s%s", directory, name, ending);
+	if (mkdir(path, 0777) != 0)
+	{
+		perror(path);
+		exit(1);
+	}
 }
 
 static DsCode
@@ -174,30 +189,44 @@ describe(void *context, const char *name, DsDtype *dtype, uint32_t *rank, uint64
 	return true;
 }
 
+/* As ONNX, or a SavedModel, whose files are in a folder */
 static void
-write_onnx(const char *name, const DsEncoderSpec *spec, const DsTensorSource *source, size_t words,
-		   size_t texts, uint32_t tokens)
+write_graph(const char *name, const struct DsGraphFormat *format, const DsEncoderSpec *spec,
+			const DsTensorSource *source, size_t words, size_t texts, uint32_t tokens)
 {
+	bool onnx = format == &ds_onnx_format;
 	DsTensorSource copy = *source;
 	DsPlanStored stored = {&copy, describe};
 	DsPlan *plan = calloc(1, sizeof(DsPlan));
-	DsOnnxTarget target = {.stored = &stored, .source = source, .plan = plan, .name = "model.onnx"};
-	DsBlobWriter writer;
-	FILE *file;
+	DsGraphTarget target = {.format = format,
+							.stored = &stored,
+							.source = source,
+							.plan = plan,
+							.name = onnx ? ".f32.onnx" : ".saved_model/saved_model.pb"};
 	DsCode code;
 
 	ds_plan_init(plan, &arena);
-	code = ds_onnx_encoder(&target, spec, DS_SPEC_NO_ID, &status);
+	code = ds_graph_encoder(&target, spec, DS_SPEC_NO_ID, &status);
 	/* its angles depend on the length of the text */
 	if (code == DS_UNSUPPORTED && spec->rotary_scaling > 0)
 		return;
 	check(code, name);
-	file = create(name, ".f32", ".onnx");
-	writer = (DsBlobWriter){file, put};
-	check(ds_plan_write(&plan->files[0], source, &writer, &arena, NULL, &status), name);
-	if (fclose(file) != 0)
-		exit(1);
-	printf("%s onnx %zu %zu %zu %u\n", name, words, texts, ds_spec_dims(spec), tokens);
+	if (!onnx)
+	{
+		create_folder(name, ".saved_model");
+		create_folder(name, ".saved_model/variables");
+	}
+	for (size_t i = 0; i < plan->file_count; i++)
+	{
+		FILE *file = create(name, i > 0 ? ".saved_model/" : "", plan->files[i].name);
+		DsBlobWriter writer = {file, put};
+
+		check(ds_plan_write(&plan->files[i], source, &writer, &arena, NULL, &status), name);
+		if (ftell(file) != (long) plan->files[i].size || fclose(file) != 0)
+			exit(1);
+	}
+	printf("%s %s %zu %zu %zu %u\n", name, onnx ? "onnx" : "saved_model", words, texts,
+		   ds_spec_dims(spec), tokens);
 	free(plan);
 	ds_arena_free(&arena);
 }
@@ -269,8 +298,9 @@ run_encoder(TestModel *model, const DsTensorSource *source, const char *name, ui
 	uint32_t texts;
 
 	write_texts(model, source, name, tokens, &texts);
-	write_onnx(name, spec, source, (spec->scores && spec->types > 0 ? 3 : 2) * (size_t) tokens,
-			   texts, tokens);
+	for (int i = 0; i < 2; i++)
+		write_graph(name, i == 0 ? &ds_onnx_format : &ds_tensorflow_format, spec, source,
+					(spec->scores && spec->types > 0 ? 3 : 2) * (size_t) tokens, texts, tokens);
 	write_files(name, tokens, source, make_encoder, spec,
 				(spec->scores && spec->types > 0 ? 3 : 2) * (size_t) tokens, texts,
 				ds_spec_dims(spec));

@@ -1,33 +1,34 @@
-// Files of TensorFlow Lite in Google's runtime and of ONNX in ONNX Runtime, beside what ours computed.
+// Files of TensorFlow Lite in Google's runtime, of ONNX in ONNX Runtime and SavedModels in
+// TensorFlow.js, beside what ours computed.
 //
-//   node tflite.mjs MODULES ORT DIR < lines of ours
+//   node tflite.mjs MODULES OTHERS DIR < lines of ours
 //
-// MODULES is a folder with node_modules/@litertjs/core, ORT one with node_modules/onnxruntime-node.  Prints for each file the
-// largest difference of a component (of the
+// MODULES is a folder with node_modules/@litertjs/core, OTHERS one with onnxruntime-node and
+// what saved_model.mjs needs.  Prints for each file the largest difference of a component (of the
 // vector's largest, where that is above 1), the least cosine, and milliseconds a text
 // (processor time); ends with 1 where a file is further off than its precision may be.
 import fs from 'node:fs';
-import { createRequire } from 'node:module';
 import path from 'node:path';
 import { load } from './litert.mjs';
+import { open } from './open.mjs';
 
 const [modules, runtime, directory] = process.argv.slice(2);
 const litert = await load(modules);
 
 const words = (file, type) => { const b = fs.readFileSync(path.join(directory, file)); return new type(b.buffer.slice(b.byteOffset, b.byteOffset + b.length)); };
-const ort = createRequire(path.resolve(runtime) + '/')('onnxruntime-node');
 // a model: the type of its inputs, run(them), delete()
-async function onnx(file, n) {
-	const session = await ort.InferenceSession.create(path.join(directory, file));
+async function graph(file, n) {
+	const model = await open(runtime, path.join(directory, file));
 	const names = ['input_ids', 'attention_mask', 'token_type_ids'];
 	return {
 		type: Int32Array,
 		async run(given) {
 			const feeds = {};
-			for (const name of session.inputNames) feeds[name] = new ort.Tensor('int64', BigInt64Array.from({ length: n }, (_, i) => BigInt(given[names.indexOf(name) * n + i] ?? 0)), [1, n]);
-			return (await session.run(feeds))[session.outputNames[0]].data;
+			for (const name of Object.keys(model.inputs)) feeds[name] = { data: Array.from({ length: n }, (_, i) => given[names.indexOf(name) * n + i] ?? 0), dims: [1, n] };
+			return (await model.run(feeds)).data;
 		},
-		delete() {},
+		delete: model.dispose,
+		bytes: model.bytes,
 	};
 }
 async function tflite(file, words) {
@@ -48,17 +49,17 @@ async function tflite(file, words) {
 			return got;
 		},
 		delete: () => model.delete(),
+		bytes: fs.statSync(path.join(directory, file)).size,
 	};
 }
-const bounds = { onnx: { off: 1e-4, cosine: 0.999999 }, f32: { off: 1e-4, cosine: 0.999999 }, f16: { off: 1e-3, cosine: 0.99999 }, int8: { off: Infinity, cosine: 0.99 } };
+const bounds = { onnx: { off: 1e-4, cosine: 0.999999 }, saved_model: { off: 1e-4, cosine: 0.999999 }, f32: { off: 1e-4, cosine: 0.999999 }, f16: { off: 1e-3, cosine: 0.99999 }, int8: { off: Infinity, cosine: 0.99 } };
 let bad = 0;
 for (const line of fs.readFileSync(0, 'utf8').trim().split('\n')) {
 	const [name, precision, size, texts, dims, tokens] = line.split(' ').map((s, i) => (i < 2 ? s : Number(s)));
-	const file = precision === 'onnx' ? `${name}.f32.onnx` : `${name}.${precision}.tflite`;
-	const bytes = fs.statSync(path.join(directory, file)).size;
+	const file = { onnx: `${name}.f32.onnx`, saved_model: `${name}.saved_model` }[precision] ?? `${name}.${precision}.tflite`;
 	let model;
 	try {
-		model = await (precision === 'onnx' ? onnx(file, tokens) : tflite(file, size));
+		model = await (precision === 'onnx' || precision === 'saved_model' ? graph(file, tokens) : tflite(file, size));
 	} catch (e) {
 		console.log(`${name} ${precision}: ${e.message ?? e}`);
 		bad++;
@@ -86,7 +87,7 @@ for (const line of fs.readFileSync(0, 'utf8').trim().split('\n')) {
 	}
 	const wrong = nan || off > bounds[precision].off || !(least >= bounds[precision].cosine);
 	bad += wrong;
-	console.log(`${name} ${precision}: off by ${off.toExponential(1)}, cosine ${least.toFixed(6)}, ${(time / texts).toFixed(2)} ms, ${bytes} bytes${nan ? ', not finite' : ''}${wrong ? ' -- WRONG' : ''}`);
+	console.log(`${name} ${precision}: off by ${off.toExponential(1)}, cosine ${least.toFixed(6)}, ${(time / texts).toFixed(2)} ms, ${model.bytes} bytes${nan ? ', not finite' : ''}${wrong ? ' -- WRONG' : ''}`);
 	model.delete();
 }
 process.exit(bad > 0 ? 1 : 0);

@@ -3,14 +3,15 @@
 //   node towers.mjs MODULES CODE FOLDER EXPECTED KIND [PRECISION]
 //
 // KIND: ids     {text, ids}: the function of the docs (CODE/ngrams.mjs) gives these ids
-//       onnx    {text?, picture?, features?, embedding}: model.onnx gives these embeddings, of a
-//               picture that pictures.mjs makes by its number (null: there is none)
+//       graph   {text?, picture?, features?, embedding}: model.onnx, or the SavedModel, gives these
+//               embeddings, of a picture that pictures.mjs makes by its number (null: there is none)
 //       encode  {text, embedding}: the same of texts, by the function of the docs (CODE/encode-ngrams.mjs)
 //       tflite  {text?, features?, embedding}: model.tflite does, in Google's runtime
 import { createRequire } from 'node:module';
 import fs from 'node:fs';
 import { pathToFileURL } from 'node:url';
 import { load } from './litert.mjs';
+import { open as openGraph } from './open.mjs';
 import { pixels } from './pictures.mjs';
 
 const [modules, code, folder, expected, kind, precision = 'f32'] = process.argv.slice(2);
@@ -19,7 +20,7 @@ const read = (name) => fs.readFileSync(folder + '/' + name);
 const json = (name) => JSON.parse(read(name).toString('utf8'));
 const { ngrams } = await import(pathToFileURL(code + '/ngrams.mjs'));
 const tokenize = fs.existsSync(folder + '/ngrams.json') ? ngrams(json('ngrams.json'), new Uint8Array(read('ngrams.bin'))) : null;
-const ort = kind === 'onnx' || kind === 'encode' ? createRequire(modules + '/')('onnxruntime-node') : null;
+const onnx = folder + '/model.onnx';
 if (rows.length < 50) throw new Error(`${rows.length} rows`);
 
 let worst = 0, least = 1;
@@ -49,22 +50,23 @@ if (kind === 'ids') {
 	process.exit(0);
 }
 if (kind === 'encode') {
+	const ort = createRequire(modules + '/')('onnxruntime-node');
 	const { open } = await import(pathToFileURL(code + '/encode-ngrams.mjs'));
 	const encode = await open(ort, async (name) => read(name));
 	for (const row of rows) compare(row, Array.from(await encode(row.text)));
-} else if (kind === 'onnx') {
-	const session = await ort.InferenceSession.create(folder + '/model.onnx');
-	const shape = session.inputMetadata?.find?.((m) => m.name === 'pixel_values')?.shape;
+} else if (kind === 'graph') {
+	const model = await openGraph(modules, fs.existsSync(onnx) ? onnx : folder);
 	for (let at = 0; at < rows.length; at += 7) {
 		const batch = rows.slice(at, at + 7), feeds = {};
 		if (tokenize !== null) {
 			const ids = batch.map((row) => (row.text == null ? [] : tokenize(row.text)));
 			const length = Math.max(1, ...ids.map((i) => i.length));
-			const tensor = (f) => new ort.Tensor('int64', BigInt64Array.from(ids.flatMap((list) => Array.from({ length }, (_, i) => BigInt(f(list, i))))), [batch.length, length]);
+			const tensor = (f) => ({ data: ids.flatMap((list) => Array.from({ length }, (_, i) => f(list, i))), dims: [batch.length, length] });
 			feeds.input_ids = tensor((list, i) => list[i] ?? 0);
 			feeds.attention_mask = tensor((list, i) => (i < list.length ? 1 : 0));
 		}
-		if (session.inputNames.includes('pixel_values')) {
+		if ('pixel_values' in model.inputs) {
+			const shape = model.inputs.pixel_values;
 			const config = json('preprocessor_config.json');
 			const size = config.do_center_crop ? config.crop_size : config.do_resize ? config.size : { height: shape[2], width: shape[3] };
 			const { height, width } = size, plane = height * width;
@@ -75,11 +77,12 @@ if (kind === 'encode') {
 				for (let i = 0; i < plane; i++)
 					for (let c = 0; c < 3; c++) values[(b * 3 + c) * plane + i] = (rgb[3 * i + c] * config.rescale_factor - config.image_mean[c]) / config.image_std[c];
 			});
-			feeds.pixel_values = new ort.Tensor('float32', values, [batch.length, 3, height, width]);
+			feeds.pixel_values = { data: values, dims: [batch.length, 3, height, width] };
 		}
-		if (session.inputNames.includes('image_mask')) feeds.image_mask = new ort.Tensor('int64', BigInt64Array.from(batch, (row) => (row.picture == null ? 0n : 1n)), [batch.length]);
-		if (session.inputNames.includes('features')) feeds.features = new ort.Tensor('float32', Float32Array.from(batch.flatMap((row) => row.features)), [batch.length, batch[0].features.length]);
-		const { embedding } = await session.run(feeds);
+		if ('image_mask' in model.inputs) feeds.image_mask = { data: batch.map((row) => (row.picture == null ? 0 : 1)), dims: [batch.length] };
+		if ('features' in model.inputs) feeds.features = { data: Float32Array.from(batch.flatMap((row) => row.features)), dims: [batch.length, batch[0].features.length] };
+		const embedding = await model.run(feeds);
+		if (model.output !== 'embedding') throw new Error(`the output is "${model.output}"`);
 		const dims = embedding.dims[1];
 		batch.forEach((row, b) => compare(row, Array.from(embedding.data.slice(b * dims, (b + 1) * dims))));
 	}

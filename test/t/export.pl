@@ -111,6 +111,46 @@ refused("SELECT ds_export_model('bert', '$models/no', 'tflite', '{\"tokens\": 13
 refused("SELECT ds_export_model('bert', '$models/no', 'onnx', '{\"precision\": \"fp16\"}')", qr/ERROR:  0A000: .*\nDETAIL:  fp16 has no counterpart/, 'fp16 is not one of ONNX\'s here');
 PostgreSQL::Test::Utils::system_or_bail('rm', '-r', "$models/lite");
 
+# --- SavedModels of TensorFlow (the same) ---
+# the names of a checkpoint's tensors, which are found in the graph
+sub variables
+{
+	my ($folder) = @_;
+	my $index = PostgreSQL::Test::Utils::slurp_file("$folder/variables/variables.index");
+	my $graph = PostgreSQL::Test::Utils::slurp_file("$folder/saved_model.pb");
+	my %names;
+	# VariableDef: the name with its length before it
+	while ($graph =~ /\x0a(.)([\w.]+):0\x12/gs) { $names{$2} = 1 if ord($1) == length($2) + 2 }
+	is(substr($index, -8), pack('VV', 0x8b80fb57, 0xdb477524), 'the mark of an index');
+	like($graph, qr/\Q$_\E/, "the graph has $_") for qw(serve serving_default tensorflow/serving/predict save/restore_all);
+	return join ' ', sort keys %names;
+}
+my $beside = 'saved_model.pb tokenizer.json variables';
+my $files = sql("SELECT string_agg(file || ' ' || size, E'\\n' ORDER BY file) FROM ds_export_model('bert', '$models/saved', 'saved_model')");
+is(listing("$models/saved"), "deepsearch.json $beside", 'a SavedModel');
+is(listing("$models/saved/variables"), 'variables.data-00000-of-00001 variables.index', 'its weights are a checkpoint');
+is($files, join("\n", map { "$_ " . -s "$models/saved/$_" } map { s/ .*//r } split /\n/, $files), 'its files and their sizes');
+is($files =~ tr/\n//, 4, 'all of them are told');
+like(variables("$models/saved"), qr/^embedding.norm.bias .*layer.0.attention.key.weight .*token.weight type.weight$/, 'its weights');
+is(PostgreSQL::Test::Utils::slurp_file("$models/saved/tokenizer.json"), PostgreSQL::Test::Utils::slurp_file("$models/in/bert/tokenizer.json"), 'the tokenizer as it came');
+is(sql("SELECT string_agg(file || ' ' || bytes, E'\\n' ORDER BY file) FROM (SELECT file, sum(octet_length(data)) AS bytes FROM ds_export_files('bert', 'saved_model') GROUP BY file) f"), $files, 'the same for a client, with the folder in the names');
+sql("SELECT count(*) FROM ds_export_model('bert', '$models/saved again', 'saved_model')");
+is(system("diff -r '$models/saved' '$models/saved again' >&2"), 0, 'exported again, it is the same to the byte');
+refused("SELECT ds_import_model('no', '$models/saved')", qr/ERROR:  0A000: .*saved_model.pb is a graph to be run, which no model can be read from/, 'a graph is not read');
+sql("SELECT ds_upload('saved', file, \"offset\", data) FROM ds_export_files('bert', 'saved_model')");
+refused("SELECT ds_import_model('no', upload => 'saved')", qr/ERROR:  0A000: .*saved_model.pb is a graph to be run/, 'nor one that was sent to a client and back');
+sql("SELECT ds_drop_upload('saved')");
+refused("SELECT ds_export_model('bert', '$models/no', 'saved_model', '{\"precision\": \"$_\"}')", qr/ERROR:  0A000: .*"saved_model"\nDETAIL:  $_ has no counterpart/, "no $_ of it") for qw(int8 fp16);
+for my $name (qw(static cross grades))
+{
+	sql("SELECT count(*) FROM ds_export_model('$name', '$models/saved $name', 'saved_model')");
+	is(listing("$models/saved $name"), "deepsearch.json $beside", "a SavedModel of the model \"$name\"");
+	cmp_ok(-s "$models/saved $name/variables/variables.data-00000-of-00001", '>', 100, 'with weights');
+}
+refused("SELECT ds_export_model('bert', '$models/saved', 'saved_model')", qr/ERROR:  58P02: "[^"]*" already exists/, 'a folder that is there');
+chmod 0777, $models;
+refused("SELECT ds_export_model('bert', '$models/no', 'saved_model')", qr/ERROR:  42501: permission denied for model "bert"/, 'someone else\'s model as a SavedModel', 'writer');
+
 # --- heads, dense layers, prompts of models that were made here; precisions ---
 my $vocab = join "\n", @Model::WORDS;
 sql(qq{SELECT ds_create_model('made', jsonb_build_object('encoder', '{"layers": 2, "hidden": 32, "heads": 4, "dims": 12, "max_tokens": 20, "activation": "gelu_tanh"}'::jsonb,
@@ -169,6 +209,11 @@ for my $format (qw(onnx tflite))
 	sql("SELECT count(*) FROM ds_export_model('shop', '$models/shop-$format', '$format', '{\"precision\": \"int8\"}')");
 	is(listing("$models/shop-$format"), "deepsearch.json model.$format ngrams.bin ngrams.json", "a dual encoder as $format");
 }
+sql("SELECT count(*) FROM ds_export_model('shop', '$models/shop-saved', 'saved_model')");
+is(listing("$models/shop-saved"), 'deepsearch.json ngrams.bin ngrams.json saved_model.pb variables', 'a dual encoder as a SavedModel');
+like(variables("$models/shop-saved"), qr/^dense\.0\.bias dense\.0\.weight .*embedding$/, 'its weights');
+sql("SELECT count(*) FROM ds_export_model('shop sent', '$models/stepped-saved', 'saved_model')");
+isnt(PostgreSQL::Test::Utils::slurp_file("$models/stepped-saved/variables/variables.data-00000-of-00001"), PostgreSQL::Test::Utils::slurp_file("$models/shop-saved/variables/variables.data-00000-of-00001"), 'a version of ds_train_step has other weights');
 refused("SELECT ds_export_model('shop', '$models/no', options => '{\"tower\": \"text\"}')", qr/ERROR:  22023: option "tower" is for/, 'no tower for texts alone');
 refused("SELECT ds_import_model('shop', '$models/shop')", qr/ERROR:  42710: model "shop" already exists/, 'a model that is there');
 refused("SELECT ds_import_model('shop', '$models/shop', '{\"replace\": true}')", qr/ERROR:  42809: model "shop" was not imported/, 'one that was trained here is not replaced');
@@ -199,6 +244,9 @@ is(sql("SELECT count(*) FROM ds_models WHERE name = 'new'"), '0', 'of which noth
 Model::vit("$models/in/vit");
 sql("SELECT ds_import_model('vit', '$models/in/vit'); SELECT count(*) FROM ds_export_model('vit', '$models/vit', 'onnx')");
 is(listing("$models/vit"), 'model.onnx preprocessor_config.json', 'a network over pictures as ONNX');
+sql("SELECT count(*) FROM ds_export_model('vit', '$models/vit saved', 'saved_model')");
+is(listing("$models/vit saved"), 'preprocessor_config.json saved_model.pb variables', 'and as a SavedModel');
+refused("SELECT ds_export_model('vit', '$models/no', 'saved_model', '{\"precision\": \"int8\"}')", qr/ERROR:  0A000: .*"saved_model"\nDETAIL:  int8 .*has no counterpart/, 'not in int8 either');
 refused("SELECT ds_export_model('vit', '$models/no', 'onnx', '{\"precision\": \"int8\"}')", qr/ERROR:  0A000: .*\nDETAIL:  int8 of a network over pictures has no counterpart/, 'not in int8');
 refused("SELECT ds_export_model('vit', '$models/no', '$_')", qr/ERROR:  0A000: .*\nDETAIL:  A network over pictures has no counterpart/, "no $_ of it") for qw(huggingface tflite tensorflow);
 refused("SELECT ds_export_model('vit', '$models/no', 'onnx', '{\"tower\": \"text\"}')", qr/ERROR:  22023: model "vit" has no tower for texts/, 'nor a tower that it has not');
@@ -206,6 +254,8 @@ sql(q{SELECT ds_create_model('heads', '{"features": 4, "dense": [3], "towers": "
 refused("SELECT ds_export_model('heads', '$models/no', 'onnx')", qr/ERROR:  0A000: .*queries and another one for documents\nHINT:  .*"side"/, 'of two towers one is to be named');
 sql("SELECT count(*) FROM ds_export_model('heads', '$models/heads', 'onnx', '{\"side\": \"document\"}')");
 is(listing("$models/heads"), 'model.onnx', 'a head on features as ONNX');
+sql("SELECT count(*) FROM ds_export_model('heads', '$models/heads saved', 'saved_model', '{\"side\": \"document\"}')");
+is(listing("$models/heads saved"), 'saved_model.pb variables', 'as a SavedModel');
 sql("SELECT count(*) FROM ds_export_model('heads', '$models/heads folder'); SELECT ds_import_model('heads back', '$models/heads folder')");
 is(sql("$weights 'heads back'"), sql("$weights 'heads'"), 'its folder comes back');
 sql(q{UPDATE ds_model_version SET config = jsonb_set(config, '{encoder,pool_skip}', '1') WHERE model = (SELECT id FROM ds_model WHERE name = 'bert back')});
@@ -255,7 +305,7 @@ refused("SELECT ds_export_model('bert', '$models/bert')", qr/ERROR:  58P02: "[^"
 refused("SELECT ds_export_model('bert', '$models/bert/config.json')", qr/ERROR:  58P02: "[^"]*" already exists/, 'a file that is there');
 refused("SELECT ds_export_model('bert', '$models/no/where')", qr/ERROR:  58P01: could not create directory/, 'in a folder that is not there');
 refused("SELECT ds_export_model('bert', 'somewhere')", qr/ERROR:  22023: path "somewhere" is not absolute/, 'no absolute path');
-refused("SELECT ds_export_model('bert', '$models/x', 'pickle')", qr/ERROR:  22023: unknown format "pickle"/, 'no such format');
+refused("SELECT ds_export_model('bert', '$models/x', 'pickle')", qr/ERROR:  22023: unknown format "pickle"\nHINT:  Valid formats are: huggingface, onnx, saved_model, tensorflow, tflite\./, 'no such format');
 refused("SELECT ds_export_model('bert', '$models/x', options => '{\"sides\": 1}')", qr/ERROR:  22023: .*sides/, 'no such option');
 refused("SELECT ds_export_model('nothing', '$models/x')", qr/ERROR:  42704: model "nothing" does not exist/, 'no such model');
 
@@ -284,13 +334,16 @@ SKIP:
 	my $session = $node->background_psql('postgres', on_error_stop => 0);
 	$session->query_safe("SELECT count(*) FROM ds_export_model('cross', '$models/warm'); SELECT ds_encode('red', 'large') <=> ds_encode('red', 'large');");
 	my $pid = $session->query_safe('SELECT pg_backend_pid();');
-	skip 'needs /proc', 2 unless -r "/proc/$pid/status";
+	skip 'needs /proc', 4 unless -r "/proc/$pid/status";
 	my $peak = sub { return PostgreSQL::Test::Utils::slurp_file("/proc/$pid/status") =~ /VmHWM:\s+(\d+) kB/ ? $1 : 0 };
 	my $before = $peak->();
 	$session->query_safe("SELECT count(*) FROM ds_export_model('large', '$models/large');");
 	cmp_ok($peak->() - $before, '<', 32 * 1024, 'memory of the export of a large model');
 	note("from $before to " . $peak->() . ' kB');
 	cmp_ok(-s "$models/large/model.safetensors", '>', $rows * $dims * 4, 'all of which is there');
+	$session->query_safe("SELECT count(*) FROM ds_export_model('large', '$models/large saved', 'saved_model');");
+	cmp_ok($peak->() - $before, '<', 32 * 1024, 'and of a large SavedModel');
+	is(-s "$models/large saved/variables/variables.data-00000-of-00001", $rows * $dims * 4, 'all of which is there, too');
 	$session->quit;
 }
 $node->stop;

@@ -503,6 +503,8 @@ static void
 test_refused(void)
 {
 	refused(DS_BAD_DATA, "there is no config.json");
+	put_text("saved_model.pb", "graph");
+	refused(DS_UNSUPPORTED, "saved_model.pb is a graph to be run");
 	put_text("config.json", "{}");
 	refused(DS_BAD_DATA, "config.json has no model_type");
 	put_text("config.json", "{\"model_type\":\"t5\"}");

@@ -1,14 +1,16 @@
-// An exported model beside what the server answers: node onnx.mjs MODULES FOLDER EXPECTED PRECISION
+// An exported model, ONNX or a SavedModel, beside what the server answers:
+//
+//   node graph.mjs MODULES FOLDER EXPECTED PRECISION
 //
 // EXPECTED has a line for each text: number, scores or embedding, the numbers,
 // the text, and the second one of a pair.  Texts are put into batches of
 // several lengths, padded behind their ends.
 import { createRequire } from 'node:module';
 import fs from 'node:fs';
+import { open } from './open.mjs';
 
 const [modules, folder, expected, precision] = process.argv.slice(2);
 const require = createRequire(modules + '/');
-const ort = require('onnxruntime-node');
 const { Tokenizer } = require('@huggingface/tokenizers');
 const read = (name) => JSON.parse(fs.readFileSync(folder + '/' + name, 'utf8'));
 const about = read('deepsearch.json');
@@ -16,8 +18,8 @@ const description = read('tokenizer.json');
 const tokenizer = new Tokenizer(description, {});
 // the package's splitter "Whitespace" takes words for ASCII, other than the library that it is of
 const ascii = description.pre_tokenizer?.type === 'Whitespace';
-const session = await ort.InferenceSession.create(folder + '/model.onnx');
-const output = session.outputNames[0];
+const onnx = folder + '/model.onnx';
+const model = await open(modules, fs.existsSync(onnx) ? onnx : folder);
 const rows = fs.readFileSync(expected, 'utf8').split('\n').filter(Boolean).map((line) => line.split('\t'));
 if (rows.length < 1000) throw new Error(`${rows.length} texts`);
 
@@ -45,10 +47,10 @@ for (let at = 0; at < rows.length; at += 8) {
 	}
 	if (batch.length === 0) continue;
 	const length = Math.max(...batch.map((b) => b.tokens.ids.length));
-	const tensor = (f) => new ort.Tensor('int64', BigInt64Array.from(batch.flatMap((b) => Array.from({ length }, (_, i) => BigInt(f(b, i))))), [batch.length, length]);
+	const tensor = (f) => ({ data: batch.flatMap((b) => Array.from({ length }, (_, i) => f(b, i))), dims: [batch.length, length] });
 	const feeds = { input_ids: tensor((b, i) => b.tokens.ids[i] ?? 0), attention_mask: tensor((b, i) => (i < b.tokens.ids.length ? 1 : 0)) };
-	if (session.inputNames.includes('token_type_ids')) feeds.token_type_ids = tensor((b, i) => b.tokens.types[i] ?? 0);
-	const result = (await session.run(feeds))[output];
+	if ('token_type_ids' in model.inputs) feeds.token_type_ids = tensor((b, i) => b.tokens.types[i] ?? 0);
+	const result = await model.run(feeds);
 	const dims = result.dims[1];
 	batch.forEach((b, n) => {
 		let got = Array.from(result.data.slice(n * dims, (n + 1) * dims));
@@ -65,5 +67,5 @@ for (let at = 0; at < rows.length; at += 8) {
 	});
 }
 const limit = precision === 'f32' ? 1e-4 : 0.05;
-console.log(`${count} texts, largest ${precision === 'f32' ? 'difference' : 'distance'} ${worst.toExponential(1)}, mean ${(sum / count).toExponential(1)}, ${(fs.statSync(folder + '/model.onnx').size / 1e6).toFixed(2)} MB` + (left > 0 ? `, ${left} left out` : ''));
+console.log(`${count} texts, largest ${precision === 'f32' ? 'difference' : 'distance'} ${worst.toExponential(1)}, mean ${(sum / count).toExponential(1)}, ${(model.bytes / 1e6).toFixed(2)} MB` + (left > 0 ? `, ${left} left out` : ''));
 if (!(worst <= limit) || count < (ascii ? 300 : 900)) { console.log(globalThis.where); process.exit(1); }
