@@ -245,7 +245,7 @@ static const DsImageConfig image_defaults = {
 	.channels = 32, .mean = 0.5, .deviation = 0.25, .mirror = true, .leave_out = 0.1};
 
 #define IMAGE_WIDTH 64
-#define IMAGE_EPOCHS 8
+#define IMAGE_EPOCHS 20
 
 /* "image" is there: where it says one edge, or none, the others have their default */
 static void

@@ -19,6 +19,7 @@
  *     documents=image|text|both|gated
  *                         what a document is: its picture, its title, or both, joined or by a gate
  *     titles=0|1          a product's title is one more query for it
+ *     types=0|1           its type of article likewise
  */
 #include <math.h>
 #include <pthread.h>
@@ -51,6 +52,7 @@ typedef struct Settings
 	size_t steps;
 	bool grouped;
 	bool titles;
+	bool types;
 	char documents[10];
 	double leave_out;
 	bool norm;
@@ -165,6 +167,8 @@ set(Settings *s, const char *name, const char *value)
 		s->grouped = x != 0;
 	else if (strcmp(name, "titles") == 0)
 		s->titles = x != 0;
+	else if (strcmp(name, "types") == 0)
+		s->types = x != 0;
 	else if (strcmp(name, "norm") == 0)
 		s->norm = x != 0;
 	else if (strcmp(name, "mirrors") == 0)
@@ -505,7 +509,7 @@ main(int argc, char **argv)
 		set(&s, argv[i], equals + 1);
 	}
 	t = now();
-	read_data(folder, s.titles, &d);
+	read_data(folder, s.titles, s.types, &d);
 	printf("%zu products, %zu training pairs, %zu queries; read in %.1f s\n", d.products, d.pairs,
 		   d.questions.count, now() - t);
 	ds_arena_init(&arena, NULL);

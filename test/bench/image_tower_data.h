@@ -36,6 +36,7 @@ typedef struct Data
 	Texts queries;
 	Texts questions;
 	Texts titles;
+	char **types; /* of article */
 	uint32_t *pair_product;
 	size_t pairs;
 	size_t products;
@@ -153,7 +154,7 @@ picture(const char *hex, uint8_t *out, DsArena *scratch)
 }
 
 static void
-read_data(const char *folder, bool titles, Data *d)
+read_data(const char *folder, bool titles, bool types, Data *d)
 {
 	uint32_t *product_of = checked(calloc(1 << 20, sizeof(uint32_t)));
 	char *line = NULL;
@@ -167,6 +168,7 @@ read_data(const char *folder, bool titles, Data *d)
 	d->numbers = checked(calloc(1 << 16, sizeof(uint32_t)));
 	d->held = checked(calloc(1 << 16, sizeof(bool)));
 	d->titles.text = checked(calloc(1 << 16, sizeof(char *)));
+	d->types = checked(calloc(1 << 16, sizeof(char *)));
 	d->attributes = checked(calloc(1 << 16, sizeof(*d->attributes)));
 	d->asked = checked(calloc(1 << 12, sizeof(*d->asked)));
 	d->ids = checked(calloc(1 << 16, sizeof(*d->ids)));
@@ -185,6 +187,7 @@ read_data(const char *folder, bool titles, Data *d)
 		picture(f[8], d->pixels + p * WIDE * HIGH * 3, &scratch);
 		d->numbers[p] = (uint32_t) p;
 		d->titles.text[p] = checked(strdup(f[7]));
+		d->types[p] = checked(strdup(f[3]));
 		d->products++;
 	}
 	d->titles.count = d->products;
@@ -205,13 +208,14 @@ read_data(const char *folder, bool titles, Data *d)
 		d->pair_product[d->pairs++] = p;
 	}
 	pclose(file);
-	for (size_t p = 0; titles && p < d->products; p++)
-	{
-		if (d->held[p])
-			continue;
-		d->queries.text[d->pairs] = d->titles.text[p];
-		d->pair_product[d->pairs++] = (uint32_t) p;
-	}
+	for (size_t p = 0; p < d->products; p++)
+		for (int kind = 0; kind < 2 && !d->held[p]; kind++)
+		{
+			if (kind == 0 ? !titles : !types)
+				continue;
+			d->queries.text[d->pairs] = kind == 0 ? d->titles.text[p] : d->types[p];
+			d->pair_product[d->pairs++] = (uint32_t) p;
+		}
 	d->queries.count = d->pairs;
 	d->questions.text = checked(calloc(1 << 12, sizeof(char *)));
 	file = open_data(folder, "queries.dev.tsv", "cat");

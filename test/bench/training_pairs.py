@@ -1,12 +1,15 @@
 """Training on the pairs of the fashion products beside PyTorch, two processors each.
 
     training_pairs.py OURS DATA ROUNDS STEPS
+    training_pairs.py quality DATA EPOCHS
 
 OURS is build/bench/image_tower, DATA the folder of the data set.  Both train a small tower
 (six 3 x 3 convolutions, 24 to 160 channels, 2 x 2 average pooling, 128 out) and a bag over queries, with
 in-batch cross-entropy and Adam, on batches of 256 pairs of products that are not held out: shuffled, each
 pair with its picture; and as ds_train makes them, all pairs of a product in one batch, where each
-picture goes through the tower once.  In turns of STEPS steps.  Needs torch, numpy and PIL.
+picture goes through the tower once.  In turns of STEPS steps.  "quality" trains PyTorch's alone, shuffled,
+and asks the data set's queries as image_tower.c does: P@10 by the attributes that a query names.
+Needs torch, numpy and PIL.
 """
 import gzip
 import io
@@ -41,15 +44,19 @@ def features(query):
     return [hash(t) % VOCABULARY for t in query.split() + [padded[i:i + 3] for i in range(len(padded) - 2)]]
 
 
-def read(data):
-    pictures, number, pairs = [], {}, []
+def read(data, held=False):
+    """Pictures, pairs of a query's features and a product that is not held out, and attributes of the products; held: pictures of those, too"""
+    pictures, number, pairs, attributes = [], {}, [], []
     with gzip.open(f"{data}/products.tsv.gz", "rt") as file:
         for line in file:
             f = line.rstrip("\n").split("\t")
-            if mix(int(f[0])) % 5 == 0:
+            seen = mix(int(f[0])) % 5 != 0
+            if not (seen or held):
                 continue
             picture = Image.open(io.BytesIO(bytes.fromhex(f[8].lstrip("\\x")))).convert("RGB").resize((WIDE, HIGH))
-            number[f[0]] = len(pictures)
+            if seen:
+                number[f[0]] = len(pictures)
+            attributes.append((mix(int(f[0])) % 5, f[1], *f[3:7]))
             pictures.append(np.asarray(picture))
     with gzip.open(f"{data}/pairs.train.tsv.gz", "rt") as file:
         next(file)
@@ -57,7 +64,7 @@ def read(data):
             _, query, product = line.rstrip("\n").split("\t")
             if product in number:
                 pairs.append((features(query), number[product]))
-    return torch.from_numpy(np.stack(pictures)), pairs
+    return torch.from_numpy(np.stack(pictures)), pairs, attributes
 
 
 class Torch:
@@ -81,17 +88,23 @@ class Torch:
         self.order = iter(sorted(order, key=lambda p: key[self.pairs[p][1]]) if self.together else order)
         return self.numbers()
 
+    def encode_queries(self, queries):
+        ids = torch.tensor([i for f in queries for i in f])
+        offsets = torch.tensor(np.cumsum([0] + [len(f) for f in queries[:-1]]))
+        return F.normalize(self.dense(self.table(ids, offsets)))
+
+    def encode_pictures(self, pictures):
+        x = (pictures.float() / 255 - 0.5) / 0.25
+        return self.tower(x.permute(0, 3, 1, 2))  # channels are last already
+
     def step(self):
         batch = [self.pairs[p] for p in self.numbers()]
-        ids = torch.tensor([i for f, _ in batch for i in f])
-        offsets = torch.tensor(np.cumsum([0] + [len(f) for f, _ in batch[:-1]]))
         products = torch.tensor([p for _, p in batch])
         self.optimizer.zero_grad()
-        q = F.normalize(self.dense(self.table(ids, offsets)))
+        q = self.encode_queries([f for f, _ in batch])
         if self.together:
             products, place = products.unique(return_inverse=True)
-        x = (self.pictures[products].float() / 255 - 0.5) / 0.25
-        v = self.tower(x.permute(0, 3, 1, 2))  # channels are last already
+        v = self.encode_pictures(self.pictures[products])
         if self.together:
             v = v[place]
         scores = q @ v.T / 0.05
@@ -113,9 +126,39 @@ def ours(program, data, steps, together, layers, norm):
     return float(out[3]), float(out[6])
 
 
+def quality(data, epochs):
+    """P@10 by the attributes named: over products held out, of queries with ten relevant ones there, and over all"""
+    pictures, pairs, attributes = read(data, held=True)
+    run, begin = Torch(pictures, pairs, False), time.time()
+    for _ in range(len(pairs) // BATCH * epochs):
+        run.step()
+    print(f"{len(pairs)} pairs, {epochs} epochs, {time.time() - begin:.0f} s", flush=True)
+    held = np.array([a[0] == 0 for a in attributes])
+    groups = {}
+    with torch.no_grad(), open(f"{data}/queries.dev.tsv") as file:
+        vectors = torch.cat([run.encode_pictures(pictures[i:i + BATCH]) for i in range(0, len(pictures), BATCH)])
+        next(file)
+        for line in file:
+            f = line.rstrip("\n").split("\t")
+            asked = f[3:8]
+            relevant = np.array([all(not x or x == y for x, y in zip(asked, a[1:])) for a in attributes])
+            scores = (vectors @ run.encode_queries([features(f[2])])[0]).numpy()
+            found = [relevant[best].sum() / 10 for best in (np.argsort(np.where(held, -scores, np.inf))[:10], np.argsort(-scores)[:10])]
+            name = " ".join(n for n, x in zip(("gender", "type", "colour", "season", "usage"), asked) if x)
+            for group in (name, "all"):
+                groups.setdefault(group, []).append((*found, relevant[held].sum() >= 10))
+        same = [np.mean([attributes[n][2] == attributes[p][2] for n in np.argsort(-(vectors @ vectors[p]).numpy())[:11] if n != p][:10]) for p in np.flatnonzero(held)]
+    for name, rows in sorted(groups.items(), key=lambda g: g[0] == "all"):
+        unseen = [r[0] for r in rows if r[2]]
+        print(f"  {name:28} {np.mean(unseen):.3f} ({len(unseen)})  {np.mean([r[0] for r in rows]):.3f} {np.mean([r[1] for r in rows]):.3f}")
+    print(f"picture to picture: {np.mean(same):.3f} of the ten nearest have the type of article")
+
+
 def main():
+    if sys.argv[1] == "quality":
+        return quality(sys.argv[2], int(sys.argv[3]))
     program, data, rounds, steps = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
-    pictures, pairs = read(data)
+    pictures, pairs, _ = read(data)
     print(f"{len(pairs)} pairs, {len(pictures)} pictures; {rounds} turns of {steps} steps of {BATCH} pairs", flush=True)
     contenders = {}
     for together in False, True:
