@@ -245,7 +245,9 @@ static const DsImageConfig image_defaults = {
 	.channels = 32, .mean = 0.5, .deviation = 0.25, .mirror = true, .leave_out = 0.1};
 
 #define IMAGE_WIDTH 64
+/* Pictures alone need many; with titles beside them, more than a few make unseen products worse */
 #define IMAGE_EPOCHS 20
+#define FUSION_EPOCHS 8
 
 /* "image" is there: where it says one edge, or none, the others have their default */
 static void
@@ -279,7 +281,7 @@ image_training(Jsonb *json, bool fused, DsTrainOptions *training)
 	JsonbContainer *given = ds_fields_find_object(json, "training");
 
 	if (given == NULL || !has_key(given, "epochs"))
-		training->epochs = IMAGE_EPOCHS;
+		training->epochs = fused ? FUSION_EPOCHS : IMAGE_EPOCHS;
 	if (given == NULL || !has_key(given, "schedule"))
 		training->train.schedule.kind = DS_SCHEDULE_COSINE;
 	if (fused && (given == NULL || !has_key(given, "symmetric")))
