@@ -11,6 +11,9 @@ BEGIN
 	  or plan skip_all => 'needs the server\'s test modules (PostgreSQL 15 and later)';
 }
 
+# Nothing of it is the server's own commit, which writes out the files of a new
+# index where wal_level is minimal, without asking.
+#
 # What is promised.  Seen on an idle machine: 48 at most; time that a hypervisor
 # gives to others counts as the process's own.
 my $most = 100;
@@ -24,6 +27,7 @@ max_parallel_workers = 8
 maintenance_work_mem = '1GB'
 shared_buffers = 256MB
 max_wal_size = 4GB
+wal_level = replica
 session_preload_libraries = '$ENV{TESTDIR}/polls'
 CONF
 $node->start;
