@@ -21,6 +21,7 @@
 #include "base/blas.h"
 #include "base/cpu.h"
 #include "base/random.h"
+#include "fashion_files.h"
 #include "nn/training.h"
 #include "text/tokenizer.h"
 
@@ -67,71 +68,6 @@ processor_time(void)
 
 	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
 	return (double) t.tv_sec + (double) t.tv_nsec * 1e-9;
-}
-
-static void *
-checked(void *pointer)
-{
-	if (pointer == NULL)
-	{
-		fprintf(stderr, "out of memory\n");
-		exit(1);
-	}
-	return pointer;
-}
-
-static void
-check(DsCode code, const DsStatus *status)
-{
-	if (code != DS_OK)
-	{
-		fprintf(stderr, "error: %s\n", status->message);
-		exit(1);
-	}
-}
-
-static FILE *
-open_data(const char *folder, const char *name, const char *command)
-{
-	char path[1000];
-	char line[1100];
-	FILE *file;
-
-	snprintf(path, sizeof(path), "%s/%s", folder, name);
-	file = fopen(path, "rb");
-	if (file == NULL)
-	{
-		fprintf(stderr, "%s is not there: this benchmark needs the fashion data set (skipped)\n",
-				path);
-		exit(2);
-	}
-	if (command == NULL)
-		return file;
-	fclose(file);
-	snprintf(line, sizeof(line), "%s '%s'", command, path);
-	return checked(popen(line, "r"));
-}
-
-/* cut a line at its tabs; returns the number of fields found */
-static int
-split(char *line, char **field, int most)
-{
-	int n = 0;
-
-	line[strcspn(line, "\r\n")] = '\0';
-	while (n < most && line != NULL)
-		field[n++] = strsep(&line, "\t");
-	return n;
-}
-
-static uint64_t
-hash(const char *text)
-{
-	uint64_t h = 1;
-
-	for (; *text != '\0'; text++)
-		h = ds_mix64(h ^ (unsigned char) *text) + 1;
-	return h;
 }
 
 static size_t
@@ -452,7 +388,7 @@ main(int argc, char **argv)
 		pairs[2 * pair_count++ + 1] = product_of[atoi(f[2]) & ((1 << 20) - 1)];
 	}
 	pclose(file);
-	file = open_data(folder, "queries.dev.tsv", NULL);
+	file = open_data(folder, "queries.dev.tsv", "cat");
 	for (bool header = true; getline(&line, &line_room, file) > 0; header = false)
 	{
 		size_t number;
@@ -464,7 +400,7 @@ main(int argc, char **argv)
 		for (int a = 0; a < ATTRIBUTES; a++)
 			asked[number][a] = f[a + 3][0] != '\0' ? hash(f[a + 3]) : 0;
 	}
-	fclose(file);
+	pclose(file);
 	free(line);
 
 	ds_arena_init(&arena, NULL);

@@ -12,8 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/arena.h"
-#include "base/random.h"
+#include "fashion_files.h"
 #include "image/image.h"
 #include "image/resize.h"
 #include "text/tokenizer.h"
@@ -61,65 +60,6 @@ static bool
 in_set(const Data *d, size_t p, int set)
 {
 	return set == EVERY || ds_mix64(d->ids[p]) % 5 == (set == HELD ? 0 : 1);
-}
-
-static void *
-checked(void *pointer)
-{
-	if (pointer == NULL)
-	{
-		fprintf(stderr, "out of memory\n");
-		exit(1);
-	}
-	return pointer;
-}
-
-static void
-check(DsCode code, const DsStatus *status)
-{
-	if (code != DS_OK)
-	{
-		fprintf(stderr, "error: %s\n", status->message);
-		exit(1);
-	}
-}
-
-static FILE *
-open_data(const char *folder, const char *name, const char *command)
-{
-	char path[1000];
-	char line[1100];
-
-	snprintf(path, sizeof(path), "%s/%s", folder, name);
-	if (access(path, R_OK) != 0)
-	{
-		fprintf(stderr, "%s is not there: this benchmark needs the fashion data set (skipped)\n",
-				path);
-		exit(2);
-	}
-	snprintf(line, sizeof(line), "%s '%s'", command, path);
-	return checked(popen(line, "r"));
-}
-
-static int
-split(char *line, char **field, int most)
-{
-	int n = 0;
-
-	line[strcspn(line, "\r\n")] = '\0';
-	while (n < most && line != NULL)
-		field[n++] = strsep(&line, "\t");
-	return n;
-}
-
-static uint64_t
-hash(const char *text)
-{
-	uint64_t h = 1;
-
-	for (; *text != '\0'; text++)
-		h = ds_mix64(h ^ (unsigned char) *text) + 1;
-	return h;
 }
 
 /* "\\xffd8..." */
