@@ -8,11 +8,11 @@
  * id hashes to a fifth are held out: no training pair has them.  Trains a bag over queries and a
  * convolutional tower over pictures, and asks the queries, of which a product is relevant
  * when it has every attribute that the query names: P@10 by the attributes named, over
- * the products held out, over as many of those seen, and over all.  Then, for each picture held
- * out, how many of its ten nearest among all others have its type of article.
+ * the products held out, over as many of those seen, and over all.  Then, for each picture, how
+ * many of its ten nearest among all others have its type of article.
  *
- *     layers=32,48p,...   3 x 3 convolutions: channels, then p for an average pool behind, s for
- *                         stride 2
+ *     layers=32,48p,...   3 x 3 convolutions: channels, then p for an average pool behind, m for
+ *                         a maximum, s for stride 2, r for a residual block of two (of as many channels as come in)
  *     grouped=0|1         all pairs of a product behind each other
  *     workers=n           processes
  *     steps=n             no more than so many, and only how fast they were
@@ -106,32 +106,42 @@ make_spec(const Settings *s, uint32_t dims)
 	{
 		char *end;
 		uint32_t outs = (uint32_t) strtoul(p, &end, 10);
-		DsImageLayer *layer = &spec.layers[spec.layer_count];
-		uint32_t kernel = result == 0 ? s->stem : 3;
+		size_t says = strcspn(end, ",");
+		bool block = memchr(end, 'r', says) != NULL;
+		uint32_t from = result;
 
-		*layer = (DsImageLayer){.kind = DS_LAYER_CONV,
-								.input = result,
-								.out = outs,
-								.kernel_height = kernel,
-								.kernel_width = kernel,
-								.stride = *end == 's' ? 2 : 1,
-								.padding = (kernel - 1) / 2,
-								.bias = !s->norm,
-								.norm = s->norm,
-								.epsilon = s->norm ? 1e-5f : 0,
-								.activation = DS_ACT_RELU};
-		result = ++spec.layer_count;
-		if (*end == 'p')
+		for (int i = 0; i <= block; i++)
 		{
-			spec.layers[spec.layer_count] = (DsImageLayer){.kind = DS_LAYER_AVERAGE_POOL,
-														   .input = result,
-														   .out = outs,
-														   .kernel_height = 2,
-														   .kernel_width = 2,
-														   .stride = 2};
+			uint32_t kernel = result == 0 ? s->stem : 3;
+
+			spec.layers[spec.layer_count] =
+				(DsImageLayer){.kind = DS_LAYER_CONV,
+							   .input = result,
+							   .out = outs,
+							   .kernel_height = kernel,
+							   .kernel_width = kernel,
+							   .stride = memchr(end, 's', says) != NULL ? 2 : 1,
+							   .padding = (kernel - 1) / 2,
+							   .bias = !s->norm,
+							   .norm = s->norm,
+							   .epsilon = s->norm ? 1e-5f : 0,
+							   .add = i == 1 ? from : 0,
+							   .activation = DS_ACT_RELU};
 			result = ++spec.layer_count;
 		}
-		p = strchr(end, ',') != NULL ? strchr(end, ',') + 1 : "";
+		if (memchr(end, 'p', says) != NULL || memchr(end, 'm', says) != NULL)
+		{
+			spec.layers[spec.layer_count] =
+				(DsImageLayer){.kind = memchr(end, 'm', says) != NULL ? DS_LAYER_MAX_POOL
+																	  : DS_LAYER_AVERAGE_POOL,
+							   .input = result,
+							   .out = outs,
+							   .kernel_height = 2,
+							   .kernel_width = 2,
+							   .stride = 2};
+			result = ++spec.layer_count;
+		}
+		p = end + says + (end[says] != '\0');
 		if (*p == '\0')
 			spec.layers[spec.layer_count++] =
 				(DsImageLayer){.kind = DS_LAYER_GLOBAL_AVERAGE, .input = result, .out = outs};
@@ -393,8 +403,8 @@ evaluate(const Data *d, const float *vectors, const float *asked, size_t dims)
 	Group groups[1 << ATTRIBUTES] = {0};
 	Group whole = {0};
 	size_t best[TOP + 1];
-	size_t same = 0;
-	size_t asked_pictures = 0;
+	size_t same[2] = {0};
+	size_t asked_pictures[2] = {0};
 
 	for (size_t q = 0; q < d->questions.count; q++)
 	{
@@ -445,16 +455,17 @@ evaluate(const Data *d, const float *vectors, const float *asked, size_t dims)
 	print_group("all", &whole);
 	for (size_t p = 0; p < d->products; p++)
 	{
-		if (!d->held[p])
-			continue;
 		ds_gemv(0, d->products, dims, vectors, vectors + p * dims, scores);
 		ten_best(d, scores, EVERY, p, best);
 		for (size_t k = 0; k < TOP; k++)
-			same += d->attributes[best[k]][1] == d->attributes[p][1];
-		asked_pictures++;
+			same[d->held[p]] += d->attributes[best[k]][1] == d->attributes[p][1];
+		asked_pictures[d->held[p]]++;
 	}
-	printf("picture to picture: %.3f of the ten nearest have the type of article\n",
-		   (double) same / (double) (TOP * asked_pictures));
+	printf("picture to picture: of the ten nearest %.3f have the type of article of a picture held "
+		   "out, %.3f of a seen one, %.3f over all\n",
+		   (double) same[1] / (double) (TOP * asked_pictures[1]),
+		   (double) same[0] / (double) (TOP * asked_pictures[0]),
+		   (double) (same[0] + same[1]) / (double) (TOP * d->products));
 }
 
 int
