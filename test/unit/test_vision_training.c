@@ -679,8 +679,9 @@ test_learning(void)
 	DsCancel cancel = {after_a_while, &polls};
 	bool stopped = true;
 
-	t.schedule.initial = 0.002;
-	t.schedule.decay = 1;
+	t.schedule.initial = 0.003;
+	t.schedule.decay = 0.1;
+	t.schedule.decay_steps = 600;
 	t.symmetric = true;
 	ds_arena_init(&arena, NULL);
 	trainer = make_trainer(&net, &t, &limits, &arena);
