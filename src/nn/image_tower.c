@@ -1,6 +1,6 @@
 /*
  * image_tower.c
- *		Towers over pictures, forward, for training.
+ *		Convolutional towers over pictures, forward, for training; and how pictures enter any tower.
  *
  * A network is a list of layers (image_spec.h).  A convolution with what belongs to it,
  *
@@ -433,11 +433,24 @@ ds_image_pass_forward(DsTrainer *trainer, TowerPass *pass, size_t t, bool trains
  * Into the tower
  */
 
+/* Where the first channel of a pixel is among a picture's patches (image_spec.h) */
+static size_t
+patch_value(const DsImageSpec *spec, size_t row, size_t column)
+{
+	size_t edge = spec->patch;
+	size_t patch = row / edge * (spec->width / edge) + column / edge;
+
+	return patch * edge * edge * spec->channels + row % edge * edge + column % edge;
+}
+
 void
 ds_image_take(const DsTower *tower, const uint8_t *pixels, DsRandom *random, ds_real *out)
 {
 	const DsImageSpec *spec = &tower->image;
 	size_t channels = spec->channels;
+	/* patches one after the other, each channel by channel; without them, channels last */
+	size_t patch = spec->kind == DS_IMAGE_VIT ? spec->patch : 0;
+	size_t step = patch > 0 ? patch * patch : 1;
 	long height = (long) spec->height;
 	long width = (long) spec->width;
 	ds_real scale[DS_PIXEL_CHANNELS];
@@ -460,8 +473,10 @@ ds_image_take(const DsTower *tower, const uint8_t *pixels, DsRandom *random, ds_
 		shift[c] = (ds_real) (-tower->pixel_mean[c] / tower->pixel_deviation[c]);
 	}
 	for (long i = 0; i < height; i++)
-		for (long j = 0; j < width; j++, out += channels)
+		for (long j = 0; j < width; j++)
 		{
+			ds_real *to = out + (patch > 0 ? patch_value(spec, (size_t) i, (size_t) j)
+										   : (size_t) (i * width + j) * channels);
 			/* beyond the edge its pixels are repeated */
 			long row = i + down < 0 ? 0 : i + down >= height ? height - 1 : i + down;
 			long column = (turned ? width - 1 - j : j) + right;
@@ -470,7 +485,7 @@ ds_image_take(const DsTower *tower, const uint8_t *pixels, DsRandom *random, ds_
 			column = column < 0 ? 0 : column >= width ? width - 1 : column;
 			from = pixels + (size_t) (row * width + column) * channels;
 			for (size_t c = 0; c < channels; c++)
-				out[c] = (ds_real) from[c] * scale[c] + shift[c];
+				to[c * step] = (ds_real) from[c] * scale[c] + shift[c];
 		}
 }
 

@@ -83,8 +83,9 @@ extern DsCode ds_image_pass_backward(DsTrainer *trainer, TowerPass *pass, size_t
 extern void ds_image_initialize(const DsTrainer *trainer, size_t parameter);
 
 /*
- * pixels[height, width, channels] of 8 bits to out, normalised as the tower wants it; random:
- * turned and moved at random as it says, or NULL: neither
+ * pixels[height, width, channels] of 8 bits to out, normalised as the tower wants it, in that
+ * order or for a vision transformer cut into patches; random: turned and moved at random as it
+ * says, or NULL: neither
  */
 extern void ds_image_take(const DsTower *tower, const uint8_t *pixels, DsRandom *random,
 						  ds_real *out);

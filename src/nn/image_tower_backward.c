@@ -1,6 +1,6 @@
 /*
  * image_tower_backward.c
- *		Towers over pictures, backward.
+ *		Convolutional towers over pictures, backward.
  *
  * The chain rule through image_tower.c, last layer first.  A result that several layers read
  * gets the sum of what they give back.  Where a convolution is normalised by the moments

@@ -71,9 +71,9 @@
  *
  * Gradient caching (Gao, Zhang, Han & Callan, "Scaling Deep Contrastive Learning
  * Batch Size under Memory Limited Setup", 2021).  With config.cache_texts = k a
- * shard's texts go forward k at a time and nothing but their vectors is kept; the
- * backward pass makes the activations of k texts again, with the same random
- * numbers.  Memory for k texts, and the same gradients but for rounding.
+ * shard's texts, or pictures of a vision transformer, go forward k at a time and nothing but their
+ * vectors is kept; the backward pass makes the activations of k texts again, with the same
+ * random numbers.  Memory for k texts, and the same gradients but for rounding.
  */
 #ifndef DS_NN_TRAINING_H
 #define DS_NN_TRAINING_H
@@ -101,9 +101,9 @@ typedef enum DsBodyKind
 {
 	DS_BODY_BAG, /* an embedding bag, then dense layers */
 	DS_BODY_FEATURES, /* given vectors, then dense layers */
-	DS_BODY_TRANSFORMER, /* of the shape of BERT, then the spec's modules */
-	DS_BODY_IMAGE, /* a convolutional network over pictures, then the spec's modules */
-	DS_BODY_FUSION /* both, BAG for the text and IMAGE for the picture of a document */
+	DS_BODY_TRANSFORMER, /* of the shape of BERT or of CLIP's texts, then the spec's modules */
+	DS_BODY_IMAGE, /* over pictures: convolutional or a vision transformer, then its modules */
+	DS_BODY_FUSION /* BAG for the text and a convolutional IMAGE for the picture of a document */
 } DsBodyKind;
 
 #define DS_PIXEL_CHANNELS 4 /* of a tower over pictures, at most */
@@ -115,14 +115,17 @@ typedef struct DsTower
 	DsTowerConfig bag;
 	/*
 	 * TRANSFORMER.  Trained can be: layers with norms behind them or before them,
-	 * absolute positions, any activation, not gated, no rotation, window, relative
-	 * bias or causal mask; pooling CLS or MEAN; all modules.  DS_UNSUPPORTED otherwise.
+	 * absolute positions, any activation, with or without a causal mask, not gated, no
+	 * rotation, window or relative bias; pooling CLS, MEAN, LAST or EOT; all modules.
+	 * DS_UNSUPPORTED otherwise.
 	 */
 	DsEncoderSpec spec;
-	double dropout; /* TRANSFORMER: behind the embeddings, attention and MLP; 0 <= x < 1 */
+	/* transformers, over texts or pictures: behind the embeddings, attention and MLP; 0 <= x < 1 */
+	double dropout;
 	double attention_dropout; /* of the attention's weights */
 	/*
-	 * IMAGE: of kind DS_IMAGE_CONV, modules DENSE and NORMALIZE.  A picture of 8 bits becomes
+	 * IMAGE: of kind DS_IMAGE_CONV, modules DENSE and NORMALIZE; or of kind DS_IMAGE_VIT, with a
+	 * transformer as above.  A picture of 8 bits becomes
 	 * (pixel / 255 - pixel_mean) / pixel_deviation, channel by channel.  In training it is mirrored
 	 * left to right at random, half of the times, and moved by up to moves pixels each way.
 	 */
@@ -195,7 +198,7 @@ typedef struct DsTrainConfig
 	bool exact_rows;
 	double clip_norm; /* gradients are scaled down to this L2 norm; 0: never */
 	uint32_t accumulate; /* batches of a step; their losses are averaged; >= 1 */
-	uint32_t cache_texts; /* gradient caching; 0: off */
+	uint32_t cache_texts; /* gradient caching in transformers, pictures counting as texts; 0: off */
 	double layer_decay; /* the rate of layer L is multiplied by this^(layers - L), of embeddings by
 						 * ^(layers + 1); 1: none */
 	uint32_t rule_count;
@@ -346,7 +349,7 @@ extern size_t ds_trainer_find(const DsTrainer *trainer, const char *name);
 /*
  * Random values from config.seed, the same on every machine: tables of bags and
  * dense layers as ds_dual_encoder_init(); transformers normal with deviation 0.02,
- * norms 1, biases 0, as BERT.
+ * norms 1, biases 0, as BERT and ViT.
  */
 extern void ds_trainer_initialize(DsTrainer *trainer);
 

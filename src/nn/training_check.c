@@ -135,29 +135,37 @@ ds_train_check(const DsTrainConfig *config, DsStatus *status)
  * The network
  */
 
+/* The transformer of a tower, over texts or over patches; its spec is a valid one */
 static DsCode
-check_transformer(const DsTower *tower, DsStatus *status)
+check_transformer(const DsTower *tower, const DsEncoderSpec *spec, DsStatus *status)
 {
-	const DsEncoderSpec *spec = &tower->spec;
-	DsCode code = ds_spec_check(spec, status);
-
-	if (code != DS_OK)
-		return code;
-	if (spec->kind != DS_ENCODER_TRANSFORMER)
-		return ds_fail(status, DS_UNSUPPORTED, "a static encoder cannot be trained");
-	if (spec->gated || spec->rotary_dims > 0 || spec->relative_buckets > 0 || spec->causal ||
-		spec->window > 0)
+	if (spec->gated || spec->rotary_dims > 0 || spec->relative_buckets > 0 || spec->window > 0)
 		return ds_fail(status, DS_UNSUPPORTED,
 					   "an encoder of the family \"%s\" cannot be trained: only those of the shape "
-					   "of BERT can",
+					   "of BERT, CLIP or ViT can",
 					   spec->family);
-	if (spec->pooling != DS_POOL_CLS && spec->pooling != DS_POOL_MEAN)
+	if (spec->pooling != DS_POOL_CLS && spec->pooling != DS_POOL_MEAN &&
+		spec->pooling != DS_POOL_LAST && spec->pooling != DS_POOL_EOT)
 		return ds_fail(status, DS_UNSUPPORTED,
-					   "an encoder can be trained with the pooling cls or mean only");
+					   "an encoder can be trained with the pooling cls, mean, last or eot only");
 	REFUSE_UNLESS(tower->dropout >= 0 && tower->dropout < 1 && tower->attention_dropout >= 0 &&
 					  tower->attention_dropout < 1,
 				  "dropout must be at least 0 and below 1");
 	return DS_OK;
+}
+
+static DsCode
+check_texts(const DsTower *tower, DsStatus *status)
+{
+	DsCode code = ds_spec_check(&tower->spec, status);
+
+	if (code != DS_OK)
+		return code;
+	REFUSE_UNLESS(tower->spec.kind != DS_ENCODER_PATCHES,
+				  "an encoder of patches is for a tower over pictures");
+	if (tower->spec.kind != DS_ENCODER_TRANSFORMER)
+		return ds_fail(status, DS_UNSUPPORTED, "a static encoder cannot be trained");
+	return check_transformer(tower, &tower->spec, status);
 }
 
 static DsCode
@@ -168,11 +176,10 @@ check_image(const DsTower *tower, DsStatus *status)
 
 	if (code != DS_OK)
 		return code;
-	if (spec->kind != DS_IMAGE_CONV)
-		return ds_fail(status, DS_UNSUPPORTED,
-					   "an image encoder of the family \"%s\" cannot be trained: only "
-					   "convolutional ones can",
-					   spec->family);
+	if (spec->kind == DS_IMAGE_VIT)
+		code = check_transformer(tower, &spec->transformer, status);
+	if (code != DS_OK)
+		return code;
 	if (spec->channels > DS_PIXEL_CHANNELS)
 		return ds_fail(status, DS_UNSUPPORTED, "pictures of %u channels cannot be trained on",
 					   spec->channels);
@@ -219,6 +226,11 @@ check_fusion(const DsTower *tower, DsStatus *status)
 
 	if (code != DS_OK)
 		return code;
+	if (tower->image.kind != DS_IMAGE_CONV)
+		return ds_fail(status, DS_UNSUPPORTED,
+					   "texts can be trained together with pictures in one tower only where a "
+					   "convolutional network reads these, not one of the family \"%s\"",
+					   tower->image.family);
 	image = ds_image_spec_dims(&tower->image);
 	REFUSE_UNLESS((unsigned) tower->fusion <= DS_FUSION_GATED, "unknown kind of fusion");
 	REFUSE_UNLESS(tower->fusion_dims >= 1 && tower->fusion_dims <= DS_SPEC_MAX_HIDDEN,
@@ -246,7 +258,7 @@ ds_net_check(const DsNet *net, DsStatus *status)
 		REFUSE_UNLESS((unsigned) tower->body <= DS_BODY_FUSION, "unknown kind of tower");
 		dense.tower[0].features = tower->body == DS_BODY_FEATURES;
 		if (tower->body == DS_BODY_TRANSFORMER)
-			code = check_transformer(tower, status);
+			code = check_texts(tower, status);
 		else if (tower->body == DS_BODY_IMAGE)
 			code = check_image(tower, status);
 		else

@@ -90,18 +90,18 @@ rule_fits(const char *prefix, const char *name)
 static double
 rate_factor(const DsNet *net, const DsTrainConfig *config, size_t tower, const char *name)
 {
+	const DsEncoderSpec *spec = tower_transformer(&net->tower[tower]);
 	double factor = 1;
 	const char *part = strchr(name, '.');
 	unsigned layer;
 
-	if (part != NULL && net->tower[tower].body == DS_BODY_TRANSFORMER)
+	if (part != NULL && spec != NULL)
 	{
-		double layers = net->tower[tower].spec.layers;
+		double layers = spec->layers;
 
 		if (sscanf(part, ".layer.%u.", &layer) == 1)
 			factor = pow(config->layer_decay, layers - layer);
-		else if (strncmp(part, ".token.", 7) == 0 || strncmp(part, ".position.", 10) == 0 ||
-				 strncmp(part, ".type.", 6) == 0 || strncmp(part, ".embedding.", 11) == 0)
+		else if (strncmp(part, ".final.", 7) != 0 && strncmp(part, ".module.", 8) != 0)
 			factor = pow(config->layer_decay, layers + 1);
 	}
 	for (uint32_t i = config->rule_count; i-- > 0;)
@@ -137,9 +137,6 @@ append_parameter(List *list, size_t tower, uint64_t rows, uint64_t columns, bool
 	p->count = p->shape[0] * p->shape[1];
 	p->sparse = sparse;
 	p->decays = p->shape_count == 2;
-	p->product = p->shape_count == 2 && !sparse &&
-				 list->net->tower[tower].body == DS_BODY_TRANSFORMER &&
-				 strncmp(p->name + n, "position.", 9) != 0 && strncmp(p->name + n, "type.", 5) != 0;
 	p->factor = rate_factor(list->net, list->config, tower < 2 ? tower : 0, p->name);
 	p->frozen = p->factor == 0;
 }
@@ -151,6 +148,20 @@ ends_with(const char *name, const char *end)
 	size_t m = strlen(end);
 
 	return n >= m && strcmp(name + n - m, end) == 0;
+}
+
+static void
+list_transformer(List *list, size_t t, const DsEncoderSpec *spec)
+{
+	DsSpecTensor tensor;
+
+	for (size_t i = 0; ds_spec_tensor(spec, i, &tensor); i++)
+	{
+		append_parameter(list, t, tensor.shape[0], tensor.rank == 2 ? tensor.shape[1] : 0,
+						 strcmp(tensor.name, "token.weight") == 0, "%s", tensor.name);
+		if (list->parameter != NULL)
+			list->parameter[list->count - 1].product = tensor.linear;
+	}
 }
 
 static void
@@ -187,13 +198,9 @@ list_tower(List *list, size_t t)
 	const DsTower *tower = &list->net->tower[t];
 	uint64_t ins = tower->bag.embedding_dims;
 
-	if (tower->body == DS_BODY_TRANSFORMER)
+	if (tower_transformer(tower) != NULL)
 	{
-		DsSpecTensor tensor;
-
-		for (size_t i = 0; ds_spec_tensor(&tower->spec, i, &tensor); i++)
-			append_parameter(list, t, tensor.shape[0], tensor.rank == 2 ? tensor.shape[1] : 0,
-							 strcmp(tensor.name, "token.weight") == 0, "%s", tensor.name);
+		list_transformer(list, t, tower_transformer(tower));
 		return;
 	}
 	if (tower->body == DS_BODY_IMAGE)
@@ -285,8 +292,10 @@ place_gradients(BlockHeader *head, BlockParameter *parameter, Place *place)
 static void
 place_rows(BlockHeader *head, const BlockParameter *parameter, Place *place)
 {
-	/* what the cut by tokens can leave to one shard */
-	uint64_t tokens = head->limits.tokens / DS_SHARDS + head->limits.longest + 1;
+	/* what the cut by tokens can leave to one shard; beside pictures the cut is another one */
+	bool pictures = has_pictures(&head->net.tower[0]) || has_pictures(&head->net.tower[1]);
+	uint64_t tokens =
+		pictures ? head->limits.tokens : head->limits.tokens / DS_SHARDS + head->limits.longest + 1;
 
 	for (uint64_t i = 0; i < head->parameters; i++)
 	{
@@ -585,7 +594,7 @@ ds_trainer_dual_encoder(DsTrainer *trainer, DsDualEncoder *encoder)
 		return false;
 	for (size_t t = 0; t < 2; t++)
 	{
-		if (net->tower[t].body == DS_BODY_TRANSFORMER)
+		if (tower_transformer(&net->tower[t]) != NULL)
 			return false;
 		config.tower[t] = net->tower[t].bag;
 		config.tower[t].features = net->tower[t].body == DS_BODY_FEATURES;
@@ -615,7 +624,7 @@ as_dense(const DsTrainer *trainer, size_t number)
 						 .value = parameter_value(trainer, number)};
 }
 
-/* A linear layer's or a table's weights normal, norms one, biases zero */
+/* A linear layer's or a table's weights and a class token normal, norms one, biases zero */
 static void
 initialize_transformer(const DsTrainer *trainer, size_t number)
 {
@@ -626,7 +635,8 @@ initialize_transformer(const DsTrainer *trainer, size_t number)
 
 	ds_random_init(&random, trainer->head->config.seed, number);
 	for (uint64_t k = 0; k < p->count; k++)
-		value[k] = p->shape_count == 2 ? (ds_real) (INITIAL_DEVIATION * ds_random_normal(&random))
+		value[k] = p->shape_count == 2 || strcmp(strchr(p->name, '.'), ".class.weight") == 0
+					   ? (ds_real) (INITIAL_DEVIATION * ds_random_normal(&random))
 				   : strcmp(last, ".weight") == 0 ? 1
 												  : 0;
 }
@@ -643,7 +653,7 @@ ds_trainer_initialize(DsTrainer *trainer)
 
 		if (p->tower == 2)
 			dense.value[0] = (ds_real) -log(head->config.temperature);
-		else if (head->net.tower[p->tower].body == DS_BODY_TRANSFORMER)
+		else if (tower_transformer(&head->net.tower[p->tower]) != NULL)
 			initialize_transformer(trainer, i);
 		else if (has_pictures(&head->net.tower[p->tower]) &&
 				 (strstr(p->name, ".layer.") != NULL || strstr(p->name, ".module.") != NULL))

@@ -124,7 +124,7 @@ typedef struct TowerInput
 	uint32_t *ids;
 	size_t *offsets; /* [texts + 1] */
 	uint8_t *types; /* or NULL */
-	ds_real *features; /* or NULL; IMAGE: [pictures] */
+	ds_real *features; /* or NULL; IMAGE: [pictures], as ds_image_take() leaves them */
 	size_t pictures; /* those of texts without repetitions */
 	uint32_t *picture; /* [texts] which one is a text's; DS_NO_PICTURE: none */
 } TowerInput;
@@ -273,6 +273,17 @@ shard_gradient(const DsTrainer *trainer, int shard, size_t number)
 	if (p->product && head->merged[shard][p->tower])
 		shard = 0;
 	return block_reals(trainer, head->slot[shard]) + p->gradient;
+}
+
+/* What a tower that is a transformer is, over texts or over patches of pictures; NULL: it is none */
+static inline const DsEncoderSpec *
+tower_transformer(const DsTower *tower)
+{
+	if (tower->body == DS_BODY_TRANSFORMER)
+		return &tower->spec;
+	return tower->body == DS_BODY_IMAGE && tower->image.kind == DS_IMAGE_VIT
+			   ? &tower->image.transformer
+			   : NULL;
 }
 
 /* does its input consist of ids? */

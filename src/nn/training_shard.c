@@ -10,7 +10,7 @@
  *
  * In a shared tower a shard's queries come first, then its documents.  The texts
  * of a tower go through it all at once, or config.cache_texts at a time (gradient
- * caching): then the activations of a piece are made a second time on the way
+ * caching, in transformers): then the activations of a piece are made a second time on the way
  * back, by the same random numbers.
  */
 #include <string.h>
@@ -283,18 +283,18 @@ leave_gradients(const DsTrainer *trainer, size_t t, const Runs *runs, const ds_r
 	}
 }
 
-/* Vectors of pictures to the texts that they are of, and their gradients back */
-static DsCode
-image_forward(DsTrainer *trainer, TowerPass *pass, size_t t, bool trains, DsStatus *status)
+/* Vectors of texts, or of pictures to the texts that they are of */
+static void
+give_vectors(const DsTower *tower, const TowerPass *pass, const ds_real *vectors, size_t dims)
 {
-	size_t dims = ds_image_spec_dims(&trainer->head->net.tower[t].image);
 	const TowerInput *input = &pass->input;
-	const ds_real *vectors;
-	DsCode code = ds_image_pass_forward(trainer, pass, t, trains, &vectors, status);
 
-	for (size_t i = 0; i < input->texts && code == DS_OK; i++)
-		memcpy(pass->out + i * dims, vectors + input->picture[i] * dims, dims * sizeof(ds_real));
-	return code;
+	if (has_pictures(tower))
+		for (size_t i = 0; i < input->texts; i++)
+			memcpy(pass->out + i * dims, vectors + input->picture[i] * dims,
+				   dims * sizeof(ds_real));
+	else if (input->texts > 0)
+		memcpy(pass->out, vectors, input->texts * dims * sizeof(ds_real));
 }
 
 /* What part of a batch's texts that go through a tower are a shard's */
@@ -310,11 +310,11 @@ share_of(const DsTrainer *trainer, const TowerPass *pass, size_t t)
 	return (double) pass->count / (double) all;
 }
 
+/* The gradient by pictures' vectors from that by those of their texts */
 static DsCode
-image_backward(DsTrainer *trainer, TowerPass *pass, size_t t, int number, const ds_real *d,
-			   DsStatus *status)
+collect_pictures(DsTrainer *trainer, TowerPass *pass, const ds_real *d, DsStatus *status)
 {
-	size_t dims = ds_image_spec_dims(&trainer->head->net.tower[t].image);
+	size_t dims = trainer->head->dims;
 	const TowerInput *input = &pass->input;
 
 	if (!ds_training_reserve(trainer->arena, &pass->room[INPUT_ROOMS + 3], input->pictures, dims,
@@ -323,8 +323,7 @@ image_backward(DsTrainer *trainer, TowerPass *pass, size_t t, int number, const 
 	memset(pass->d_pictures, 0, input->pictures * dims * sizeof(ds_real));
 	for (size_t i = 0; i < input->texts; i++)
 		ds_nn_kernels()->add(pass->d_pictures + input->picture[i] * dims, d + i * dims, dims);
-	return ds_image_pass_backward(trainer, pass, t, number, share_of(trainer, pass, t),
-								  pass->d_pictures, status);
+	return DS_OK;
 }
 
 /*
@@ -336,7 +335,9 @@ tower_forward(DsTrainer *trainer, TowerPass *pass, size_t t, uint64_t key, bool 
 			  DsStatus *status)
 {
 	const BlockHeader *head = trainer->head;
+	const DsTower *tower = &head->net.tower[t];
 	size_t texts = pass->input.texts;
+	const ds_real *vectors = NULL;
 	DsCode code;
 
 	if (!ds_training_reserve(trainer->arena, &pass->room[INPUT_ROOMS], texts, head->dims,
@@ -344,14 +345,16 @@ tower_forward(DsTrainer *trainer, TowerPass *pass, size_t t, uint64_t key, bool 
 		!ds_training_reserve(trainer->arena, &pass->room[INPUT_ROOMS + 1], texts, 1,
 							 sizeof(ds_real), &pass->inverse))
 		return ds_fail(status, DS_OUT_OF_MEMORY, "out of memory for %zu texts", texts);
-	if (head->net.tower[t].body == DS_BODY_TRANSFORMER)
-		code = ds_transformer_forward(trainer, pass, t, key, trains, status);
-	else if (head->net.tower[t].body == DS_BODY_IMAGE)
-		code = image_forward(trainer, pass, t, trains, status);
-	else if (head->net.tower[t].body == DS_BODY_FUSION)
+	if (tower_transformer(tower) != NULL)
+		code = ds_transformer_forward(trainer, pass, t, key, trains, &vectors, status);
+	else if (tower->body == DS_BODY_IMAGE)
+		code = ds_image_pass_forward(trainer, pass, t, trains, &vectors, status);
+	else if (tower->body == DS_BODY_FUSION)
 		code = ds_fusion_forward(trainer, pass, t, trains, status);
 	else
 		code = ds_dense_pass_forward(trainer, pass, t, pass->out, status);
+	if (code == DS_OK && vectors != NULL)
+		give_vectors(tower, pass, vectors, head->dims);
 	if (code == DS_OK && head->net.kind == DS_NET_DUAL && head->net.score == DS_SCORE_COSINE)
 		ds_normalize_forward(pass->out, texts, head->dims, pass->out, pass->inverse);
 	return code;
@@ -406,7 +409,7 @@ piece_size(const DsTrainer *trainer, size_t tower, size_t texts)
 	uint32_t cached = trainer->head->config.cache_texts;
 
 	/* bags keep so little that there is nothing to gain */
-	if (cached == 0 || trainer->head->net.tower[tower].body != DS_BODY_TRANSFORMER ||
+	if (cached == 0 || tower_transformer(&trainer->head->net.tower[tower]) == NULL ||
 		texts < cached)
 		return texts > 0 ? texts : 1;
 	return cached;
@@ -545,6 +548,7 @@ static DsCode
 tower_backward(DsTrainer *trainer, int number, size_t t, DsStatus *status)
 {
 	const BlockHeader *head = trainer->head;
+	const DsTower *tower = &head->net.tower[t];
 	Shard *shard = &trainer->shard[number];
 	TowerPass *pass = &shard->pass[t];
 	Runs runs = shard_runs(trainer, shard, t);
@@ -555,7 +559,7 @@ tower_backward(DsTrainer *trainer, int number, size_t t, DsStatus *status)
 							 sizeof(ds_real), &pass->d_out))
 		return ds_fail(status, DS_OUT_OF_MEMORY, "out of memory for %zu texts", pass->count);
 	collect_gradient(trainer, shard, t, pass->d_out);
-	if (trainer->places[t] != NULL && head->net.tower[t].body == DS_BODY_TRANSFORMER)
+	if (trainer->places[t] != NULL && tower->body == DS_BODY_TRANSFORMER)
 	{
 		const BlockParameter *table = &trainer->parameter[trainer->first[t]];
 
@@ -577,16 +581,22 @@ tower_backward(DsTrainer *trainer, int number, size_t t, DsStatus *status)
 			return code;
 		if (head->net.kind == DS_NET_DUAL && head->net.score == DS_SCORE_COSINE)
 			ds_normalize_backward(pass->out, pass->inverse, d, last - first, dims, d);
-		if (head->net.tower[t].body == DS_BODY_TRANSFORMER)
+		if (tower->body == DS_BODY_IMAGE)
+		{
+			code = collect_pictures(trainer, pass, d, status);
+			d = pass->d_pictures;
+		}
+		if (code == DS_OK && tower_transformer(tower) != NULL)
 			code = ds_transformer_backward(trainer, pass, t, number,
 										   first > 0 || head->merged[number][t], d, status);
-		else if (head->net.tower[t].body == DS_BODY_IMAGE)
-			code = image_backward(trainer, pass, t, number, d, status);
-		else
+		else if (code == DS_OK && tower->body == DS_BODY_IMAGE)
+			code = ds_image_pass_backward(trainer, pass, t, number, share_of(trainer, pass, t), d,
+										  status);
+		else if (code == DS_OK)
 		{
 			const ds_real *pooled = NULL;
 
-			if (head->net.tower[t].body == DS_BODY_FUSION)
+			if (tower->body == DS_BODY_FUSION)
 				code = ds_fusion_backward(trainer, pass, t, number, share_of(trainer, pass, t), d,
 										  &pooled, status);
 			else
@@ -611,7 +621,7 @@ merges(const DsTrainer *trainer, int number, size_t t)
 	const BlockHeader *head = trainer->head;
 	const TowerPass *pass = &trainer->shard[number].pass[t];
 
-	return head->net.tower[t].body == DS_BODY_TRANSFORMER && number > 0 &&
+	return tower_transformer(&head->net.tower[t]) != NULL && number > 0 &&
 		   trainer->behind == number && (number == 1 || head->merged[number - 1][t]) &&
 		   pass->chunk >= pass->count;
 }
@@ -663,8 +673,20 @@ ds_trainer_backward_shard(DsTrainer *trainer, int number, DsStatus *status)
 	return DS_OK;
 }
 
-/* pieces of ds_trainer_encode() */
+/* pieces of ds_trainer_encode(): texts or pictures, patches of these at most */
 #define ENCODE_TEXTS 64
+#define ENCODE_PATCHES 4096
+
+static size_t
+encode_piece(const DsTower *tower)
+{
+	const DsEncoderSpec *spec = tower_transformer(tower);
+	size_t most = ENCODE_TEXTS;
+
+	if (spec != NULL && spec->kind == DS_ENCODER_PATCHES)
+		most = ENCODE_PATCHES / spec->max_tokens;
+	return most < 1 ? 1 : most < ENCODE_TEXTS ? most : ENCODE_TEXTS;
+}
 
 DsCode
 ds_trainer_encode(DsTrainer *trainer, DsSide side, const DsTrainTexts *texts, size_t count,
@@ -674,6 +696,7 @@ ds_trainer_encode(DsTrainer *trainer, DsSide side, const DsTrainTexts *texts, si
 	const DsTower *tower = &trainer->head->net.tower[t];
 	TowerPass *pass = &trainer->encode[t];
 	size_t dims = trainer->head->dims;
+	size_t piece = encode_piece(tower);
 	size_t last;
 
 	for (size_t first = 0; first < count; first = last)
@@ -681,7 +704,7 @@ ds_trainer_encode(DsTrainer *trainer, DsSide side, const DsTrainTexts *texts, si
 		Runs runs = {.run = {{texts, 0, count, out, 0, 0}}, .count = 1, .texts = count};
 		DsCode code;
 
-		last = first + ENCODE_TEXTS < count ? first + ENCODE_TEXTS : count;
+		last = first + piece < count ? first + piece : count;
 		if (ds_cancelled(cancel))
 			return ds_fail(status, DS_CANCELLED, "cancelled");
 		code = ds_training_check_texts(trainer, t, texts, first, last, "text", status);

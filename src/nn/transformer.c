@@ -1,13 +1,16 @@
 /*
  * transformer.c
- *		Transformer towers of the shape of BERT, forward, for training.
+ *		Transformer towers of the shapes of BERT, CLIP and ViT, forward, for training.
  *
- * The tokens of all texts of a pass are put behind each other, and everything but
- * attention works row by row, so padding is never computed (as in encoder.c, whose
- * results these are, to rounding).  What the way back needs stays in memory: with
- * h the hidden size and an MLP of 4 h, about 13 h numbers a token and layer.  The
- * weights of attention are not kept, but made again (a text of n tokens would
- * need heads * n numbers a token), nor are the random numbers of dropout: a stream
+ * Tokens of texts and patches of pictures differ in how their first vectors are made
+ * (embed()), and in nothing else.  The rows of all sequences of a pass are put behind
+ * each other, and everything but attention works row by row, so padding is never
+ * computed (as in encoder.c, whose results these are, to rounding).  With a causal mask
+ * the scores of a whole sequence are computed and softmax takes those that a row sees.
+ * What the way back needs stays in memory: with
+ * h the hidden size and an MLP of 4 h, about 13 h numbers a row and layer.  The
+ * weights of attention are not kept, but made again (a sequence of n rows would
+ * need heads * n numbers a row), nor are the random numbers of dropout: a stream
  * is found again by its key.
  *
  * A layer, norms behind (BERT) or before (norm_first):
@@ -20,7 +23,7 @@
  *     end    = up_in + drop(act(up) W2 + b2)     middle + ...
  *     next x = norm(end)             end
  *
- * When nothing of a tower learns, its layers share one memory.
+ * Layers below the lowest one that learns share one memory: nothing goes back to them.
  */
 #include "nn/transformer.h"
 
@@ -86,7 +89,7 @@ static void
 plan_layer(const DsTrainer *trainer, size_t t, unsigned number, LayerPlan *layer)
 {
 	static const char *const parts[3] = {"attention.query", "attention.key", "attention.value"};
-	bool fused = trainer->head->net.tower[t].spec.qkv_fused;
+	bool fused = tower_transformer(&trainer->head->net.tower[t])->qkv_fused;
 
 	layer->attention_norm = find_in_layer(trainer, t, number, "attention.norm");
 	for (size_t i = 0; i < 3; i++)
@@ -102,9 +105,8 @@ plan_layer(const DsTrainer *trainer, size_t t, unsigned number, LayerPlan *layer
 }
 
 static TransformerPlan *
-make_plan(DsTrainer *trainer, size_t t)
+make_plan(DsTrainer *trainer, size_t t, const DsEncoderSpec *spec)
 {
-	const DsEncoderSpec *spec = &trainer->head->net.tower[t].spec;
 	TransformerPlan *plan = ds_arena_zero(trainer->arena, 1, sizeof(*plan));
 
 	if (plan == NULL)
@@ -113,6 +115,8 @@ make_plan(DsTrainer *trainer, size_t t)
 	if (plan->layer == NULL)
 		return NULL;
 	plan->token = find_linear(trainer, t, "token");
+	plan->patch = find_linear(trainer, t, "patch");
+	plan->class_token = find_linear(trainer, t, "class");
 	plan->position = find_linear(trainer, t, "position");
 	plan->type = find_linear(trainer, t, "type");
 	plan->embedding_norm = find_linear(trainer, t, "embedding.norm");
@@ -124,8 +128,10 @@ make_plan(DsTrainer *trainer, size_t t)
 		snprintf(name, sizeof(name), "module.%u", m);
 		plan->module[m] = find_linear(trainer, t, name);
 	}
-	plan->embeddings_learn = learns(trainer, plan->token) || learns(trainer, plan->position) ||
-							 learns(trainer, plan->type) || learns(trainer, plan->embedding_norm);
+	plan->embeddings_learn = learns(trainer, plan->token) || learns(trainer, plan->patch) ||
+							 learns(trainer, plan->class_token) ||
+							 learns(trainer, plan->position) || learns(trainer, plan->type) ||
+							 learns(trainer, plan->embedding_norm);
 	plan->lowest = spec->layers;
 	for (uint32_t l = spec->layers; l-- > 0;)
 	{
@@ -159,61 +165,86 @@ next_part(ds_real **at, size_t n)
 }
 
 static size_t
-module_numbers(const DsEncoderSpec *spec, size_t texts)
+module_numbers(const DsEncoderSpec *spec, size_t n)
 {
-	size_t numbers = rounded(texts * ds_spec_pooled_dims(spec));
+	size_t numbers = rounded(n * ds_spec_pooled_dims(spec));
 
 	for (uint32_t m = 0; m < spec->module_count; m++)
-		numbers += rounded(texts * spec->modules[m].out) + rounded(texts * spec->modules[m].in) +
-				   rounded(texts * (spec->modules[m].out + (size_t) 2));
+		numbers += rounded(n * spec->modules[m].out) + rounded(n * spec->modules[m].in) +
+				   rounded(n * (spec->modules[m].out + (size_t) 2));
 	return numbers;
 }
 
 static void
-place_modules(TransformerPass *tp, const DsEncoderSpec *spec, size_t texts, ds_real *at)
+place_modules(TransformerPass *tp, ds_real *at)
 {
-	tp->module[0] = next_part(&at, texts * ds_spec_pooled_dims(spec));
+	const DsEncoderSpec *spec = tp->spec;
+	size_t n = tp->sequences;
+
+	tp->module[0] = next_part(&at, n * ds_spec_pooled_dims(spec));
 	for (uint32_t m = 0; m < spec->module_count; m++)
 	{
-		tp->d_module[m] = next_part(&at, texts * spec->modules[m].in);
-		tp->module[m + 1] = next_part(&at, texts * spec->modules[m].out);
-		tp->module_extra[m] = next_part(&at, texts * (spec->modules[m].out + (size_t) 2));
+		tp->d_module[m] = next_part(&at, n * spec->modules[m].in);
+		tp->module[m + 1] = next_part(&at, n * spec->modules[m].out);
+		tp->module_extra[m] = next_part(&at, n * (spec->modules[m].out + (size_t) 2));
 	}
 }
 
+/* Where the sequences of a pass begin: as the texts do, or all as long as a picture's */
 static bool
-reserve_transformer(DsTrainer *trainer, TransformerPass *tp, size_t t, const TowerInput *input)
+find_sequences(DsTrainer *trainer, TransformerPass *tp, const TowerInput *input)
 {
-	const DsEncoderSpec *spec = &trainer->head->net.tower[t].spec;
+	const DsEncoderSpec *spec = tp->spec;
+	size_t *starts;
+
+	tp->sequences = spec->kind == DS_ENCODER_PATCHES ? input->pictures : input->texts;
+	tp->starts = input->offsets;
+	if (spec->kind == DS_ENCODER_PATCHES)
+	{
+		if (!ds_training_reserve(trainer->arena, &tp->room[5], tp->sequences + 1, 1, sizeof(size_t),
+								 &starts))
+			return false;
+		for (size_t i = 0; i <= tp->sequences; i++)
+			starts[i] = i * spec->max_tokens;
+		tp->starts = starts;
+	}
+	tp->rows = tp->starts[tp->sequences];
+	return true;
+}
+
+static bool
+reserve_transformer(DsTrainer *trainer, TransformerPass *tp, size_t t)
+{
+	const DsEncoderSpec *spec = tp->spec;
 	DsArena *arena = trainer->arena;
-	size_t rows = input->offsets[input->texts];
+	size_t rows = tp->rows;
 	size_t h = spec->hidden;
 	size_t a = attention_width(spec);
 	size_t wide = 3 * a > spec->intermediate ? 3 * a : spec->intermediate;
 	size_t per_layer = 5 * rounded(rows * h) + rounded(rows * 3 * a) + rounded(rows * a) +
 					   rounded(rows * spec->intermediate) + 2 * rounded(rows * 2);
 	size_t others = 3 * rounded(rows * h) + 2 * rounded(rows * 2);
-	bool keeps = trainer->trains[t] && tp->trains;
+	/* layers that share a memory, and memories in all */
+	size_t shared = trainer->trains[t] && tp->trains ? tp->plan->lowest : spec->layers;
+	size_t memories = spec->layers - shared + (shared > 0);
 	size_t longest = 1;
 	size_t widest = wide > h ? wide : h;
 	ds_real *at;
 	ds_real *modules;
 	ds_real *scratch;
 
-	for (size_t text = 0; text < input->texts; text++)
-		if (input->offsets[text + 1] - input->offsets[text] > longest)
-			longest = input->offsets[text + 1] - input->offsets[text];
-	if (!ds_training_reserve(arena, &tp->room[0], per_layer, keeps ? spec->layers : 1,
-							 sizeof(ds_real), &scratch) ||
+	for (size_t i = 0; i < tp->sequences; i++)
+		if (tp->starts[i + 1] - tp->starts[i] > longest)
+			longest = tp->starts[i + 1] - tp->starts[i];
+	if (!ds_training_reserve(arena, &tp->room[0], per_layer, memories, sizeof(ds_real), &scratch) ||
 		!ds_training_reserve(arena, &tp->room[1], others, 1, sizeof(ds_real), &at) ||
-		!ds_training_reserve(arena, &tp->room[2], module_numbers(spec, input->texts), 1,
+		!ds_training_reserve(arena, &tp->room[2], module_numbers(spec, tp->sequences), 1,
 							 sizeof(ds_real), &modules))
 		return false;
-	tp->rows = rows;
 	for (uint32_t l = 0; l < spec->layers; l++)
 	{
 		LayerMemory *m = &tp->layer[l];
-		ds_real *from = scratch + (keeps ? l * per_layer : 0);
+		ds_real *from = scratch + (l < shared ? 0 : l - shared + (shared > 0)) * per_layer;
 
 		m->x = next_part(&from, rows * h);
 		m->in = next_part(&from, rows * h);
@@ -233,7 +264,7 @@ reserve_transformer(DsTrainer *trainer, TransformerPass *tp, size_t t, const Tow
 	tp->final = next_part(&at, rows * h);
 	tp->embedded_moments = next_part(&at, rows * 2);
 	tp->last_moments = next_part(&at, rows * 2);
-	place_modules(tp, spec, input->texts, modules);
+	place_modules(tp, modules);
 	for (uint32_t m = 0; m < spec->module_count; m++)
 		widest = spec->modules[m].out > widest ? spec->modules[m].out : widest;
 	if (!ds_training_reserve(arena, &tp->room[3],
@@ -339,42 +370,74 @@ norm_rows(const DsTrainer *trainer, LinearPlan plan, const ds_real *x, size_t ro
 					  moments + 2 * r + 1);
 }
 
+/* The first vectors of tokens */
 static void
-embed(const DsTrainer *trainer, TransformerPass *tp, const DsTower *tower, const TowerInput *input,
-	  ds_real *out)
+embed_tokens(const DsTrainer *trainer, const TransformerPass *tp, const TowerInput *input,
+			 ds_real *x)
 {
-	const DsNnKernels *kernels = ds_nn_kernels();
-	const DsEncoderSpec *spec = &tower->spec;
+	size_t h = tp->spec->hidden;
+	const ds_real *token = plan_value(trainer, tp->plan->token.weight);
+
+	for (size_t i = 0; i < tp->rows; i++)
+		memcpy(x + i * h, token + input->ids[i] * h, h * sizeof(ds_real));
+}
+
+/* ... and of patches, each picture's behind its class token */
+static DsCode
+embed_patches(const DsTrainer *trainer, const TransformerPass *tp, const TowerInput *input,
+			  ds_real *x)
+{
+	const DsEncoderSpec *spec = tp->spec;
+	size_t h = spec->hidden;
+	size_t n = spec->max_tokens - spec->class_token;
+	const ds_real *class_token = plan_value(trainer, tp->plan->class_token.weight);
+	ds_real *patches = spec->class_token ? tp->d_two : x;
+
+	TRY(linear(trainer, tp, tp->plan->patch, tp->sequences * n, spec->patch_dims, h,
+			   input->features, patches, h));
+	for (size_t i = 0; spec->class_token && i < tp->sequences; i++)
+	{
+		ds_real *rows = x + tp->starts[i] * h;
+
+		memcpy(rows, class_token, h * sizeof(ds_real));
+		memcpy(rows + h, patches + i * n * h, n * h * sizeof(ds_real));
+	}
+	return DS_OK;
+}
+
+static DsCode
+embed(const DsTrainer *trainer, TransformerPass *tp, const TowerInput *input, ds_real *out)
+{
+	const DsEncoderSpec *spec = tp->spec;
 	const TransformerPlan *plan = tp->plan;
+	const ds_real *position = plan_value(trainer, plan->position.weight);
+	const ds_real *type = plan_value(trainer, plan->type.weight);
 	size_t h = spec->hidden;
 	ds_real *x = spec->embedding_norm ? tp->embedded : out;
 
-	for (size_t text = 0; text < input->texts; text++)
-		for (size_t i = input->offsets[text]; i < input->offsets[text + 1]; i++)
-		{
-			size_t position = spec->position_offset + (i - input->offsets[text]);
-			ds_real *row = x + i * h;
-
-			memcpy(row, plan_value(trainer, plan->token.weight) + input->ids[i] * h,
-				   h * sizeof(ds_real));
-			if (spec->positions > 0)
-				kernels->add(row, plan_value(trainer, plan->position.weight) + position * h, h);
-			if (spec->types > 0)
-				kernels->add(row, plan_value(trainer, plan->type.weight) + input->types[i] * h, h);
-		}
+	if (spec->kind == DS_ENCODER_PATCHES)
+		TRY(embed_patches(trainer, tp, input, x));
+	else
+		embed_tokens(trainer, tp, input, x);
+	for (size_t i = 0; position != NULL && i < tp->sequences; i++)
+		ds_nn_kernels()->add(x + tp->starts[i] * h, position + spec->position_offset * h,
+							 (tp->starts[i + 1] - tp->starts[i]) * h);
+	for (size_t i = 0; type != NULL && i < tp->rows; i++)
+		ds_nn_kernels()->add(x + i * h, type + input->types[i] * h, h);
 	if (spec->embedding_norm)
 		norm_rows(trainer, plan->embedding_norm, x, tp->rows, h, (double) spec->norm_epsilon, out,
 				  tp->embedded_moments);
-	ds_drop(tp, DROP_EMBEDDINGS, tower->dropout, out, tp->rows * h);
+	ds_drop(tp, DROP_EMBEDDINGS, tp->tower->dropout, out, tp->rows * h);
+	return DS_OK;
 }
 
 void
-ds_attention_weights(const DsTrainer *trainer, const TransformerPass *tp, const DsEncoderSpec *spec,
-					 const ds_real *qkv, size_t n, size_t head, ds_real *weights)
+ds_attention_weights(const TransformerPass *tp, const ds_real *qkv, size_t n, size_t head,
+					 ds_real *weights)
 {
 	const DsTowerKernels *kernels = ds_tower_kernels();
-	size_t a = attention_width(spec);
-	size_t dims = spec->head_dims;
+	size_t a = attention_width(tp->spec);
+	size_t dims = tp->spec->head_dims;
 	DsMatrixProduct product = {.m = n,
 							   .n = n,
 							   .k = dims,
@@ -388,26 +451,29 @@ ds_attention_weights(const DsTrainer *trainer, const TransformerPass *tp, const 
 							   .ldc = n,
 							   .scratch = tp->product};
 
-	(void) trainer;
 	kernels->product(&product);
 	for (size_t i = 0; i < n; i++)
-		kernels->softmax(weights + i * n, n, (ds_real) (1 / sqrt((double) dims)));
+	{
+		size_t seen = seen_rows(tp->spec, i, n);
+
+		kernels->softmax(weights + i * n, seen, (ds_real) (1 / sqrt((double) dims)));
+		memset(weights + i * n + seen, 0, (n - seen) * sizeof(ds_real));
+	}
 }
 
 static DsCode
-attend(const DsTrainer *trainer, TransformerPass *tp, const DsTower *tower, uint32_t layer,
-	   const TowerInput *input)
+attend(const DsTrainer *trainer, TransformerPass *tp, uint32_t layer)
 {
 	const DsTowerKernels *kernels = ds_tower_kernels();
-	const DsEncoderSpec *spec = &tower->spec;
+	const DsEncoderSpec *spec = tp->spec;
 	LayerMemory *m = &tp->layer[layer];
 	size_t a = attention_width(spec);
 	size_t dims = spec->head_dims;
 
-	for (size_t text = 0; text < input->texts; text++)
+	for (size_t i = 0; i < tp->sequences; i++)
 	{
-		size_t n = input->offsets[text + 1] - input->offsets[text];
-		const ds_real *qkv = m->qkv + input->offsets[text] * 3 * a;
+		size_t n = tp->starts[i + 1] - tp->starts[i];
+		const ds_real *qkv = m->qkv + tp->starts[i] * 3 * a;
 
 		if (ds_cancelled(trainer->cancel))
 			return DS_CANCELLED;
@@ -422,13 +488,13 @@ attend(const DsTrainer *trainer, TransformerPass *tp, const DsTower *tower, uint
 									   .b = qkv + 2 * a + head * dims,
 									   .b_row = 3 * a,
 									   .b_column = 1,
-									   .c = m->mix + input->offsets[text] * a + head * dims,
+									   .c = m->mix + tp->starts[i] * a + head * dims,
 									   .ldc = a,
 									   .scratch = tp->product};
 
-			ds_attention_weights(trainer, tp, spec, qkv, n, head, tp->weights);
-			ds_drop(tp, ds_weights_stream(layer, text, head), tower->attention_dropout, tp->weights,
-					n * n);
+			ds_attention_weights(tp, qkv, n, head, tp->weights);
+			ds_drop(tp, ds_weights_stream(layer, i, head), tp->tower->attention_dropout,
+					tp->weights, n * n);
 			kernels->product(&product);
 		}
 	}
@@ -443,16 +509,16 @@ add_all(ds_real *x, const ds_real *y, size_t n)
 }
 
 static DsCode
-run_layer(const DsTrainer *trainer, TransformerPass *tp, const DsTower *tower, uint32_t number,
-		  const TowerInput *input, ds_real *next)
+run_layer(const DsTrainer *trainer, TransformerPass *tp, uint32_t number, ds_real *next)
 {
-	const DsEncoderSpec *spec = &tower->spec;
+	const DsEncoderSpec *spec = tp->spec;
 	const LayerPlan *plan = &tp->plan->layer[number];
 	LayerMemory *m = &tp->layer[number];
 	size_t rows = tp->rows;
 	size_t h = spec->hidden;
 	size_t a = attention_width(spec);
 	double epsilon = (double) spec->norm_epsilon;
+	double dropout = tp->tower->dropout;
 
 	if (spec->norm_first && plan->attention_norm.weight != DS_NO_PARAMETER)
 		norm_rows(trainer, plan->attention_norm, m->x, rows, h, epsilon, m->in, m->moments[0]);
@@ -463,9 +529,9 @@ run_layer(const DsTrainer *trainer, TransformerPass *tp, const DsTower *tower, u
 	else
 		for (size_t i = 0; i < 3; i++)
 			TRY(linear(trainer, tp, plan->qkv[i], rows, h, a, m->in, m->qkv + i * a, 3 * a));
-	TRY(attend(trainer, tp, tower, number, input));
+	TRY(attend(trainer, tp, number));
 	TRY(linear(trainer, tp, plan->out, rows, a, h, m->mix, m->middle, h));
-	ds_drop(tp, ds_layer_stream(number, DROP_ATTENTION), tower->dropout, m->middle, rows * h);
+	ds_drop(tp, ds_layer_stream(number, DROP_ATTENTION), dropout, m->middle, rows * h);
 	add_all(m->middle, m->x, rows * h);
 	norm_rows(trainer, spec->norm_first ? plan->mlp_norm : plan->attention_norm, m->middle, rows, h,
 			  epsilon, m->up_in, spec->norm_first ? m->moments[1] : m->moments[0]);
@@ -473,7 +539,7 @@ run_layer(const DsTrainer *trainer, TransformerPass *tp, const DsTower *tower, u
 			   spec->intermediate));
 	ds_tower_kernels()->act(m->up, rows * spec->intermediate, spec->activation, tp->wide);
 	TRY(linear(trainer, tp, plan->down, rows, spec->intermediate, h, tp->wide, m->end, h));
-	ds_drop(tp, ds_layer_stream(number, DROP_MLP), tower->dropout, m->end, rows * h);
+	ds_drop(tp, ds_layer_stream(number, DROP_MLP), dropout, m->end, rows * h);
 	add_all(m->end, spec->norm_first ? m->middle : m->up_in, rows * h);
 	if (spec->norm_first)
 		memcpy(next, m->end, rows * h * sizeof(ds_real));
@@ -483,34 +549,30 @@ run_layer(const DsTrainer *trainer, TransformerPass *tp, const DsTower *tower, u
 }
 
 static void
-pool(const TransformerPass *tp, const DsEncoderSpec *spec, const TowerInput *input)
+pool(const TransformerPass *tp, const TowerInput *input)
 {
 	const DsNnKernels *kernels = ds_nn_kernels();
-	size_t h = spec->hidden;
+	size_t h = tp->spec->hidden;
 
-	for (size_t text = 0; text < input->texts; text++)
+	for (size_t i = 0; i < tp->sequences; i++)
 	{
-		size_t n = input->offsets[text + 1] - input->offsets[text];
-		const ds_real *rows = tp->final + input->offsets[text] * h;
-		ds_real *out = tp->module[0] + text * h;
+		RowRange rows = pooled_rows(tp, input, i);
+		ds_real *out = tp->module[0] + i * h;
 
 		memset(out, 0, h * sizeof(ds_real));
-		if (n == 0)
-			continue;
-		if (spec->pooling == DS_POOL_CLS)
-		{
-			memcpy(out, rows, h * sizeof(ds_real));
-			continue;
-		}
-		for (size_t i = 0; i < n; i++)
-			kernels->add(out, rows + i * h, h);
-		kernels->scale(out, h, (ds_real) (1.0 / (double) n));
+		for (size_t r = rows.begin; r < rows.end; r++)
+			kernels->add(out, tp->final + r * h, h);
+		if (rows.end - rows.begin > 1)
+			kernels->scale(out, h, (ds_real) (1.0 / (double) (rows.end - rows.begin)));
 	}
 }
 
 static DsCode
-run_modules(const DsTrainer *trainer, TransformerPass *tp, const DsEncoderSpec *spec, size_t texts)
+run_modules(const DsTrainer *trainer, TransformerPass *tp)
 {
+	const DsEncoderSpec *spec = tp->spec;
+	size_t n = tp->sequences;
+
 	for (uint32_t i = 0; i < spec->module_count; i++)
 	{
 		const DsSpecModule *module = &spec->modules[i];
@@ -521,20 +583,20 @@ run_modules(const DsTrainer *trainer, TransformerPass *tp, const DsEncoderSpec *
 		switch (module->kind)
 		{
 			case DS_MODULE_DENSE:
-				TRY(linear(trainer, tp, tp->plan->module[i], texts, module->in, module->out, in,
-						   extra, module->out));
-				ds_tower_kernels()->act(extra, texts * module->out, module->activation, out);
+				TRY(linear(trainer, tp, tp->plan->module[i], n, module->in, module->out, in, extra,
+						   module->out));
+				ds_tower_kernels()->act(extra, n * module->out, module->activation, out);
 				break;
 			case DS_MODULE_NORM:
-				norm_rows(trainer, tp->plan->module[i], in, texts, module->in,
-						  (double) module->epsilon, out, extra);
+				norm_rows(trainer, tp->plan->module[i], in, n, module->in, (double) module->epsilon,
+						  out, extra);
 				break;
 			case DS_MODULE_NORMALIZE:
-				ds_normalize_forward(in, texts, module->in, out, extra);
+				ds_normalize_forward(in, n, module->in, out, extra);
 				break;
 			default: /* DS_MODULE_SLICE */
-				for (size_t text = 0; text < texts; text++)
-					memcpy(out + text * module->out, in + text * module->in,
+				for (size_t row = 0; row < n; row++)
+					memcpy(out + row * module->out, in + row * module->in,
 						   module->out * sizeof(ds_real));
 				break;
 		}
@@ -542,51 +604,53 @@ run_modules(const DsTrainer *trainer, TransformerPass *tp, const DsEncoderSpec *
 	return DS_OK;
 }
 
-DsCode
-ds_transformer_forward(DsTrainer *trainer, TowerPass *pass, size_t t, uint64_t key, bool trains,
-					   DsStatus *status)
+static TransformerPass *
+make_transformer(DsTrainer *trainer, size_t t)
 {
-	const DsTower *tower = &trainer->head->net.tower[t];
-	const DsEncoderSpec *spec = &tower->spec;
-	const TowerInput *input = &pass->input;
-	TransformerPass *tp = pass->transformer;
-	DsCode code = DS_OK;
-	ds_real *last;
+	TransformerPass *tp = ds_arena_zero(trainer->arena, 1, sizeof(*tp));
 
 	if (tp == NULL)
-	{
-		tp = pass->transformer = ds_arena_zero(trainer->arena, 1, sizeof(*tp));
-		if (tp != NULL)
-		{
-			tp->layer =
-				ds_arena_zero(trainer->arena, spec->layers + (size_t) 1, sizeof(LayerMemory));
-			tp->plan = make_plan(trainer, t);
-		}
-		if (tp == NULL || tp->layer == NULL || tp->plan == NULL)
-			return ds_fail(status, DS_OUT_OF_MEMORY, "out of memory");
-	}
+		return NULL;
+	tp->tower = &trainer->head->net.tower[t];
+	tp->spec = tower_transformer(tp->tower);
+	tp->layer = ds_arena_zero(trainer->arena, tp->spec->layers, sizeof(LayerMemory));
+	tp->plan = make_plan(trainer, t, tp->spec);
+	return tp->layer != NULL && tp->plan != NULL ? tp : NULL;
+}
+
+static DsCode
+run_forward(const DsTrainer *trainer, TransformerPass *tp, const TowerInput *input)
+{
+	const DsEncoderSpec *spec = tp->spec;
+	ds_real *last = spec->final_norm ? tp->last : tp->final;
+
+	TRY(embed(trainer, tp, input, tp->layer[0].x));
+	for (uint32_t l = 0; l < spec->layers; l++)
+		TRY(run_layer(trainer, tp, l, l + 1 < spec->layers ? tp->layer[l + 1].x : last));
+	if (spec->final_norm)
+		norm_rows(trainer, tp->plan->final_norm, tp->last, tp->rows, spec->hidden,
+				  (double) spec->norm_epsilon, tp->final, tp->last_moments);
+	pool(tp, input);
+	return run_modules(trainer, tp);
+}
+
+DsCode
+ds_transformer_forward(DsTrainer *trainer, TowerPass *pass, size_t t, uint64_t key, bool trains,
+					   const ds_real **out, DsStatus *status)
+{
+	TransformerPass *tp = pass->transformer;
+
+	if (tp == NULL)
+		tp = pass->transformer = make_transformer(trainer, t);
+	if (tp == NULL)
+		return ds_fail(status, DS_OUT_OF_MEMORY, "out of memory");
 	tp->key = key;
 	tp->trains = trains;
-	if (!reserve_transformer(trainer, tp, t, input))
-		return ds_fail(status, DS_OUT_OF_MEMORY, "out of memory for %zu tokens",
-					   input->offsets[input->texts]);
-	last = spec->final_norm ? tp->last : tp->final;
-	embed(trainer, tp, tower, input, spec->layers > 0 ? tp->layer[0].x : last);
-	for (uint32_t l = 0; l < spec->layers && code == DS_OK; l++)
-		code = run_layer(trainer, tp, tower, l, input,
-						 l + 1 < spec->layers ? tp->layer[l + 1].x : last);
-	if (code == DS_OK)
-	{
-		if (spec->final_norm)
-			norm_rows(trainer, tp->plan->final_norm, tp->last, tp->rows, spec->hidden,
-					  (double) spec->norm_epsilon, tp->final, tp->last_moments);
-		pool(tp, spec, input);
-		code = run_modules(trainer, tp, spec, input->texts);
-	}
-	if (code == DS_CANCELLED)
+	if (!find_sequences(trainer, tp, &pass->input) || !reserve_transformer(trainer, tp, t))
+		return ds_fail(status, DS_OUT_OF_MEMORY, "out of memory for %zu %s", tp->rows,
+					   tp->spec->kind == DS_ENCODER_PATCHES ? "patches" : "tokens");
+	if (run_forward(trainer, tp, &pass->input) != DS_OK)
 		return ds_fail(status, DS_CANCELLED, "cancelled");
-	if (code == DS_OK)
-		memcpy(pass->out, tp->module[spec->module_count],
-			   input->texts * trainer->head->dims * sizeof(ds_real));
-	return code;
+	*out = tp->module[tp->spec->module_count];
+	return DS_OK;
 }

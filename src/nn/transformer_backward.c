@@ -1,12 +1,14 @@
 /*
  * transformer_backward.c
- *		Transformer towers of the shape of BERT, backward.
+ *		Transformer towers, backward.
  *
  * The chain rule through transformer.c, last line first; of a linear layer y = x W^T
  * + b:  dx = dy W,  dW += dy^T x,  db += sum over rows of dy.  Attention's weights p
  * are made again, head by head, and with w = p after dropout, o = w v:
  *
  *     dv = w^T do,  dw = do v^T,  ds = scale p (dp - <p, dp>),  dq = ds k,  dk = ds^T q
+ *
+ * where ds is 0 behind a causal mask, as p is.
  *
  * The way ends at the lowest layer that learns anything.
  */
@@ -30,7 +32,7 @@ typedef struct Back
 {
 	DsTrainer *trainer;
 	TransformerPass *tp;
-	const DsTower *tower;
+	const DsEncoderSpec *spec;
 	const TowerInput *input;
 	size_t t;
 	int shard;
@@ -111,23 +113,22 @@ norm_backward_rows(const Back *back, LinearPlan plan, const ds_real *x, size_t r
 							   dx + r * n, d_weight, d_bias);
 }
 
-/* One head of one text: from d_mix to d_qkv */
+/* One head of one sequence: from d_mix to d_qkv */
 static void
 head_backward(const Back *back, const ds_real *qkv, const ds_real *d_mix, size_t n, size_t head,
 			  uint64_t stream, ds_real *d_qkv)
 {
 	const DsTowerKernels *kernels = ds_tower_kernels();
 	const TransformerPass *tp = back->tp;
-	const DsEncoderSpec *spec = &back->tower->spec;
-	size_t a = attention_width(spec);
-	size_t dims = spec->head_dims;
-	double rate = back->tower->attention_dropout;
+	size_t a = attention_width(back->spec);
+	size_t dims = back->spec->head_dims;
+	double rate = tp->tower->attention_dropout;
 	const ds_real *weights = tp->weights;
 	const ds_real *d_out = d_mix + head * dims;
 	ds_real scale = (ds_real) (1 / sqrt((double) dims));
 	DsMatrixProduct product = {.m = n, .n = dims, .k = n, .scratch = tp->product};
 
-	ds_attention_weights(back->trainer, tp, spec, qkv, n, head, tp->weights);
+	ds_attention_weights(tp, qkv, n, head, tp->weights);
 	if (tp->trains && rate > 0)
 	{
 		memcpy(tp->dropped, tp->weights, n * n * sizeof(ds_real));
@@ -158,7 +159,12 @@ head_backward(const Back *back, const ds_real *qkv, const ds_real *d_mix, size_t
 	kernels->product(&product);
 	ds_drop(tp, stream, rate, tp->d_weights, n * n);
 	for (size_t i = 0; i < n; i++)
-		kernels->softmax_backward(tp->weights + i * n, n, scale, tp->d_weights + i * n);
+	{
+		size_t seen = seen_rows(back->spec, i, n);
+
+		kernels->softmax_backward(tp->weights + i * n, seen, scale, tp->d_weights + i * n);
+		memset(tp->d_weights + i * n + seen, 0, (n - seen) * sizeof(ds_real));
+	}
 	/* dq = ds k */
 	product.n = dims;
 	product.k = n;
@@ -181,21 +187,20 @@ head_backward(const Back *back, const ds_real *qkv, const ds_real *d_mix, size_t
 static DsCode
 attention_backward(const Back *back, uint32_t layer, const ds_real *d_mix, ds_real *d_qkv)
 {
-	const DsEncoderSpec *spec = &back->tower->spec;
-	const TowerInput *input = back->input;
-	const LayerMemory *m = &back->tp->layer[layer];
-	size_t a = attention_width(spec);
+	const TransformerPass *tp = back->tp;
+	const LayerMemory *m = &tp->layer[layer];
+	size_t a = attention_width(back->spec);
 
-	for (size_t text = 0; text < input->texts; text++)
+	for (size_t i = 0; i < tp->sequences; i++)
 	{
-		size_t first = input->offsets[text];
-		size_t n = input->offsets[text + 1] - first;
+		size_t first = tp->starts[i];
+		size_t n = tp->starts[i + 1] - first;
 
 		if (ds_cancelled(back->trainer->cancel))
 			return DS_CANCELLED;
-		for (size_t head = 0; head < spec->heads && n > 0; head++)
+		for (size_t head = 0; head < back->spec->heads && n > 0; head++)
 			head_backward(back, m->qkv + first * 3 * a, d_mix + first * a, n, head,
-						  ds_weights_stream(layer, text, head), d_qkv + first * 3 * a);
+						  ds_weights_stream(layer, i, head), d_qkv + first * 3 * a);
 	}
 	return DS_OK;
 }
@@ -209,10 +214,10 @@ layer_backward(const Back *back, uint32_t number, ds_real *d, ds_real *other, bo
 {
 	const DsTrainer *trainer = back->trainer;
 	TransformerPass *tp = back->tp;
-	const DsEncoderSpec *spec = &back->tower->spec;
+	const DsEncoderSpec *spec = back->spec;
 	const LayerPlan *plan = &tp->plan->layer[number];
 	const LayerMemory *m = &tp->layer[number];
-	double dropout = back->tower->dropout;
+	double dropout = tp->tower->dropout;
 	size_t rows = tp->rows;
 	size_t h = spec->hidden;
 	size_t a = attention_width(spec);
@@ -290,34 +295,31 @@ layer_backward(const Back *back, uint32_t number, ds_real *d, ds_real *other, bo
 static void
 pool_backward(const Back *back, const ds_real *d, ds_real *d_rows)
 {
-	const DsEncoderSpec *spec = &back->tower->spec;
-	const TowerInput *input = back->input;
-	size_t h = spec->hidden;
+	const TransformerPass *tp = back->tp;
+	size_t h = back->spec->hidden;
 
-	memset(d_rows, 0, back->tp->rows * h * sizeof(ds_real));
-	for (size_t text = 0; text < input->texts; text++)
+	memset(d_rows, 0, tp->rows * h * sizeof(ds_real));
+	for (size_t i = 0; i < tp->sequences; i++)
 	{
-		size_t n = input->offsets[text + 1] - input->offsets[text];
-		ds_real *rows = d_rows + input->offsets[text] * h;
-		ds_real share = spec->pooling == DS_POOL_CLS || n == 0 ? 1 : (ds_real) (1.0 / (double) n);
+		RowRange rows = pooled_rows(tp, back->input, i);
+		ds_real share = (ds_real) (1.0 / (double) (rows.end - rows.begin));
 
-		for (size_t i = 0; i < (spec->pooling == DS_POOL_CLS && n > 0 ? 1 : n); i++)
+		for (size_t r = rows.begin; r < rows.end; r++)
 			for (size_t c = 0; c < h; c++)
-				rows[i * h + c] = share * d[text * h + c];
+				d_rows[r * h + c] = share * d[i * h + c];
 	}
 }
 
-/* d[texts, dims] goes through the modules; *result is where the gradient by the pooled vectors is */
+/* d[sequences, dims] goes through the modules; *result is where the gradient by the pooled vectors is */
 static DsCode
 modules_backward(const Back *back, ds_real *d, ds_real **result)
 {
 	TransformerPass *tp = back->tp;
-	const DsEncoderSpec *spec = &back->tower->spec;
-	size_t texts = back->input->texts;
+	size_t n = tp->sequences;
 
-	for (uint32_t i = spec->module_count; i-- > 0;)
+	for (uint32_t i = back->spec->module_count; i-- > 0;)
 	{
-		const DsSpecModule *module = &spec->modules[i];
+		const DsSpecModule *module = &back->spec->modules[i];
 		LinearPlan plan = tp->plan->module[i];
 		const ds_real *in = tp->module[i];
 		ds_real *extra = tp->module_extra[i];
@@ -326,21 +328,21 @@ modules_backward(const Back *back, ds_real *d, ds_real **result)
 		switch (module->kind)
 		{
 			case DS_MODULE_DENSE:
-				ds_tower_kernels()->act_backward(extra, texts * module->out, module->activation, d,
+				ds_tower_kernels()->act_backward(extra, n * module->out, module->activation, d,
 												 extra);
-				TRY(linear_backward(back, plan, texts, module->in, module->out, in, d, module->out,
+				TRY(linear_backward(back, plan, n, module->in, module->out, in, d, module->out,
 									d_in, false));
 				break;
 			case DS_MODULE_NORM:
-				norm_backward_rows(back, plan, in, texts, module->in, extra, d, d_in);
+				norm_backward_rows(back, plan, in, n, module->in, extra, d, d_in);
 				break;
 			case DS_MODULE_NORMALIZE:
-				ds_normalize_backward(tp->module[i + 1], extra, d, texts, module->in, d_in);
+				ds_normalize_backward(tp->module[i + 1], extra, d, n, module->in, d_in);
 				break;
 			default: /* DS_MODULE_SLICE */
-				memset(d_in, 0, texts * module->in * sizeof(ds_real));
-				for (size_t text = 0; text < texts; text++)
-					memcpy(d_in + text * module->in, d + text * module->out,
+				memset(d_in, 0, n * module->in * sizeof(ds_real));
+				for (size_t row = 0; row < n; row++)
+					memcpy(d_in + row * module->in, d + row * module->out,
 						   module->out * sizeof(ds_real));
 				break;
 		}
@@ -350,47 +352,74 @@ modules_backward(const Back *back, ds_real *d, ds_real **result)
 	return DS_OK;
 }
 
-/* From the gradient by the first vectors of all tokens to the tables */
+/* From the gradient by tokens' first vectors to the rows of the table that the shard has */
 static void
+tokens_backward(const Back *back, const ds_real *d)
+{
+	const DsTrainer *trainer = back->trainer;
+	const TowerInput *input = back->input;
+	const uint32_t *places = trainer->places[back->t];
+	size_t h = back->spec->hidden;
+	ds_real *rows = block_reals(trainer, trainer->head->d_rows[back->shard][back->t]);
+	ds_real *types = gradient_of(back, back->tp->plan->type.weight);
+
+	for (size_t i = 0; i < back->tp->rows; i++)
+	{
+		if (places != NULL)
+			ds_nn_kernels()->add(rows + places[input->ids[i]] * h, d + i * h, h);
+		if (types != NULL)
+			ds_nn_kernels()->add(types + input->types[i] * h, d + i * h, h);
+	}
+}
+
+/* ... and by patches' and class tokens'; d becomes anything */
+static DsCode
+patches_backward(const Back *back, ds_real *d)
+{
+	const TransformerPass *tp = back->tp;
+	const DsEncoderSpec *spec = back->spec;
+	size_t h = spec->hidden;
+	size_t n = spec->max_tokens - spec->class_token;
+	ds_real *class_token = gradient_of(back, tp->plan->class_token.weight);
+
+	for (size_t i = 0; spec->class_token && i < tp->sequences; i++)
+	{
+		ds_real *rows = d + tp->starts[i] * h;
+
+		if (class_token != NULL)
+			ds_nn_kernels()->add(class_token, rows, h);
+		memmove(d + i * n * h, rows + h, n * h * sizeof(ds_real));
+	}
+	return linear_backward(back, tp->plan->patch, tp->sequences * n, spec->patch_dims, h,
+						   back->input->features, d, h, NULL, false);
+}
+
+static DsCode
 embedding_backward(const Back *back, ds_real *d)
 {
-	const DsNnKernels *kernels = ds_nn_kernels();
-	const DsTrainer *trainer = back->trainer;
-	const BlockHeader *head = trainer->head;
-	TransformerPass *tp = back->tp;
-	const DsEncoderSpec *spec = &back->tower->spec;
-	const TransformerPlan *plan = tp->plan;
-	const TowerInput *input = back->input;
+	const TransformerPass *tp = back->tp;
+	const DsEncoderSpec *spec = back->spec;
 	size_t h = spec->hidden;
-	ds_real *positions = gradient_of(back, plan->position.weight);
-	ds_real *types = gradient_of(back, plan->type.weight);
-	const uint32_t *places = trainer->places[back->t];
-	ds_real *rows =
-		places != NULL ? block_reals(trainer, head->d_rows[back->shard][back->t]) : NULL;
+	ds_real *positions = gradient_of(back, tp->plan->position.weight);
 
-	ds_drop(tp, DROP_EMBEDDINGS, back->tower->dropout, d, tp->rows * h);
+	ds_drop(tp, DROP_EMBEDDINGS, tp->tower->dropout, d, tp->rows * h);
 	if (spec->embedding_norm)
-		norm_backward_rows(back, plan->embedding_norm, tp->embedded, tp->rows, h,
+		norm_backward_rows(back, tp->plan->embedding_norm, tp->embedded, tp->rows, h,
 						   tp->embedded_moments, d, d);
-	for (size_t text = 0; text < input->texts; text++)
-		for (size_t i = input->offsets[text]; i < input->offsets[text + 1]; i++)
-		{
-			size_t position = spec->position_offset + (i - input->offsets[text]);
-
-			if (rows != NULL)
-				kernels->add(rows + places[input->ids[i]] * h, d + i * h, h);
-			if (positions != NULL)
-				kernels->add(positions + position * h, d + i * h, h);
-			if (types != NULL)
-				kernels->add(types + input->types[i] * h, d + i * h, h);
-		}
+	for (size_t i = 0; positions != NULL && i < tp->sequences; i++)
+		ds_nn_kernels()->add(positions + spec->position_offset * h, d + tp->starts[i] * h,
+							 (tp->starts[i + 1] - tp->starts[i]) * h);
+	if (spec->kind == DS_ENCODER_PATCHES)
+		return patches_backward(back, d);
+	tokens_backward(back, d);
+	return DS_OK;
 }
 
 static DsCode
 run_backward(const Back *back, ds_real *d)
 {
 	TransformerPass *tp = back->tp;
-	const DsEncoderSpec *spec = &back->tower->spec;
+	const DsEncoderSpec *spec = back->spec;
 	const TransformerPlan *plan = tp->plan;
 	ds_real *pooled;
 
@@ -402,9 +431,7 @@ run_backward(const Back *back, ds_real *d)
 	for (uint32_t l = spec->layers; l-- > plan->lowest;)
 		TRY(layer_backward(back, l, tp->d_one, tp->d_two,
 						   l > plan->lowest || plan->embeddings_learn));
-	if (plan->embeddings_learn)
-		embedding_backward(back, tp->d_one);
-	return DS_OK;
+	return plan->embeddings_learn ? embedding_backward(back, tp->d_one) : DS_OK;
 }
 
 DsCode
@@ -413,7 +440,7 @@ ds_transformer_backward(DsTrainer *trainer, TowerPass *pass, size_t t, int shard
 {
 	Back back = {.trainer = trainer,
 				 .tp = pass->transformer,
-				 .tower = &trainer->head->net.tower[t],
+				 .spec = pass->transformer->spec,
 				 .input = &pass->input,
 				 .t = t,
 				 .shard = shard,

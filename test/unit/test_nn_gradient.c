@@ -585,7 +585,8 @@ test_whole(const char *name, const DsNet *net, const DsTrainConfig *train, size_
 		if (p.shape_count == 1 || strchr(p.name, '.') == NULL)
 			fill(p.value, p.count, 0.5);
 		else if (strstr(p.name, "layer.") != NULL || strstr(p.name, "token") != NULL ||
-				 strstr(p.name, "module") != NULL || strstr(p.name, "fusion") != NULL)
+				 strstr(p.name, "module") != NULL || strstr(p.name, "fusion") != NULL ||
+				 strstr(p.name, "patch") != NULL)
 			fill(p.value, p.count, 0.4);
 		for (size_t k = 0; norm && k < p.count; k++)
 			p.value[k] += 1;
@@ -961,6 +962,130 @@ test_images(void)
 	test_whole("classes of pictures", &n, &t, 8, 8);
 }
 
+/* 4 x 3 patches of 2 x 2 pixels, as CLIP reads them: norms first and behind the embeddings */
+static DsImageSpec
+small_vit(void)
+{
+	DsImageSpec spec;
+	DsEncoderSpec *t = &spec.transformer;
+
+	ds_image_spec_init(&spec, DS_IMAGE_VIT);
+	spec.height = 8;
+	spec.width = 6;
+	spec.channels = 3;
+	spec.patch = 2;
+	t->patch_dims = 12;
+	t->class_token = 1;
+	t->hidden = 8;
+	t->positions = t->max_tokens = 13;
+	t->embedding_norm = t->norm_first = t->final_norm = 1;
+	t->layers = 2;
+	t->heads = 2;
+	t->head_dims = 3;
+	t->intermediate = 11;
+	t->activation = DS_ACT_QUICK_GELU;
+	t->norm_epsilon = 1e-3f;
+	t->norm_bias = t->qkv_bias = t->out_bias = t->up_bias = t->down_bias = 1;
+	t->pooling = DS_POOL_CLS;
+	t->module_count = 1;
+	t->modules[0] = (DsSpecModule){DS_MODULE_DENSE, 8, 6, DS_ACT_IDENTITY, 0, 0};
+	return spec;
+}
+
+/* The texts of CLIP: what comes later is not seen, the end of a text is its vector */
+static DsEncoderSpec
+small_clip(void)
+{
+	DsEncoderSpec spec = small_bert();
+
+	spec.types = spec.embedding_norm = 0;
+	spec.norm_first = spec.final_norm = spec.causal = 1;
+	spec.activation = DS_ACT_QUICK_GELU;
+	spec.pooling = DS_POOL_EOT;
+	spec.eot_id = 5;
+	spec.module_count = 1;
+	spec.modules[0] = (DsSpecModule){DS_MODULE_DENSE, 8, 6, DS_ACT_IDENTITY, 0, 0};
+	return spec;
+}
+
+static void
+test_clip(void)
+{
+	DsTower text = {.body = DS_BODY_TRANSFORMER, .spec = small_clip()};
+	DsTower image = {.body = DS_BODY_IMAGE,
+					 .image = small_vit(),
+					 .pixel_mean = {0.5, 0.4, 0.3},
+					 .pixel_deviation = {0.3, 0.3, 0.2},
+					 .mirrors = true,
+					 .moves = 1};
+	DsNet n = {.kind = DS_NET_DUAL, .tower = {text, image}, .score = DS_SCORE_COSINE};
+	DsEncoderSpec *t1 = &n.tower[1].image.transformer;
+	DsTrainConfig t = ds_train_defaults;
+
+	t.temperature = 0.4;
+	test_whole("CLIP", &n, &t, 8, 8);
+	t.symmetric = t.learn_temperature = true;
+	test_whole("CLIP, both ways, with explicit negatives", &n, &t, 8, 13);
+	test_whole("the same, fewer pairs than shards", &n, &t, 3, 6);
+	for (int side = 0; side < 2; side++)
+	{
+		n.tower[side].dropout = 0.2;
+		n.tower[side].attention_dropout = 0.3;
+	}
+	t.accumulate = 2;
+	test_whole("the same with dropout, two batches a step", &n, &t, 6, 8);
+	t.accumulate = 1;
+	t.cache_texts = 2;
+	test_whole("the same with cached gradients", &n, &t, 8, 9);
+	t.cache_texts = 0;
+	t.rule_count = 3;
+	t.rules[0] = (DsRateRule){"*", 0};
+	t.rules[1] = (DsRateRule){"*.layer.1", 1};
+	t.rules[2] = (DsRateRule){"*.module", 1};
+	test_whole("the same, the last layers and the projections alone", &n, &t, 6, 8);
+	t.rules[1] = (DsRateRule){"document.class", 1};
+	t.rules[2] = (DsRateRule){"document.patch.bias", 1};
+	t1->patch_bias = 1;
+	test_whole("the same, class token and bias of patches alone", &n, &t, 6, 8);
+	t.rules[0] = (DsRateRule){"*.patch", 0};
+	t.rules[1] = (DsRateRule){"*.class", 0};
+	t.rules[2] = (DsRateRule){"*.token", 0};
+	test_whole("the same, these and the tokens frozen", &n, &t, 6, 8);
+	t.rule_count = 0;
+
+	/* OpenCLIP: the mean of the patches, a norm behind it; other sets of biases */
+	t1->pooling = DS_POOL_MEAN;
+	t1->pool_skip = 1;
+	t1->qkv_fused = 1;
+	t1->final_norm = 0;
+	t1->activation = DS_ACT_GELU;
+	t1->module_count = 2;
+	t1->modules[1] = t1->modules[0];
+	t1->modules[0] = (DsSpecModule){DS_MODULE_NORM, 8, 8, 0, 1, 1e-3f};
+	n.tower[0].spec.qkv_fused = 1;
+	n.tower[0].spec.qkv_bias = n.tower[0].spec.up_bias = 0;
+	n.tower[0].spec.pooling = DS_POOL_LAST;
+	test_whole("OpenCLIP", &n, &t, 6, 8);
+	/* without a class token, with norms behind the layers */
+	t1->class_token = t1->pool_skip = t1->norm_first = 0;
+	t1->positions = 15;
+	t1->max_tokens = 12;
+	t1->position_offset = 3;
+	test_whole("patches alone, norms behind", &n, &t, 6, 8);
+	n.tower[1].image = small_vit();
+	n.tower[1].image.transformer.embedding_norm = 0;
+	n.tower[1].image.transformer.modules[0].out = 8;
+	n.shared = true;
+	n.tower[0] = n.tower[1];
+	test_whole("pictures and pictures, one tower", &n, &t, 6, 9);
+	n.kind = DS_NET_SINGLE;
+	n.tower[0].image.transformer.modules[0].out = 5;
+	n.tower[0].image.transformer.modules[0].bias = 1;
+	t.symmetric = t.learn_temperature = false;
+	t.loss = DS_LOSS_CLASSES;
+	test_whole("classes of pictures, ViT", &n, &t, 8, 8);
+}
+
 int
 main(void)
 {
@@ -973,5 +1098,6 @@ main(void)
 	test_heads();
 	test_transformers();
 	test_images();
+	test_clip();
 	return unit_done();
 }

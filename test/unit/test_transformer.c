@@ -580,7 +580,7 @@ test_refusals(void)
 		change;                                                   \
 		refused += ds_net_check(&net, &status) == DS_UNSUPPORTED; \
 	} while (0)
-	REFUSED(net.tower[0].spec.causal = 1);
+	REFUSED(net.tower[0].spec.window = 8; net.tower[0].spec.global_every = 2);
 	REFUSED(net.tower[0].spec.gated = 1; net.tower[0].spec.activation = DS_ACT_SILU);
 	REFUSED(net.tower[0].spec.pooling = DS_POOL_MAX);
 	REFUSED(net.tower[0].spec.rotary_dims = 8; net.tower[0].spec.rotary_base = 10000);
