@@ -58,6 +58,7 @@ has_transformer(const DsTrainee *trainee)
 static void
 refuse_options(const DsTrainee *trainee, Jsonb *options)
 {
+	static const char *const layered[] = {"dropout", "layer_decay", "cache_texts"};
 	bool bag = trainee->kind == &ds_trainee_bag;
 	bool images = ds_trainee_images(trainee);
 
@@ -79,9 +80,9 @@ refuse_options(const DsTrainee *trainee, Jsonb *options)
 					  "A model of embedding bags has \"feature_dropout\".");
 	else
 	{
-		if (!has_transformer(trainee))
-			refuse_option(options, "dropout", "is for transformers",
-						  "A convolutional network has none.");
+		for (size_t i = 0; i < lengthof(layered) && !has_transformer(trainee); i++)
+			refuse_option(options, layered[i], "is for transformers",
+						  "This is a convolutional network.");
 		refuse_option(options, "feature_dropout", "is for models of embedding bags",
 					  "A transformer has \"dropout\".");
 	}
