@@ -54,6 +54,14 @@ has_transformer(const DsTrainee *trainee)
 		   (config->texts || config->image.kind == DS_IMAGE_VIT);
 }
 
+/* Is it an imported convolutional network? */
+static bool
+has_convolutions(const DsTrainee *trainee)
+{
+	return trainee->kind == &ds_trainee_encoder && trainee->pretrained.images &&
+		   trainee->pretrained.image.kind == DS_IMAGE_CONV;
+}
+
 /* What models of this kind have no use for */
 static void
 refuse_options(const DsTrainee *trainee, Jsonb *options)
@@ -71,8 +79,7 @@ refuse_options(const DsTrainee *trainee, Jsonb *options)
 					  !images  ? "This one reads none."
 					  : i == 0 ? "The config of this one says it: \"image.mirror\"."
 							   : "The config of this one says it: \"image.move\".");
-	if (trainee->kind != &ds_trainee_encoder || !images ||
-		trainee->pretrained.image.kind != DS_IMAGE_CONV)
+	if (!has_convolutions(trainee))
 		refuse_option(options, "batch_moments", "is for imported convolutional networks",
 					  "This model has none.");
 	if (bag)
@@ -114,7 +121,8 @@ ds_trainee_find(DsTrainee *trainee, const char *name, Jsonb *options, DsRunOptio
 	trainee->mirror = run->mirror;
 	trainee->move = run->move;
 	/* random weights have no averages to keep */
-	run->batch_moments = run->batch_moments || run->from_scratch;
+	if (run->from_scratch && has_convolutions(trainee))
+		run->batch_moments = true;
 	trainee->batch_moments = run->batch_moments;
 	trainee->loss = run->training.train.loss;
 	/* a tower that is trained apart from the other one becomes one of its own */

@@ -130,10 +130,11 @@ sub resnet
 	return;
 }
 
-# CLIP: texts and pictures of 24 x 24 in patches of 8 through two layers each, 16 wide, to 8 components
+# CLIP: texts and pictures of 24 x 24 in patches of 8 through two layers each, 16 wide, to 8 components; with texts: that
+# tower alone
 sub clip
 {
-	my ($folder) = @_;
+	my ($folder, %options) = @_;
 	my @tensors;
 	my $pair = sub { my ($name, @shape) = @_; push @tensors, [ "$name.weight", @shape ], [ "$name.bias", $shape[0] ] };
 	my $layers = sub {
@@ -154,10 +155,12 @@ sub clip
 	push @tensors, map { [ "$_.weight", 16 ], [ "$_.bias", 16 ] } qw(text_model.final_layer_norm vision_model.pre_layrnorm vision_model.post_layernorm);
 	push @tensors, [ 'text_projection.weight', 8, 16 ], [ 'visual_projection.weight', 8, 16 ];
 	mkdir $folder;
+	@tensors = grep { $_->[0] =~ /^text_/ } @tensors if $options{texts};
 	weights("$folder/model.safetensors", @tensors);
 	my $sizes = '"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32';
-	spew("$folder/config.json", "{\"model_type\": \"clip\", \"projection_dim\": 8, \"text_config\": {$sizes, \"vocab_size\": " . scalar(@WORDS)
-		. ", \"max_position_embeddings\": 12, \"eos_token_id\": 3}, \"vision_config\": {$sizes, \"patch_size\": 8, \"image_size\": 24}}");
+	my $texts = "$sizes, \"vocab_size\": " . scalar(@WORDS) . ', "max_position_embeddings": 12, "eos_token_id": 3';
+	spew("$folder/config.json", $options{texts} ? "{\"model_type\": \"clip_text_model\", $texts}"
+		: "{\"model_type\": \"clip\", \"projection_dim\": 8, \"text_config\": {$texts}, \"vision_config\": {$sizes, \"patch_size\": 8, \"image_size\": 24}}");
 	spew("$folder/preprocessor_config.json", '{"do_resize": true, "size": {"shortest_edge": 24}, "do_center_crop": true, "crop_size": {"height": 24, "width": 24}, "do_normalize": true, "image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5], "do_rescale": true, "resample": 3}');
 	spew("$folder/tokenizer.json", tokenizer(1));
 	return;

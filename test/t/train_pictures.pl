@@ -72,6 +72,7 @@ Model::spew("$models/goods.tsv", $rows);
 Model::resnet("$models/resnet");
 Model::vit("$models/vit");
 Model::clip("$models/clip");
+Model::clip("$models/texts", texts => 1);
 Model::bert("$models/bert", sentence => 1);
 system('chmod', '-R', 'a+rX', $models);
 sql('CREATE EXTENSION deepsearch; CREATE TABLE goods (id int PRIMARY KEY, n int, name text, image bytea, kind int GENERATED ALWAYS AS ((id - 1) % 4) STORED)');
@@ -220,6 +221,12 @@ is(sql("SELECT precision, (SELECT string_agg(DISTINCT dtype, ' ') FROM ds_tensor
 cmp_ok(found('short'), '>', 0.8, 'texts find pictures with that, too');
 is(sql("SELECT count(*) FROM ds_export_files('clip', 'onnx', '{\"tower\": \"image\"}') WHERE file = 'model.onnx'"), '1', 'the tower of the pictures is exported to ONNX');
 is(sql("SELECT count(*) FROM ds_export_files('clip', 'huggingface', '{\"tower\": \"text\"}') WHERE file = 'model.safetensors'"), '1', 'that of the texts to the form of transformers');
+
+# its texts alone are an encoder as others are
+imported('texts', 'texts');
+sql("CALL ds_train('texts', 'SELECT q, d FROM (VALUES (''red dress'', ''blue shirt''), (''blue dress'', ''red shirt''), (''summer shirt'', ''winter dress''), (''winter shirt'', ''summer dress'')) v (q, d)', '{\"learning_rate\": 0.003, \"epochs\": 60, \"workers\": 1}')");
+($begin, $end) = losses();
+cmp_ok($end, '<', $begin / 2, "texts of CLIP alone: the loss falls from $begin to $end");
 
 # --- cut off, and on to the same weights; cancelled, and nothing left ---
 sql(<<'SQL');
