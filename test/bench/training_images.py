@@ -33,6 +33,68 @@ def parameters(norm):
     yield "module.0.bias", (7,)
 
 
+def transformer_parameters(clip, high, wide, patch, hidden, layers, outs):
+    """... of a vision transformer; clip: as CLIP has it"""
+    yield "patch.weight", (hidden, 3 * patch * patch)
+    if not clip:
+        yield "patch.bias", (hidden,)
+    yield "class.weight", (hidden,)
+    yield "position.weight", (1 + high // patch * (wide // patch), hidden)
+
+    def norm(name):
+        for part in "weight", "bias":
+            yield f"{name}.{part}", (hidden,)
+
+    def linear(name, out, ins):
+        yield f"{name}.weight", (out, ins)
+        yield f"{name}.bias", (out,)
+
+    if clip:
+        yield from norm("embedding.norm")
+    for layer in range(layers):
+        at = f"layer.{layer}."
+        yield from norm(at + "attention.norm")
+        yield from linear(at + "attention.qkv", 3 * hidden, hidden)
+        yield from linear(at + "attention.out", hidden, hidden)
+        yield from norm(at + "mlp.norm")
+        yield from linear(at + "mlp.up", 4 * hidden, hidden)
+        yield from linear(at + "mlp.down", hidden, 4 * hidden)
+    yield from norm("final.norm")
+    yield "module.0.weight", (outs, hidden)
+    if not clip:
+        yield "module.0.bias", (outs,)
+
+
+def attention(q, k, v):
+    if hasattr(F, "scaled_dot_product_attention"):
+        return F.scaled_dot_product_attention(q, k, v)
+    return torch.softmax(q @ (k / k.shape[-1] ** 0.5).transpose(-1, -2), -1) @ v
+
+
+def transformer(p, x, patch, heads, layers):
+    """What it makes of pictures x [n, 3, height, width]"""
+    n, hidden = len(x), len(p["class.weight"])
+
+    def norm(name, v):
+        return F.layer_norm(v, (hidden,), p[name + ".weight"], p[name + ".bias"], EPSILON)
+
+    def linear(name, v):
+        return F.linear(v, p[name + ".weight"], p.get(name + ".bias"))
+
+    x = F.conv2d(x, p["patch.weight"].view(hidden, 3, patch, patch), p.get("patch.bias"), patch).flatten(2).transpose(1, 2)
+    x = torch.cat([p["class.weight"].expand(n, 1, hidden), x], 1) + p["position.weight"]
+    clip = "embedding.norm.weight" in p
+    if clip:
+        x = norm("embedding.norm", x)
+    for layer in range(layers):
+        at = f"layer.{layer}."
+        q, k, v = linear(at + "attention.qkv", norm(at + "attention.norm", x)).view(n, -1, 3, heads, hidden // heads).permute(2, 0, 3, 1, 4)
+        x = x + linear(at + "attention.out", attention(q, k, v).transpose(1, 2).reshape(x.shape))
+        up = linear(at + "mlp.up", norm(at + "mlp.norm", x))
+        x = x + linear(at + "mlp.down", up * torch.sigmoid(1.702 * up) if clip else F.gelu(up))
+    return linear("module.0", norm("final.norm", x)[:, 0])
+
+
 def network(p, x, norm, moments):
     """Logits of one shard's pictures x [n, 3, height, width]"""
     def conv(layer, v, stride=1, added=None):
@@ -53,19 +115,22 @@ def network(p, x, norm, moments):
 
 
 def run_steps(ours, folder, variant):
-    norm = variant == 0
+    norm, vit, clip = variant == 0, variant > 1, variant == 3
+    name = ("vision transformer" + (" of CLIP" if clip else "") if vit
+            else f"residual network {'with batch norm' if norm else 'without norm'}")
+    shapes = transformer_parameters(clip, HIGH, WIDE, 4, 32, 2, 7) if vit else parameters(norm)
     rng = np.random.default_rng(variant)
     path = f"{folder}/images{variant}"
     p, learned = {}, []
     with open(path, "wb") as file:
-        for name, shape in parameters(norm):
+        for part, shape in shapes:
             value = rng.standard_normal(shape).astype(np.float32) * np.float32(0.1)
-            if name.endswith(("norm.weight", "norm.var")):
+            if part.endswith(("norm.weight", "norm.var")):
                 value = np.abs(value) + np.float32(1)
             file.write(value.tobytes())
-            p[name] = torch.from_numpy(value.copy())
-            if not name.endswith(("norm.mean", "norm.var")):
-                learned.append(p[name].requires_grad_())
+            p[part] = torch.from_numpy(value.copy())
+            if not part.endswith(("norm.mean", "norm.var")):
+                learned.append(p[part].requires_grad_())
         optimizer = torch.optim.Adam(learned, lr=1e-3, eps=1e-6)
         losses = []
         for _ in range(STEPS):
@@ -76,7 +141,7 @@ def run_steps(ours, folder, variant):
             moments = {}
             optimizer.zero_grad()
             # a shard's batch norm sees its own pictures
-            out = torch.cat([network(p, part, norm, moments) for part in x.chunk(SHARDS)])
+            out = transformer(p, x, 4, 2, 2) if vit else torch.cat([network(p, part, norm, moments) for part in x.chunk(SHARDS)])
             loss = F.cross_entropy(out, torch.from_numpy(labels))
             loss.backward()
             torch.nn.utils.clip_grad_norm_(learned, 1.0)
@@ -89,20 +154,20 @@ def run_steps(ours, folder, variant):
     off = max(abs(a - float(b)) for a, b in zip(losses, printed))
     got = np.fromfile(path + ".out", np.float32)
     worst, at = (0.0, ""), 0
-    for name, value in p.items():
+    for part, value in p.items():
         n = value.numel()
-        worst = max(worst, (float(np.abs(got[at:at + n] - value.detach().numpy().ravel()).max()), name))
+        worst = max(worst, (float(np.abs(got[at:at + n] - value.detach().numpy().ravel()).max()), part))
         at += n
     assert at == len(got)
     good = worst[0] < 1e-4 and off < 1e-4
-    print(f"| residual network {'with batch norm' if norm else 'without norm'}, classes, Adam | {losses[0]:.4f} to {losses[-1]:.4f} "
+    print(f"| {name}, classes, Adam | {losses[0]:.4f} to {losses[-1]:.4f} "
           f"| {off:.1e} | {worst[0]:.1e} ({worst[1]}) | {'ok' if good else 'NOT WITHIN 1e-4'} |", flush=True)
     return good
 
 
 def steps(ours, folder):
     print("| architecture | loss | losses differ by | parameters differ by | |\n|---|---|---|---|---|", flush=True)
-    return all([run_steps(ours, folder, variant) for variant in (0, 1)])
+    return all([run_steps(ours, folder, variant) for variant in (0, 1, 2, 3)])
 
 
 def processor_seconds():
@@ -149,6 +214,28 @@ def torch_six(pairs, channels_last, count):
     return min(times[1:])
 
 
+def torch_vit(pairs, count):
+    """14 x 14 patches of 16 x 16, six layers of width 192, 128 out, beside a bag"""
+    table = torch.nn.EmbeddingBag(5000, 128, mode="mean")
+    dense = torch.nn.Linear(128, 128)
+    p = {name: (torch.ones(shape) if name.endswith("norm.weight") else 0.02 * torch.randn(shape)).requires_grad_()
+         for name, shape in transformer_parameters(False, 224, 224, 16, 192, 6, 128)}
+    optimizer = torch.optim.Adam([*table.parameters(), *dense.parameters(), *p.values()], lr=2e-3)
+    pixels = torch.randint(0, 256, (pairs, 224, 224, 3), dtype=torch.uint8)
+    offsets = torch.arange(0, pairs * 12, 12)
+    times = []
+    for _ in range(count + 1):
+        ids = torch.randint(0, 5000, (pairs * 12,))
+        start = processor_seconds()
+        optimizer.zero_grad()
+        x = ((pixels.float() / 255 - 0.5) / 0.25).permute(0, 3, 1, 2)
+        q = F.normalize(dense(table(ids, offsets)))
+        F.cross_entropy(q @ F.normalize(transformer(p, x, 16, 3, 6)).T / 0.05, torch.arange(pairs)).backward()
+        optimizer.step()
+        times.append(processor_seconds() - start)
+    return min(times[1:])
+
+
 def speed(ours, rounds):
     print("Fastest step of processor time, one thread; in turns, so that both meet the same machine.")
     print("| six convolutions, 80 x 60, 128 pairs | pairs a second |\n|---|---|")
@@ -164,6 +251,12 @@ def speed(ours, rounds):
         print(f"| {name} | {128 / min(times):.0f} |")
     print(f"| ratio to the better of PyTorch's | {min(theirs + last) / min(own):.2f}; with three pairs "
           f"{min(theirs + last) / min(shared):.2f} |", flush=True)
+    theirs, own = [], []
+    for _ in range(rounds):
+        theirs.append(torch_vit(32, 2))
+        own.append(float(subprocess.run([ours, "vit", "2", "32"], check=True, capture_output=True, text=True).stdout))
+    print("\n| vision transformer, 196 patches, 6 layers of 192, 32 pairs | pairs a second |\n|---|---|")
+    print(f"| PyTorch | {32 / min(theirs):.1f} |\n| here | {32 / min(own):.1f} |\n| ratio | {min(theirs) / min(own):.2f} |", flush=True)
     return True
 
 

@@ -4,13 +4,15 @@
  *
  *     build/bench/training_images_ours steps NETWORK FILE
  *         NETWORK 0: a residual network with batch norm, all kinds of layers; 1: the same without
- *         norm; classifies PAIRS pictures of 24 x 20 into seven classes.  FILE holds little-endian
+ *         norm; 2: a vision transformer; 3: the same as CLIP has it; classifies PAIRS pictures of 24 x 20 into seven classes.  FILE holds little-endian
  *         float32: parameters in the trainer's order, then for each of ten steps the pictures
  *         (as numbers from 0 to 255) and the classes.  Prints losses; parameters go to FILE.out.
  *     build/bench/training_images_ours speed STEPS PAIRS REPEATED
  *         seconds of processor of the fastest step of the tower of six convolutions that
  *         training_images.py has, with in-batch cross-entropy and Adam; REPEATED pairs
  *         share each picture
+ *     build/bench/training_images_ours vit STEPS PAIRS
+ *         the same of its vision transformer
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -161,6 +163,45 @@ six(void)
 	return tower_of(80, 60, layers, sizeof(layers) / sizeof(layers[0]), 128);
 }
 
+/* 224 x 224 is cut into 14 x 14 patches; widths and heads of ViT-Tiny, half of its layers */
+static DsTower
+transformer(uint32_t height, uint32_t width, uint32_t patch, uint32_t hidden, uint32_t layers,
+			uint32_t outs, bool clip)
+{
+	DsTower tower = {.body = DS_BODY_IMAGE};
+	DsImageSpec *spec = &tower.image;
+	DsEncoderSpec *t = &spec->transformer;
+
+	ds_image_spec_init(spec, DS_IMAGE_VIT);
+	spec->height = height;
+	spec->width = width;
+	spec->channels = 3;
+	spec->patch = patch;
+	t->patch_dims = 3 * patch * patch;
+	t->patch_bias = !clip;
+	t->class_token = 1;
+	t->hidden = hidden;
+	t->positions = t->max_tokens = 1 + height / patch * (width / patch);
+	t->embedding_norm = clip;
+	t->layers = layers;
+	t->heads = hidden / 64 > 0 ? hidden / 64 : 2;
+	t->head_dims = hidden / t->heads;
+	t->intermediate = 4 * hidden;
+	t->activation = clip ? DS_ACT_QUICK_GELU : DS_ACT_GELU;
+	t->norm_epsilon = 1e-5f;
+	t->norm_first = t->final_norm = t->norm_bias = 1;
+	t->qkv_fused = t->qkv_bias = t->out_bias = t->up_bias = t->down_bias = 1;
+	t->pooling = DS_POOL_CLS;
+	t->module_count = 1;
+	t->modules[0] = (DsSpecModule){DS_MODULE_DENSE, hidden, outs, DS_ACT_IDENTITY, !clip, 0};
+	for (int c = 0; c < 3; c++)
+	{
+		tower.pixel_mean[c] = 0.5;
+		tower.pixel_deviation[c] = 0.25;
+	}
+	return tower;
+}
+
 static void
 get(FILE *file, float *data, size_t n)
 {
@@ -172,9 +213,11 @@ get(FILE *file, float *data, size_t n)
 }
 
 static void
-steps(bool norm, const char *path)
+steps(int network, const char *path)
 {
-	DsNet net = {.kind = DS_NET_SINGLE, .tower = {residual(norm)}};
+	DsNet net = {.kind = DS_NET_SINGLE,
+				 .tower = {network < 2 ? residual(network == 0)
+									   : transformer(HIGH, WIDE, 4, 32, 2, 7, network == 3)}};
 	DsTrainConfig config = ds_train_defaults;
 	DsTrainLimits limits = {PAIRS, PAIRS, 0, 0};
 	FILE *file = checked(fopen(path, "rb"));
@@ -232,12 +275,13 @@ steps(bool norm, const char *path)
 }
 
 static void
-speed(int count, size_t pairs, size_t repeated)
+speed(const DsTower *tower, int count, size_t pairs, size_t repeated)
 {
+	size_t values = ds_image_values(&tower->image);
 	DsNet net = {.kind = DS_NET_DUAL, .score = DS_SCORE_COSINE};
 	DsTrainConfig config = ds_train_defaults;
 	DsTrainLimits limits = {pairs, pairs, pairs * 12, 12};
-	uint8_t *pixels = checked(malloc(pairs * 80 * 60 * 3));
+	uint8_t *pixels = checked(malloc(pairs * values));
 	uint32_t *pictures = checked(malloc(pairs * sizeof(uint32_t)));
 	uint32_t *ids = checked(malloc(pairs * 12 * sizeof(uint32_t)));
 	size_t *offsets = checked(malloc((pairs + 1) * sizeof(size_t)));
@@ -255,11 +299,11 @@ speed(int count, size_t pairs, size_t repeated)
 	net.tower[0].body = DS_BODY_BAG;
 	net.tower[0].bag = (DsTowerConfig){
 		.vocabulary = 5000, .embedding_dims = 128, .dense_count = 1, .dense = {128}};
-	net.tower[1] = six();
+	net.tower[1] = *tower;
 	ds_arena_init(&arena, NULL);
 	ds_random_init(&random, 1, 0);
 	trainer = make_trainer(&net, &config, &limits, &arena);
-	for (size_t i = 0; i < pairs * 80 * 60 * 3; i++)
+	for (size_t i = 0; i < pairs * values; i++)
 		pixels[i] = (uint8_t) ds_random_below(&random, 256);
 	for (size_t i = 0; i <= pairs; i++)
 		offsets[i] = i * 12;
@@ -288,10 +332,20 @@ speed(int count, size_t pairs, size_t repeated)
 int
 main(int argc, char **argv)
 {
+	DsTower tower;
+
 	if (argc == 4 && strcmp(argv[1], "steps") == 0)
-		steps(atoi(argv[2]) == 0, argv[3]);
+		steps(atoi(argv[2]), argv[3]);
 	else if (argc == 5 && strcmp(argv[1], "speed") == 0)
-		speed(atoi(argv[2]), (size_t) atoi(argv[3]), (size_t) atoi(argv[4]));
+	{
+		tower = six();
+		speed(&tower, atoi(argv[2]), (size_t) atoi(argv[3]), (size_t) atoi(argv[4]));
+	}
+	else if (argc == 4 && strcmp(argv[1], "vit") == 0)
+	{
+		tower = transformer(224, 224, 16, 192, 6, 128, false);
+		speed(&tower, atoi(argv[2]), (size_t) atoi(argv[3]), 1);
+	}
 	else
 	{
 		fprintf(stderr, "usage: see the top of test/bench/training_images_ours.c\n");

@@ -113,29 +113,6 @@ make_batch(bool repeated, bool missing)
 									   .keys = keys[1]}};
 }
 
-static DsCode
-step_of_workers(DsTrainer **workers, int n, const DsTrainBatch *batch, DsStepResult *result)
-{
-	DsStatus status;
-	DsCode code = DS_OK;
-
-	for (int w = 0; w < n && code == DS_OK; w++)
-		code = ds_trainer_begin(workers[w], batch, 0, &status);
-	for (int s = DS_SHARDS; s-- > 0 && code == DS_OK;)
-		code = ds_trainer_forward_shard(workers[s % n], s, &status);
-	for (int s = 0; s < DS_SHARDS && code == DS_OK; s++)
-		code = ds_trainer_loss_shard(workers[s % n], s, &status);
-	for (int s = DS_SHARDS; s-- > 0 && code == DS_OK;)
-		code = ds_trainer_backward_shard(workers[s % n], s, &status);
-	for (int w = n; w-- > 0 && code == DS_OK;)
-		ds_trainer_reduce(workers[w], w, n);
-	for (int w = 0; w < n && code == DS_OK; w++)
-		code = ds_trainer_result(workers[w], result, &status);
-	for (int w = n; w-- > 0 && code == DS_OK;)
-		ds_trainer_update(workers[w], w, n);
-	return code;
-}
-
 static void
 test_workers(DsBodyKind body, bool repeated, const char *name)
 {
@@ -171,35 +148,6 @@ test_workers(DsBodyKind body, bool repeated, const char *name)
 			ds_arena_free(&arena[w]);
 	}
 	ds_arena_free(&blocks);
-}
-
-typedef struct Memory
-{
-	char *bytes;
-	size_t size;
-	size_t at;
-} Memory;
-
-static DsCode
-memory_write(void *context, const void *bytes, size_t size, DsStatus *status)
-{
-	Memory *m = context;
-
-	(void) status;
-	memcpy(m->bytes + m->size, bytes, size);
-	m->size += size;
-	return DS_OK;
-}
-
-static DsCode
-memory_read(void *context, void *bytes, size_t size, DsStatus *status)
-{
-	Memory *m = context;
-
-	(void) status;
-	memcpy(bytes, m->bytes + m->at, size);
-	m->at += size;
-	return DS_OK;
 }
 
 static void

@@ -77,4 +77,65 @@ forward_backward(DsTrainer *trainer, const DsTrainBatch *batch, uint32_t number,
 	return code;
 }
 
+/*
+ * A step that n workers share.  One alone takes its shards backward in the order in which it adds
+ * up products' gradients as it goes, several in one in which they cannot.
+ */
+__attribute__((unused)) static DsCode
+step_of_workers(DsTrainer **workers, int n, const DsTrainBatch *batch, DsStepResult *result)
+{
+	DsStatus status;
+	DsCode code = DS_OK;
+
+	for (int w = 0; w < n && code == DS_OK; w++)
+		code = ds_trainer_begin(workers[w], batch, 0, &status);
+	for (int s = DS_SHARDS; s-- > 0 && code == DS_OK;)
+		code = ds_trainer_forward_shard(workers[s % n], s, &status);
+	for (int s = 0; s < DS_SHARDS && code == DS_OK; s++)
+		code = ds_trainer_loss_shard(workers[s % n], s, &status);
+	for (int i = 0; i < DS_SHARDS && code == DS_OK; i++)
+	{
+		int s = n == 1 ? i : DS_SHARDS - 1 - i;
+
+		code = ds_trainer_backward_shard(workers[s % n], s, &status);
+	}
+	for (int w = n; w-- > 0 && code == DS_OK;)
+		ds_trainer_reduce(workers[w], w, n);
+	for (int w = 0; w < n && code == DS_OK; w++)
+		code = ds_trainer_result(workers[w], result, &status);
+	for (int w = n; w-- > 0 && code == DS_OK;)
+		ds_trainer_update(workers[w], w, n);
+	return code;
+}
+
+/* What is written to a file or read from one, in memory that is large enough */
+typedef struct Memory
+{
+	char *bytes;
+	size_t size;
+	size_t at;
+} Memory;
+
+__attribute__((unused)) static DsCode
+memory_write(void *context, const void *bytes, size_t size, DsStatus *status)
+{
+	Memory *m = context;
+
+	(void) status;
+	memcpy(m->bytes + m->size, bytes, size);
+	m->size += size;
+	return DS_OK;
+}
+
+__attribute__((unused)) static DsCode
+memory_read(void *context, void *bytes, size_t size, DsStatus *status)
+{
+	Memory *m = context;
+
+	(void) status;
+	memcpy(bytes, m->bytes + m->at, size);
+	m->at += size;
+	return DS_OK;
+}
+
 #endif /* TRAINING_BLOCK_H */
