@@ -222,7 +222,7 @@ typedef struct DsTensorData
 	const char *name;
 	DsDtype dtype;
 	int shape_count;
-	int64 shape[2];
+	int64 shape[4];
 	const void *data;
 	size_t bytes;
 } DsTensorData;

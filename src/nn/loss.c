@@ -55,6 +55,14 @@ mask_row(ds_real *row, size_t i, size_t columns, size_t own, const DsLossMask *m
 		for (size_t j = 0; j < paired; j++)
 			row[j] = mask->column_query[j] == key ? value : row[j];
 	}
+	if (mask->one_kind && mask->row_query != NULL && mask->column_document != NULL)
+	{
+		uint64_t key = mask->transposed ? mask->row_document[i] : mask->row_query[i];
+		const uint64_t *keys = mask->transposed ? mask->column_query : mask->column_document;
+
+		for (size_t j = 0; j < columns; j++)
+			row[j] = keys[j] == key ? value : row[j];
+	}
 	if (mask->known_offsets != NULL && !mask->transposed)
 	{
 		for (size_t k = mask->known_offsets[mask->first + i];

@@ -62,6 +62,8 @@ typedef enum DsLoss
  * known: query i of the batch has the columns known[known_offsets[i]] to
  * known[known_offsets[i + 1] - 1] for right answers; row 0 is query first.
  * transposed: rows are documents and columns queries, column j is query j.
+ * one_kind: queries and documents are of one kind and have keys in common, so a document
+ * that is the query itself is no negative of it.
  */
 typedef struct DsLossMask
 {
@@ -74,6 +76,7 @@ typedef struct DsLossMask
 	const uint32_t *known;
 	size_t first;
 	bool transposed;
+	bool one_kind;
 } DsLossMask;
 
 /*

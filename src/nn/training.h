@@ -67,7 +67,7 @@
  * Batch normalisation in towers over pictures takes the moments of a shard's pictures; the moving
  * averages that inference uses are parameters, too, which steps move without a gradient.  Those of
  * a layer whose other parameters are all frozen, or which a rule freezes, stay, and are what
- * training uses.
+ * training uses; with the tower's fixed_moments those of all layers.
  *
  * Gradient caching (Gao, Zhang, Han & Callan, "Scaling Deep Contrastive Learning
  * Batch Size under Memory Limited Setup", 2021).  With config.cache_texts = k a
@@ -134,6 +134,7 @@ typedef struct DsTower
 	double pixel_deviation[DS_PIXEL_CHANNELS];
 	bool mirrors;
 	uint32_t moves;
+	bool fixed_moments; /* IMAGE: batch norm by its moving averages, which stay, in training too */
 	/* FUSION (fusion.h) */
 	DsFusion fusion;
 	uint32_t fusion_dims; /* width of what both make */

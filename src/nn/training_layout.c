@@ -187,7 +187,8 @@ list_image(List *list, size_t t)
 		for (uint64_t k = layer; k < list->count; k++)
 			learns = learns || (!list->parameter[k].statistic && !list->parameter[k].frozen);
 		/* averages of one batch norm without the other would be no use */
-		if (p->statistic && (!learns || (ends_with(p->name, ".var") && p[-1].frozen)))
+		if (p->statistic && (list->net->tower[t].fixed_moments || !learns ||
+							 (ends_with(p->name, ".var") && p[-1].frozen)))
 			p->frozen = true;
 	}
 }

@@ -85,8 +85,10 @@ panel_rows(size_t columns, size_t dims)
 
 /* What rows first to ... of the batch leave out of the loss */
 static DsLossMask
-loss_mask(const DsTrainBatch *batch, size_t first, bool transposed)
+loss_mask(const DsTrainer *trainer, size_t first, bool transposed)
 {
+	const DsNet *net = &trainer->head->net;
+	const DsTrainBatch *batch = &trainer->batch;
 	const uint64_t *query = batch->query.keys;
 	const uint64_t *document = batch->document.keys;
 
@@ -100,6 +102,7 @@ loss_mask(const DsTrainBatch *batch, size_t first, bool transposed)
 		.known = batch->known,
 		.first = first,
 		.transposed = transposed,
+		.one_kind = net->shared && net->tower[0].body == DS_BODY_IMAGE,
 	};
 }
 
@@ -122,7 +125,7 @@ softmax_rows(const DsTrainer *trainer, Shard *shard, const View *view, const ds_
 	{
 		size_t first = shard->pair_begin + at;
 		const ds_real *x = from + first * dims;
-		DsLossMask mask = loss_mask(batch, first, from == view->document);
+		DsLossMask mask = loss_mask(trainer, first, from == view->document);
 		double d_scale;
 		size_t right;
 
@@ -167,7 +170,7 @@ contrastive_panel(const DsTrainer *trainer, Shard *shard, const View *view, size
 	const ds_real *query = view->query + first * dims;
 	const ds_real *norms = shard->norms;
 	ds_real *sums = shard->norms + columns;
-	DsLossMask mask = loss_mask(batch, first, false);
+	DsLossMask mask = loss_mask(trainer, first, false);
 	size_t right;
 
 	matrix_product(0, 1, n, columns, dims, query, dims, view->document, dims, 0, shard->scores,

@@ -22,6 +22,9 @@ static const Field run_fields[] = {
 	CHOICE("on_error", DsRunOptions, on_error, on_error_names),
 	BOOL("balance", DsRunOptions, balance),
 	REAL("dropout", DsRunOptions, dropout, 0, 1, false, true),
+	BOOL("mirror", DsRunOptions, mirror),
+	UINT32("move", DsRunOptions, move, 0, 1024),
+	BOOL("batch_moments", DsRunOptions, batch_moments),
 	TEXT("evaluate", DsRunOptions, evaluate),
 	UINT32("evaluate_steps", DsRunOptions, evaluate_steps, 0, 1000000000),
 	CHOICE("goal", DsRunOptions, goal, goal_names),
@@ -47,18 +50,21 @@ needs_evaluate(Jsonb *json, const char *key)
 }
 
 void
-ds_run_options_read(Jsonb *json, DsRunOptions *options)
+ds_run_options_init(DsRunOptions *options)
 {
 	DsTrainOptions training = options->training;
-	int duplicates = options->duplicates;
 
 	memset(options, 0, sizeof(*options));
 	options->training = training;
-	options->duplicates = duplicates;
 	options->activate = true;
 	options->keep_versions = 2;
 	options->dropout = 0.1;
 	options->checkpoint_seconds = 60;
+}
+
+void
+ds_run_options_read(Jsonb *json, DsRunOptions *options)
+{
 	ds_fields_read(json, "options", "option", run_fields, options);
 	ds_training_check(&options->training);
 	if (options->evaluate == NULL)

@@ -27,6 +27,9 @@ typedef struct DsRunOptions
 	int duplicates; /* DsDuplicates; the caller's default */
 	int on_error; /* of a bad picture in the source: DS_ON_ERROR_... */
 	double dropout; /* of a transformer */
+	bool mirror; /* half of the pictures are turned left to right; of imported models */
+	uint32 move; /* and moved by up to so many pixels */
+	bool batch_moments; /* batch norm of imported models by the batch */
 	bool balance; /* classes of labels count the same, whatever their number of rows */
 
 	char *evaluate; /* SELECT that gives the metric; NULL: none */
@@ -47,9 +50,11 @@ typedef enum DsGoal
 	DS_GOAL_MIN
 } DsGoal;
 
+/* The defaults, but for options->training, which stays */
+extern void ds_run_options_init(DsRunOptions *options);
+
 /*
- * Read over a model's defaults, which the caller has set options->training and
- * options->duplicates to.
+ * Read over defaults.
  * 22023 for an unknown key, a wrong type, a value out of range, and for
  * options that do not go together.
  */

@@ -66,7 +66,9 @@ ds_pictures_create(const DsImageTransform *transform)
 	pictures->work =
 		AllocSetContextCreate(context, "deepsearch training picture", ALLOCSET_DEFAULT_SIZES);
 	pictures->transform = *transform;
-	pictures->size = (size_t) 3 * transform->width * transform->height;
+	pictures->size = transform->crop_width > 0
+						 ? (size_t) 3 * transform->crop_width * transform->crop_height
+						 : (size_t) 3 * transform->width * transform->height;
 	pictures->numbers = hash_create("deepsearch training pictures", 1024, &control,
 									HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 	callback->func = close_file;

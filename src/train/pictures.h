@@ -16,7 +16,8 @@
 
 typedef struct DsPictures DsPictures;
 
-/* none yet, in a new context below the current one; transform as ds_config_transform() */
+/* none yet, in a new context below the current one; all pictures become as large as
+ * transform says (DS_FIT_EXACT, or a crop) */
 extern DsPictures *ds_pictures_create(const DsImageTransform *transform);
 
 /*

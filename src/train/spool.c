@@ -5,19 +5,17 @@
  * A row in the file: number, weight, how many documents and labels it has, the
  * labels, the numbers of its pictures, and then its texts, each after its length.
  */
-#include "train/spool.h"
+#include "train/spool_columns.h"
 
 #include <math.h>
 
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
-#include "parser/parse_coerce.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/float.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
-#include "utils/plancache.h"
 #include "utils/snapmgr.h"
 
 #include "model/catalog.h"
@@ -25,8 +23,6 @@
 #include "vector/embedding.h"
 
 #define FETCH_ROWS 1000
-#define SHAPE \
-	"It gives rows (query, positive) or (query, positive, negative), and may have columns label and weight."
 
 static void
 close_file(void *argument)
@@ -78,245 +74,6 @@ get(DsSpool *source, void *data, size_t size)
 	if (size > 0 && BufFileRead(source->file, data, size) != size)
 		ereport(ERROR,
 				(errcode_for_file_access(), errmsg("could not read from temporary file: %m")));
-}
-
-/* ---- the query and its columns ---- */
-
-static void
-not_select(const char *what, const char *hint)
-{
-	ereport(ERROR, (errcode(ERRCODE_SYNTAX_ERROR), errmsg("%s must be one SELECT", what),
-					errhint("%s", hint)));
-}
-
-SPIPlanPtr
-ds_spool_prepare(const char *sql, const char *what, const char *hint, TupleDesc *desc)
-{
-	SPIPlanPtr plan = SPI_prepare(sql, 0, NULL);
-	List *sources;
-	CachedPlanSource *only;
-	Query *query;
-
-	if (plan == NULL)
-		elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));
-	sources = SPI_plan_get_plan_sources(plan);
-	if (list_length(sources) != 1)
-		not_select(what, hint);
-	only = linitial(sources);
-	if (list_length(only->query_list) != 1)
-		not_select(what, hint);
-	query = linitial_node(Query, only->query_list);
-	if (query->commandType != CMD_SELECT || query->hasModifyingCTE || query->rowMarks != NIL ||
-		only->resultDesc == NULL)
-		not_select(what, hint);
-	*desc = only->resultDesc;
-	return plan;
-}
-
-typedef struct Column
-{
-	int number; /* 0: there is none */
-	Oid type; /* of the column, or of its elements */
-	bool array;
-} Column;
-
-typedef struct Columns
-{
-	Column text[3]; /* query, positive, negative; number 0: there is none */
-	Column picture[3];
-	Column label;
-	Column weight;
-} Columns;
-
-static bool
-is_number(Oid type)
-{
-	char category;
-	bool preferred;
-
-	get_type_category_preferred(type, &category, &preferred);
-	return category == TYPCATEGORY_NUMERIC;
-}
-
-static bool
-is_text(Oid type)
-{
-	char category;
-	bool preferred;
-
-	get_type_category_preferred(type, &category, &preferred);
-	return category == TYPCATEGORY_STRING || type == UNKNOWNOID;
-}
-
-static void
-wrong_type(Form_pg_attribute column, int number, const char *expected)
-{
-	const char *name = quote_identifier(NameStr(column->attname));
-
-	ereport(ERROR, (errcode(ERRCODE_DATATYPE_MISMATCH),
-					errmsg("column %d (\"%s\") of the training source has type %s, not %s", number,
-						   NameStr(column->attname), format_type_be(column->atttypid), expected),
-					strcmp(expected, "text") == 0 ? errhint("Cast it: %s::text.", name) : 0));
-}
-
-/* A column of numbers; arrays are allowed where it is said */
-static Column
-number_column(TupleDesc desc, int number, bool arrays)
-{
-	Form_pg_attribute attribute = TupleDescAttr(desc, number - 1);
-	Oid type = getBaseType(attribute->atttypid);
-	Oid element = get_element_type(type);
-	Column column = {number, type, false};
-
-	if (arrays && OidIsValid(element))
-		column = (Column){number, element, true};
-	if (!is_number(column.type) || column.type == MONEYOID)
-		wrong_type(attribute, number, arrays ? "a number or an array of numbers" : "a number");
-	return column;
-}
-
-static Column
-text_column(TupleDesc desc, int number, int place)
-{
-	Form_pg_attribute attribute = TupleDescAttr(desc, number - 1);
-	Oid type = getBaseType(attribute->atttypid);
-	Oid element = get_element_type(type);
-
-	if (place > 0 && OidIsValid(element) && is_text(element))
-		return (Column){number, element, true};
-	if (!is_text(type))
-		wrong_type(attribute, number, "text");
-	return (Column){number, attribute->atttypid, false};
-}
-
-/* Features: an embedding, real[], or a text that says such; documents may be arrays, but for real[] */
-static Column
-feature_column(TupleDesc desc, int number, int place)
-{
-	Form_pg_attribute attribute = TupleDescAttr(desc, number - 1);
-	Oid type = getBaseType(attribute->atttypid);
-	Oid element = get_element_type(type);
-
-	if (type == ds_catalog()->embedding || type == FLOAT4ARRAYOID)
-		return (Column){number, type, false};
-	if (place > 0 && OidIsValid(element) &&
-		(element == ds_catalog()->embedding || is_text(element)))
-		return (Column){number, element, true};
-	if (!is_text(type))
-		wrong_type(attribute, number, "embedding or real[]");
-	return (Column){number, attribute->atttypid, false};
-}
-
-static bool
-is_bytea(TupleDesc desc, int number)
-{
-	Oid type = getBaseType(TupleDescAttr(desc, number - 1)->atttypid);
-
-	return type == BYTEAOID;
-}
-
-/* Pictures alone; documents may be arrays */
-static Column
-picture_column(TupleDesc desc, int number, int place)
-{
-	Form_pg_attribute attribute = TupleDescAttr(desc, number - 1);
-	Oid type = getBaseType(attribute->atttypid);
-
-	if (place > 0 && get_element_type(type) == BYTEAOID)
-		return (Column){number, BYTEAOID, true};
-	if (type != BYTEAOID)
-		wrong_type(attribute, number, "bytea");
-	return (Column){number, type, false};
-}
-
-/* A column of what is a text and a picture, in either order */
-static void
-both_column(TupleDesc desc, int number, int place, Columns *columns)
-{
-	Form_pg_attribute attribute = TupleDescAttr(desc, number - 1);
-
-	if (is_bytea(desc, number) && columns->picture[place].number == 0)
-		columns->picture[place] = (Column){number, BYTEAOID, false};
-	else if (is_text(getBaseType(attribute->atttypid)) && columns->text[place].number == 0)
-		columns->text[place] = (Column){number, attribute->atttypid, false};
-	else
-		wrong_type(attribute, number, columns->text[place].number == 0 ? "text or bytea" : "bytea");
-}
-
-/* Columns that a place has */
-static int
-width_of(const DsSpool *source, int place)
-{
-	return source->kind[place > 0] == DS_SPOOL_BOTH ? 2 : 1;
-}
-
-/* The next column of a place; true when the place is complete */
-static bool
-take_column(const DsSpool *source, TupleDesc desc, int number, int place, Columns *columns)
-{
-	switch (source->kind[place > 0])
-	{
-		case DS_SPOOL_TEXT:
-			columns->text[place] = text_column(desc, number, place);
-			break;
-		case DS_SPOOL_FEATURES:
-			columns->text[place] = feature_column(desc, number, place);
-			break;
-		case DS_SPOOL_IMAGE:
-			columns->picture[place] = picture_column(desc, number, place);
-			break;
-		case DS_SPOOL_BOTH:
-			both_column(desc, number, place, columns);
-			return columns->text[place].number != 0 && columns->picture[place].number != 0;
-	}
-	return true;
-}
-
-static void
-wrong_shape(const DsSpool *source, int given)
-{
-	int two = width_of(source, 0) + width_of(source, 1);
-
-	ereport(ERROR,
-			(errcode(ERRCODE_DATATYPE_MISMATCH),
-			 errmsg("the training source gives %d columns instead of %d or %d", given, two,
-					two + width_of(source, 2)),
-			 source->kind[1] == DS_SPOOL_BOTH
-				 ? errhint("A document is a text and a picture: (query, text, picture), and the "
-						   "same two of a wrong document may follow.")
-				 : errhint(SHAPE)));
-}
-
-static void
-find_columns(DsSpool *source, TupleDesc desc, Columns *columns)
-{
-	int places = 0;
-	int given = 0;
-	bool complete = true; /* the place at hand */
-
-	memset(columns, 0, sizeof(*columns));
-	for (int i = 1; i <= desc->natts; i++)
-	{
-		const char *name = NameStr(TupleDescAttr(desc, i - 1)->attname);
-
-		if (places >= 2 && complete && strcmp(name, "label") == 0)
-			columns->label = number_column(desc, i, true);
-		else if (places >= 2 && complete && strcmp(name, "weight") == 0)
-			columns->weight = number_column(desc, i, false);
-		else
-		{
-			given++;
-			if (places == 3)
-				continue;
-			complete = take_column(source, desc, i, places, columns);
-			places += complete;
-		}
-	}
-	if (places < 2 || !complete ||
-		given > width_of(source, 0) + width_of(source, 1) + width_of(source, 2))
-		wrong_shape(source, given);
-	source->labels = columns->label.number != 0;
-	source->weights = columns->weight.number != 0;
 }
 
 /* ---- a row ---- */
@@ -467,7 +224,7 @@ begin_item(DsSpool *source, uint32 i)
 }
 
 static void
-add_document(DsSpool *source, const Column *column, Datum value)
+add_document(DsSpool *source, const DsSpoolColumn *column, Datum value)
 {
 	DsSpoolRow *row = &source->row;
 	uint32 i = row->documents + 1;
@@ -490,7 +247,7 @@ add_document(DsSpool *source, const Column *column, Datum value)
 
 /* A text and a picture; false where both are NULL */
 static bool
-put_both(DsSpool *source, int place, uint32 i, const Columns *columns, HeapTuple tuple,
+put_both(DsSpool *source, int place, uint32 i, const DsSpoolColumns *columns, HeapTuple tuple,
 		 TupleDesc desc)
 {
 	int side = place > 0;
@@ -509,7 +266,7 @@ put_both(DsSpool *source, int place, uint32 i, const Columns *columns, HeapTuple
 
 /* The elements of an array column, or the value of another */
 static void
-add_documents(DsSpool *source, const Column *column, Datum value)
+add_documents(DsSpool *source, const DsSpoolColumn *column, Datum value)
 {
 	Datum *elements;
 	bool *nulls;
@@ -538,7 +295,7 @@ add_documents(DsSpool *source, const Column *column, Datum value)
 
 /* false when there is none */
 static bool
-read_labels(DsSpool *source, const Column *column, HeapTuple tuple, TupleDesc desc)
+read_labels(DsSpool *source, const DsSpoolColumn *column, HeapTuple tuple, TupleDesc desc)
 {
 	DsSpoolRow *row = &source->row;
 	Datum *elements = NULL;
@@ -578,10 +335,10 @@ read_labels(DsSpool *source, const Column *column, HeapTuple tuple, TupleDesc de
 }
 
 static bool
-read_query(DsSpool *source, const Columns *columns, HeapTuple tuple, TupleDesc desc)
+read_query(DsSpool *source, const DsSpoolColumns *columns, HeapTuple tuple, TupleDesc desc)
 {
 	bool image = source->kind[0] == DS_SPOOL_IMAGE;
-	const Column *column = image ? &columns->picture[0] : &columns->text[0];
+	const DsSpoolColumn *column = image ? &columns->picture[0] : &columns->text[0];
 	bool null;
 	Datum value;
 
@@ -599,9 +356,10 @@ read_query(DsSpool *source, const Columns *columns, HeapTuple tuple, TupleDesc d
 
 /* Those of a place, 1 or 2; false where it is NULL */
 static bool
-read_documents(DsSpool *source, int place, const Columns *columns, HeapTuple tuple, TupleDesc desc)
+read_documents(DsSpool *source, int place, const DsSpoolColumns *columns, HeapTuple tuple,
+			   TupleDesc desc)
 {
-	const Column *column =
+	const DsSpoolColumn *column =
 		source->kind[1] == DS_SPOOL_IMAGE ? &columns->picture[place] : &columns->text[place];
 	bool null;
 	Datum value;
@@ -621,7 +379,7 @@ read_documents(DsSpool *source, int place, const Columns *columns, HeapTuple tup
 }
 
 static bool
-read_row(DsSpool *source, const Columns *columns, HeapTuple tuple, TupleDesc desc)
+read_row(DsSpool *source, const DsSpoolColumns *columns, HeapTuple tuple, TupleDesc desc)
 {
 	DsSpoolRow *row = &source->row;
 	bool null;
@@ -678,13 +436,13 @@ ds_spool_read(DsSpool *source, const char *sql, void (*see)(void *context, const
 	TupleDesc desc;
 	SPIPlanPtr plan;
 	Portal portal;
-	Columns columns;
+	DsSpoolColumns columns;
 
 	/* functions that the query calls may not write either */
 	before = ds_read_only_begin();
 	PushActiveSnapshot(GetTransactionSnapshot());
-	plan = ds_spool_prepare(sql, "the training source", SHAPE, &desc);
-	find_columns(source, desc, &columns);
+	plan = ds_spool_prepare(sql, "the training source", DS_SPOOL_SHAPE, &desc);
+	ds_spool_find_columns(source, desc, &columns);
 	row_context = AllocSetContextCreate(CurrentMemoryContext, "deepsearch source row",
 										ALLOCSET_DEFAULT_SIZES);
 	portal = SPI_cursor_open(NULL, plan, NULL, NULL, true);

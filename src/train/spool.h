@@ -46,6 +46,7 @@ typedef struct DsSpool
 	MemoryContext context;
 	DsSpoolKind kind[2]; /* of queries and of documents */
 	DsPictures *pictures[2]; /* where such are read; may be the same; not the spool's own */
+	const char *hint; /* what the rows should be, for errors; NULL: the usual */
 	bool bad_is_none; /* a picture that cannot be read counts as none; otherwise an error */
 	int64 bad; /* such pictures */
 	int64 rows;

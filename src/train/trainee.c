@@ -44,6 +44,60 @@ refuse_option(Jsonb *options, const char *key, const char *why, const char *hint
 						errmsg("option \"%s\" %s", key, why), errhint("%s", hint)));
 }
 
+/* Is a tower a transformer? */
+static bool
+has_transformer(const DsTrainee *trainee)
+{
+	const DsImportedConfig *config = &trainee->pretrained;
+
+	return trainee->kind == &ds_trainee_encoder &&
+		   (config->texts || config->image.kind == DS_IMAGE_VIT);
+}
+
+/* Is it an imported convolutional network? */
+static bool
+has_convolutions(const DsTrainee *trainee)
+{
+	return trainee->kind == &ds_trainee_encoder && trainee->pretrained.images &&
+		   trainee->pretrained.image.kind == DS_IMAGE_CONV;
+}
+
+/* What models of this kind have no use for */
+static void
+refuse_options(const DsTrainee *trainee, Jsonb *options)
+{
+	static const char *const layered[] = {"dropout", "layer_decay", "cache_texts"};
+	bool bag = trainee->kind == &ds_trainee_bag;
+	bool images = ds_trainee_images(trainee);
+
+	if (!images)
+		refuse_option(options, "on_error", "is for models that read pictures",
+					  "This one reads none.");
+	for (int i = 0; i < 2 && (bag || !images); i++)
+		refuse_option(options, i == 0 ? "mirror" : "move",
+					  "is for imported models that read pictures",
+					  !images  ? "This one reads none."
+					  : i == 0 ? "The config of this one says it: \"image.mirror\"."
+							   : "The config of this one says it: \"image.move\".");
+	if (!has_convolutions(trainee))
+		refuse_option(options, "batch_moments", "is for imported convolutional networks",
+					  "This model has none.");
+	if (bag)
+		refuse_option(options, "dropout", "is for transformers",
+					  "A model of embedding bags has \"feature_dropout\".");
+	else
+	{
+		for (size_t i = 0; i < lengthof(layered) && !has_transformer(trainee); i++)
+			refuse_option(options, layered[i], "is for transformers",
+						  "This is a convolutional network.");
+		refuse_option(options, "feature_dropout", "is for models of embedding bags",
+					  "A transformer has \"dropout\".");
+	}
+	if (ds_trainee_features(trainee))
+		refuse_option(options, "feature_dropout", "is for models of embedding bags",
+					  "This one takes features.");
+}
+
 void
 ds_trainee_find(DsTrainee *trainee, const char *name, Jsonb *options, DsRunOptions *run)
 {
@@ -58,24 +112,18 @@ ds_trainee_find(DsTrainee *trainee, const char *name, Jsonb *options, DsRunOptio
 		if (ds_config_is_imported(trainee->row.config))
 			trainee->kind = &ds_trainee_encoder;
 	}
-	trainee->kind->find(trainee, &run->training);
-	/* each picture of a batch costs as much as all else, so pairs that share one stand together */
-	run->duplicates = ds_trainee_images(trainee) ? DS_DUPLICATES_TOGETHER : DS_DUPLICATES_AVOID;
+	ds_run_options_init(run);
+	trainee->kind->find(trainee, run);
 	ds_run_options_read(options, run);
-	if (!ds_trainee_images(trainee))
-		refuse_option(options, "on_error", "is for models that read pictures",
-					  "This one reads none.");
+	refuse_options(trainee, options);
 	trainee->bad_is_none = run->on_error == DS_ON_ERROR_NULL;
-	if (trainee->kind == &ds_trainee_bag)
-		refuse_option(options, "dropout", "is for transformers",
-					  "A model of embedding bags has \"feature_dropout\".");
-	if (trainee->kind != &ds_trainee_bag)
-		refuse_option(options, "feature_dropout", "is for models of embedding bags",
-					  "A transformer has \"dropout\".");
-	else if (ds_trainee_features(trainee))
-		refuse_option(options, "feature_dropout", "is for models of embedding bags",
-					  "This one takes features.");
 	trainee->dropout = run->dropout;
+	trainee->mirror = run->mirror;
+	trainee->move = run->move;
+	/* random weights have no averages to keep */
+	if (run->from_scratch && has_convolutions(trainee))
+		run->batch_moments = true;
+	trainee->batch_moments = run->batch_moments;
 	trainee->loss = run->training.train.loss;
 	/* a tower that is trained apart from the other one becomes one of its own */
 	if (tells_towers(&run->training.train))
@@ -119,42 +167,45 @@ ds_trainee_features(const DsTrainee *trainee)
 	return trainee->kind == &ds_trainee_bag && ds_config_features(&trainee->config);
 }
 
+static bool
+reads_images(const DsTrainee *trainee, DsSide side)
+{
+	DsSpoolKind kind = trainee->kind->reads(trainee, side);
+
+	return kind == DS_SPOOL_IMAGE || kind == DS_SPOOL_BOTH;
+}
+
 bool
 ds_trainee_images(const DsTrainee *trainee)
 {
-	return trainee->kind == &ds_trainee_bag && ds_config_images(&trainee->config);
-}
-
-static DsSpoolKind
-spool_kind(const DsTrainee *trainee, int side)
-{
-	if (ds_trainee_features(trainee))
-		return DS_SPOOL_FEATURES;
-	if (!ds_trainee_images(trainee) || !ds_config_has_images(&trainee->config, side))
-		return DS_SPOOL_TEXT;
-	return ds_config_has_texts(&trainee->config, side) ? DS_SPOOL_BOTH : DS_SPOOL_IMAGE;
+	return reads_images(trainee, DS_SIDE_QUERY) || reads_images(trainee, DS_SIDE_DOCUMENT);
 }
 
 /* A store of pictures for each tower that reads such */
 static void
 make_pictures(DsTrainee *trainee)
 {
-	for (int s = 0; s < 2 && ds_trainee_images(trainee); s++)
+	for (int s = 0; s < 2; s++)
 	{
 		DsImageTransform transform;
 
-		if (!ds_config_has_images(&trainee->config, s))
+		if (!reads_images(trainee, s))
 			continue;
-		ds_config_transform(&trainee->config, s, &transform);
-		trainee->pictures[s] = s == 1 && trainee->config.shared ? trainee->pictures[0]
-																: ds_pictures_create(&transform);
+		trainee->kind->transform(trainee, s, &transform);
+		/* imported models that read pictures on both sides have one network for them */
+		trainee->pictures[s] =
+			s == 1 && trainee->pictures[0] != NULL &&
+					(trainee->kind == &ds_trainee_encoder || trainee->config.shared)
+				? trainee->pictures[0]
+				: ds_pictures_create(&transform);
 	}
 }
 
 DsPairs *
 ds_trainee_pairs(DsTrainee *trainee, const char *sql, int64 *rows, int64 *skipped, int64 *bad)
 {
-	DsSpool *source = ds_spool_create(spool_kind(trainee, 0), spool_kind(trainee, 1));
+	DsSpool *source = ds_spool_create(trainee->kind->reads(trainee, DS_SIDE_QUERY),
+									  trainee->kind->reads(trainee, DS_SIDE_DOCUMENT));
 	DsPairs *pairs;
 
 	make_pictures(trainee);
@@ -267,14 +318,14 @@ ds_trainee_write(DsTrainee *trainee, DsTrainer *trainer, float *const *values, i
 		DsTrained parameter = ds_trainer_parameter(trainer, i);
 		DsTensorData *tensor = &tensors[count];
 
-		tensor->name = trainee->kind->stored_name(trainee, parameter.name);
-		if (tensor->name == NULL)
-			continue;
-		count++;
-		tensor->dtype = DS_DTYPE_F32;
+		tensor->name = parameter.name;
 		tensor->shape_count = (int) parameter.shape_count;
 		for (uint32 d = 0; d < parameter.shape_count; d++)
 			tensor->shape[d] = (int64) parameter.shape[d];
+		if (!trainee->kind->stored(trainee, tensor))
+			continue;
+		count++;
+		tensor->dtype = DS_DTYPE_F32;
 		tensor->data = values != NULL && values[i] != NULL ? values[i] : parameter.value;
 		tensor->bytes = sizeof(float) * parameter.count;
 		row.parameters += (int64) parameter.count;

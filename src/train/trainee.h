@@ -24,14 +24,20 @@ typedef struct DsTrainee DsTrainee;
 /* What differs between kinds of models; see the functions of the same names below. */
 typedef struct DsTraineeKind
 {
-	void (*find)(DsTrainee *trainee, DsTrainOptions *training); /* with the defaults of options */
+	void (*find)(DsTrainee *trainee, DsRunOptions *run); /* with the defaults of options */
+	/* of a side of the source; and how its pictures are made ready, where there are some */
+	DsSpoolKind (*reads)(const DsTrainee *trainee, DsSide side);
+	void (*transform)(const DsTrainee *trainee, DsSide side, DsImageTransform *transform);
 	void (*split)(DsTrainee *trainee); /* one tower for both sides becomes two, if it is one */
 	void (*open)(DsTrainee *trainee);
 	DsPairs *(*pairs)(DsTrainee *trainee, DsSpool *source, const char *sql); /* plans the net too */
 	void (*load)(DsTrainee *trainee, DsTrainer *trainer); /* unless it is fresh */
 	void (*describe)(const DsTrainee *trainee, DsVersionRow *row);
-	/* a parameter's name in a version; NULL: it is not part of one */
-	const char *(*stored_name)(const DsTrainee *trainee, const char *name);
+	/*
+	 * A parameter in a version: its name and shape, which are given as those of training;
+	 * false: it is not part of one.
+	 */
+	bool (*stored)(const DsTrainee *trainee, DsTensorData *tensor);
 	void (*write_tokenizers)(const DsTrainee *trainee, DsModelKey key);
 	void (*save)(const DsTrainee *trainee, DsModelKey key);
 	void (*restore)(DsTrainee *trainee, DsReader *reader);
@@ -50,6 +56,9 @@ struct DsTrainee
 	bool fresh; /* with random weights, not those of start */
 	bool split; /* start has one tower for both sides, the new version two */
 	double dropout; /* of transformers */
+	bool mirror; /* of imported networks over pictures */
+	uint32 move;
+	bool batch_moments;
 	bool bad_is_none; /* a bad picture is none */
 	DsLoss loss;
 	uint32 vocabulary; /* of queries */

@@ -15,14 +15,33 @@
 #include "model/version.h"
 
 static void
-find(DsTrainee *trainee, DsTrainOptions *training)
+find(DsTrainee *trainee, DsRunOptions *run)
 {
 	Jsonb *config = trainee->exists
 						? trainee->row.config
 						: DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum("{}")));
 
 	ds_config_read(config, &trainee->config);
-	*training = trainee->config.training;
+	run->training = trainee->config.training;
+	/* each picture of a batch costs as much as all else, so pairs that share one stand together */
+	run->duplicates =
+		ds_config_images(&trainee->config) ? DS_DUPLICATES_TOGETHER : DS_DUPLICATES_AVOID;
+}
+
+static DsSpoolKind
+reads(const DsTrainee *trainee, DsSide side)
+{
+	if (ds_trainee_features(trainee))
+		return DS_SPOOL_FEATURES;
+	if (!ds_config_has_images(&trainee->config, side))
+		return DS_SPOOL_TEXT;
+	return ds_config_has_texts(&trainee->config, side) ? DS_SPOOL_BOTH : DS_SPOOL_IMAGE;
+}
+
+static void
+transform(const DsTrainee *trainee, DsSide side, DsImageTransform *out)
+{
+	ds_config_transform(&trainee->config, side, out);
 }
 
 static void
@@ -302,10 +321,10 @@ describe(const DsTrainee *trainee, DsVersionRow *row)
 		row->bytes += (int64) trainee->tokenizer_size[i];
 }
 
-static const char *
-stored_name(const DsTrainee *trainee pg_attribute_unused(), const char *name)
+static bool
+stored(const DsTrainee *trainee pg_attribute_unused(), DsTensorData *tensor pg_attribute_unused())
 {
-	return name;
+	return true;
 }
 
 static void
@@ -339,7 +358,7 @@ restore(DsTrainee *trainee, DsReader *reader)
 	}
 }
 
-const DsTraineeKind ds_trainee_bag = {find, split, open_bag, read_pairs, load, describe,
-									  stored_name, write_tokenizers,
+const DsTraineeKind ds_trainee_bag = {find, reads, transform, split, open_bag, read_pairs, load,
+									  describe, stored, write_tokenizers,
 									  /* a checkpoint needs them: there may be no version yet */
 									  write_tokenizers, restore};

@@ -1,7 +1,8 @@
 /*
  * trainee_encoder.c
- *		Training of transformers: encoders and cross-encoders, whether their
- *		weights were imported or began at random.
+ *		Training of transformers, encoders and cross-encoders, whether their
+ *		weights were imported or began at random; and of imported networks over
+ *		pictures, alone or beside an encoder of texts (CLIP).
  *
  * Such a model always has a version to begin from, which has the tokenizer's
  * file, and that never changes.  A new version stands in the tables as an
@@ -9,6 +10,10 @@
  * lays it out in the model's precision.  Where one tower of a shared encoder is
  * trained alone there are two of the same spec from then on, with the names of
  * the towers before those of the tensors.
+ *
+ * Where a model reads pictures alone, one network serves both sides.  Where it reads texts,
+ * too, queries are the texts and documents the pictures: no tower is shared, and each has
+ * the names of its tensors as they are at import.
  */
 #include "train/trainee.h"
 
@@ -28,16 +33,18 @@
 #define EPOCHS 3
 #define BATCH 32
 
+#define SHAPE_CLIP \
+	"It gives rows (text, picture) or (text, picture, wrong picture), and may have columns label and weight."
+#define SHAPE_PICTURES \
+	"It gives rows (picture, picture) or (picture, picture, wrong picture), and may have columns label and weight."
+
 static void
-find(DsTrainee *trainee, DsTrainOptions *training)
+find(DsTrainee *trainee, DsRunOptions *run)
 {
+	DsTrainOptions *training = &run->training;
 	DsModelConfig defaults;
 
 	ds_imported_config_read(trainee->row.config, &trainee->pretrained);
-	if (trainee->pretrained.images)
-		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-						errmsg("model \"%s\" reads pictures, which is not trained here",
-							   trainee->row.name)));
 	ds_config_read(DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum("{}"))), &defaults);
 	*training = defaults.training;
 	training->epochs = EPOCHS;
@@ -46,15 +53,43 @@ find(DsTrainee *trainee, DsTrainOptions *training)
 	training->train.schedule.initial = LEARNING_RATE;
 	training->train.schedule.minimum = 0;
 	training->train.optimizer.weight_decay = WEIGHT_DECAY;
+	run->duplicates = DS_DUPLICATES_AVOID;
+	if (trainee->pretrained.images)
+	{
+		/* such networks were trained without dropout; captions know left from right, and letters */
+		run->dropout = 0;
+		run->mirror = !trainee->pretrained.texts;
+	}
 	if (trainee->pretrained.spec.scores > 0)
 		training->train.loss =
 			ds_spec_dims(&trainee->pretrained.spec) == 1 ? DS_LOSS_BINARY : DS_LOSS_CLASSES;
 }
 
+static DsSpoolKind
+reads(const DsTrainee *trainee, DsSide side)
+{
+	bool image =
+		trainee->pretrained.images && (side == DS_SIDE_DOCUMENT || !trainee->pretrained.texts);
+
+	return image ? DS_SPOOL_IMAGE : DS_SPOOL_TEXT;
+}
+
+static void
+transform(const DsTrainee *trainee, DsSide side pg_attribute_unused(), DsImageTransform *out)
+{
+	*out = trainee->pretrained.transform;
+}
+
 static void
 split(DsTrainee *trainee)
 {
-	trainee->split = true;
+	if (!trainee->pretrained.images)
+		trainee->split = true;
+	else if (!trainee->pretrained.texts)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("model \"%s\" has one network for the pictures of both sides",
+							   trainee->name),
+						errhint("The names of its parts begin with \"shared\".")));
 }
 
 /*
@@ -75,24 +110,54 @@ leave_logits(DsEncoderSpec *spec, DsLoss loss)
 }
 
 static void
+plan_text(const DsTrainee *trainee, DsTower *tower)
+{
+	tower->body = DS_BODY_TRANSFORMER;
+	tower->spec = trainee->pretrained.spec;
+	leave_logits(&tower->spec, trainee->loss);
+	tower->dropout = trainee->dropout;
+	tower->attention_dropout = trainee->dropout;
+}
+
+static void
+plan_image(const DsTrainee *trainee, DsTower *tower)
+{
+	const DsImageTransform *how = &trainee->pretrained.transform;
+
+	tower->body = DS_BODY_IMAGE;
+	tower->image = trainee->pretrained.image;
+	tower->dropout = trainee->dropout;
+	tower->attention_dropout = trainee->dropout;
+	tower->mirrors = trainee->mirror;
+	tower->moves = trainee->move;
+	tower->fixed_moments = !trainee->batch_moments;
+	for (int c = 0; c < 3; c++)
+	{
+		/* pixel * scale - mean is (pixel / 255 - mean / (255 scale)) * 255 scale */
+		tower->pixel_mean[c] = (double) how->mean[c] / (255 * how->scale);
+		tower->pixel_deviation[c] = (double) how->deviation[c] / (255 * how->scale);
+	}
+}
+
+static void
 plan_net(DsTrainee *trainee)
 {
-	const DsEncoderSpec *spec = &trainee->pretrained.spec;
+	const DsImportedConfig *config = &trainee->pretrained;
+	const DsEncoderSpec *spec = &config->spec;
 	DsNet *net = &trainee->net;
 	DsStatus status;
 	DsCode code;
 
 	memset(net, 0, sizeof(*net));
 	net->kind = spec->scores > 0 ? DS_NET_SINGLE : DS_NET_DUAL;
-	net->shared = !trainee->pretrained.separate;
+	net->shared = !config->separate && !(config->texts && config->images);
 	net->score = DS_SCORE_COSINE;
 	for (int i = 0; i < 2; i++)
 	{
-		net->tower[i].body = DS_BODY_TRANSFORMER;
-		net->tower[i].spec = *spec;
-		leave_logits(&net->tower[i].spec, trainee->loss);
-		net->tower[i].dropout = trainee->dropout;
-		net->tower[i].attention_dropout = trainee->dropout;
+		if (reads(trainee, i) == DS_SPOOL_IMAGE)
+			plan_image(trainee, &net->tower[i]);
+		else
+			plan_text(trainee, &net->tower[i]);
 	}
 	code = ds_net_check(net, &status);
 	if (code == DS_UNSUPPORTED)
@@ -122,7 +187,7 @@ open_encoder(DsTrainee *trainee)
 	else if (trainee->split)
 		trainee->pretrained.separate = true;
 	plan_net(trainee);
-	trainee->vocabulary = trainee->pretrained.spec.vocabulary;
+	trainee->vocabulary = trainee->pretrained.texts ? trainee->pretrained.spec.vocabulary : 0;
 }
 
 /* ---- from texts to tokens ---- */
@@ -138,6 +203,12 @@ read_text(void *context, const DsSpoolRow *row, uint32 i, DsTokens *tokens)
 	uint32_t *typed;
 
 	memset(tokens, 0, sizeof(*tokens));
+	tokens->picture = row->picture[i];
+	if (trainee->pictures[i > 0] != NULL)
+	{
+		tokens->key = ds_pictures_key(trainee->pictures[i > 0], tokens->picture);
+		return;
+	}
 	tokens->key = hash_bytes_extended((const unsigned char *) text.data, (int) text.length, 0);
 	if (joint ? i == 0 : text.length == 0)
 		return;
@@ -160,6 +231,8 @@ read_pairs(DsTrainee *trainee, DsSpool *source, const char *sql)
 {
 	DsTextReader reader = {trainee, read_text, trainee->net.kind == DS_NET_SINGLE};
 
+	if (trainee->pretrained.images)
+		source->hint = trainee->pretrained.texts ? SHAPE_CLIP : SHAPE_PICTURES;
 	ds_spool_read(source, sql, NULL, NULL);
 	return ds_pairs_create(source, &reader);
 }
@@ -173,11 +246,14 @@ load(DsTrainee *trainee, DsTrainer *trainer)
 
 	PushActiveSnapshot(GetTransactionSnapshot());
 	ds_delta_open(&reader, trainee->start->key);
-	for (int t = 0; t < ds_imported_towers(&trainee->pretrained); t++)
+	for (int t = 0; t < (trainee->net.shared || trainee->net.kind == DS_NET_SINGLE ? 1 : 2); t++)
 	{
 		DsStoredSource stored;
 		DsTensorSource source =
-			ds_stored_source(&stored, &reader, ds_imported_prefix(&trainee->start->pretrained, t));
+			ds_stored_source(&stored, &reader,
+							 reads(trainee, t) == DS_SPOOL_IMAGE
+								 ? DS_IMAGE_PREFIX
+								 : ds_imported_prefix(&trainee->start->pretrained, t));
 		DsStatus status;
 
 		ds_guard_check(
@@ -199,6 +275,8 @@ describe(const DsTrainee *trainee, DsVersionRow *row)
 
 	row->config = ds_imported_config_write(&trainee->pretrained);
 	row->precision = ds_precision_name(trainee->pretrained.precision);
+	if (!trainee->pretrained.texts)
+		return;
 	PushActiveSnapshot(GetTransactionSnapshot());
 	ds_reader_open(&reader, trainee->start->key);
 	ds_reader_need(&reader, DS_TOKENIZER_TENSOR, &stored);
@@ -207,21 +285,37 @@ describe(const DsTrainee *trainee, DsVersionRow *row)
 	PopActiveSnapshot();
 }
 
-static const char *
-stored_name(const DsTrainee *trainee, const char *name)
+static bool
+stored(const DsTrainee *trainee, DsTensorData *tensor)
 {
-	const char *dot = strchr(name, '.');
+	const char *dot = strchr(tensor->name, '.');
+	bool query;
+	DsImageTensor full;
 
-	/* "shared.", "model.": there is one tower; "log_scale" is an option of each training */
+	/* "log_scale" is an option of each training */
 	if (dot == NULL)
-		return NULL;
-	return trainee->pretrained.separate ? name : dot + 1;
+		return false;
+	query = strncmp(tensor->name, "query.", strlen("query.")) == 0;
+	if (reads(trainee, query ? DS_SIDE_QUERY : DS_SIDE_DOCUMENT) == DS_SPOOL_IMAGE)
+	{
+		/* the trainer knows two dimensions */
+		if (!ds_image_spec_find(&trainee->pretrained.image, dot + 1, &full))
+			elog(ERROR, "model \"%s\" has no tensor \"%s\"", trainee->name, tensor->name);
+		tensor->shape_count = (int) full.rank;
+		for (uint32 d = 0; d < full.rank; d++)
+			tensor->shape[d] = full.shape[d];
+		tensor->name = psprintf(DS_IMAGE_PREFIX "%s", dot + 1);
+	}
+	else if (!trainee->pretrained.separate)
+		tensor->name = dot + 1;
+	return true;
 }
 
 static void
 write_tokenizers(const DsTrainee *trainee, DsModelKey key)
 {
-	ds_store_copy(trainee->start->key, DS_TOKENIZER_TENSOR, key);
+	if (trainee->pretrained.texts)
+		ds_store_copy(trainee->start->key, DS_TOKENIZER_TENSOR, key);
 }
 
 /* A checkpoint goes on from the same version, which has everything else. */
@@ -236,6 +330,6 @@ restore(DsTrainee *trainee, DsReader *reader pg_attribute_unused())
 	open_encoder(trainee);
 }
 
-const DsTraineeKind ds_trainee_encoder = {find, split,	  open_encoder, read_pairs,
-										  load, describe, stored_name,	write_tokenizers,
-										  save, restore};
+const DsTraineeKind ds_trainee_encoder = {find,		  reads,  transform, split,	 open_encoder,
+										  read_pairs, load,	  describe,	 stored, write_tokenizers,
+										  save,		  restore};

@@ -3,6 +3,8 @@ package Model;
 use strict;
 use warnings;
 
+use Compress::Zlib ();
+
 # A safetensors file of [name, dtype, [shape], bytes] ...
 sub safetensors
 {
@@ -126,6 +128,60 @@ sub resnet
 	spew("$folder/config.json", '{"model_type": "resnet", "hidden_act": "relu", "num_channels": 3, "layer_type": "bottleneck", "downsample_in_bottleneck": true}');
 	spew("$folder/preprocessor_config.json", '{"do_resize": true, "size": {"height": 40, "width": 40}, "do_center_crop": false, "do_normalize": true, "image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.225], "do_rescale": true, "resample": 3}');
 	return;
+}
+
+# CLIP: texts and pictures of 24 x 24 in patches of 8 through two layers each, 16 wide, to 8 components; with texts: that
+# tower alone
+sub clip
+{
+	my ($folder, %options) = @_;
+	my @tensors;
+	my $pair = sub { my ($name, @shape) = @_; push @tensors, [ "$name.weight", @shape ], [ "$name.bias", $shape[0] ] };
+	my $layers = sub {
+		my ($tower) = @_;
+		for my $layer (0, 1)
+		{
+			my $at = "$tower.encoder.layers.$layer";
+			$pair->("$at.self_attn.$_", 16, 16) for qw(q_proj k_proj v_proj out_proj);
+			push @tensors, map { [ "$at.layer_norm$_.weight", 16 ], [ "$at.layer_norm$_.bias", 16 ] } 1, 2;
+			$pair->("$at.mlp.fc1", 32, 16);
+			$pair->("$at.mlp.fc2", 16, 32);
+		}
+	};
+	push @tensors, [ 'text_model.embeddings.token_embedding.weight', scalar @WORDS, 16 ], [ 'text_model.embeddings.position_embedding.weight', 12, 16 ];
+	$layers->('text_model');
+	push @tensors, [ 'vision_model.embeddings.class_embedding', 16 ], [ 'vision_model.embeddings.patch_embedding.weight', 16, 3, 8, 8 ], [ 'vision_model.embeddings.position_embedding.weight', 10, 16 ];
+	$layers->('vision_model');
+	push @tensors, map { [ "$_.weight", 16 ], [ "$_.bias", 16 ] } qw(text_model.final_layer_norm vision_model.pre_layrnorm vision_model.post_layernorm);
+	push @tensors, [ 'text_projection.weight', 8, 16 ], [ 'visual_projection.weight', 8, 16 ];
+	mkdir $folder;
+	@tensors = grep { $_->[0] =~ /^text_/ } @tensors if $options{texts};
+	weights("$folder/model.safetensors", @tensors);
+	my $sizes = '"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32';
+	my $texts = "$sizes, \"vocab_size\": " . scalar(@WORDS) . ', "max_position_embeddings": 12, "eos_token_id": 3';
+	spew("$folder/config.json", $options{texts} ? "{\"model_type\": \"clip_text_model\", $texts}"
+		: "{\"model_type\": \"clip\", \"projection_dim\": 8, \"text_config\": {$texts}, \"vision_config\": {$sizes, \"patch_size\": 8, \"image_size\": 24}}");
+	spew("$folder/preprocessor_config.json", '{"do_resize": true, "size": {"shortest_edge": 24}, "do_center_crop": true, "crop_size": {"height": 24, "width": 24}, "do_normalize": true, "image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5], "do_rescale": true, "resample": 3}');
+	spew("$folder/tokenizer.json", tokenizer(1));
+	return;
+}
+
+# A PNG of shapes: stripes along or across of a colour, moved and with noise by a number
+sub chunk { my ($type, $data) = @_; return pack('N', length $data) . $type . $data . pack('N', Compress::Zlib::crc32($type . $data)) }
+sub png
+{
+	my ($edge, $colour, $rows, $n) = @_;
+	my $raw = '';
+	for my $y (0 .. $edge - 1)
+	{
+		$raw .= "\0";
+		for my $x (0 .. $edge - 1)
+		{
+			my @rgb = ((($rows ? $y : $x) + $n) % 6) < 3 ? (240, 240, 240) : @$colour;
+			$raw .= pack 'C3', map { my $v = $_ + ($x * 7 + $y * 13 + $n * 31) % 23 - 11; $v < 0 ? 0 : $v > 255 ? 255 : $v } @rgb;
+		}
+	}
+	return "\x89PNG\r\n\x1a\n" . chunk('IHDR', pack('NNC5', $edge, $edge, 8, 2, 0, 0, 0)) . chunk('IDAT', Compress::Zlib::compress($raw)) . chunk('IEND', '');
 }
 
 # BERT with two layers, 16 wide; with classes: a head for sequence classification

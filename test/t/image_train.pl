@@ -9,7 +9,7 @@ BEGIN
 	eval { require PostgreSQL::Test::Cluster; require PostgreSQL::Test::Utils; 1 }
 	  or plan skip_all => 'needs the server\'s test modules (PostgreSQL 15 and later)';
 }
-use Compress::Zlib ();
+use Model;
 use Shop;
 use Time::HiRes qw(time usleep);
 $SIG{__DIE__} = sub { diag(@_) };
@@ -19,23 +19,6 @@ $node->append_conf('postgresql.conf', "max_worker_processes = 16\nmax_parallel_w
 $node->restart;
 sub sql { return $node->safe_psql('postgres', "SET client_min_messages = warning; $_[0]") }
 
-# a PNG of shapes: stripes along or across of a colour, moved and with noise by a number
-sub chunk { my ($type, $data) = @_; return pack('N', length $data) . $type . $data . pack('N', Compress::Zlib::crc32($type . $data)) }
-sub png
-{
-	my ($edge, $colour, $rows, $n) = @_;
-	my $raw = '';
-	for my $y (0 .. $edge - 1)
-	{
-		$raw .= "\0";
-		for my $x (0 .. $edge - 1)
-		{
-			my @rgb = ((($rows ? $y : $x) + $n) % 6) < 3 ? (240, 240, 240) : @$colour;
-			$raw .= pack 'C3', map { my $v = $_ + ($x * 7 + $y * 13 + $n * 31) % 23 - 11; $v < 0 ? 0 : $v > 255 ? 255 : $v } @rgb;
-		}
-	}
-	return "\x89PNG\r\n\x1a\n" . chunk('IHDR', pack('NNC5', $edge, $edge, 8, 2, 0, 0, 0)) . chunk('IDAT', Compress::Zlib::compress($raw)) . chunk('IEND', '');
-}
 my %colours = (red => [ 208, 32, 32 ], green => [ 32, 160, 32 ], blue => [ 32, 32, 200 ]);
 my $folder = PostgreSQL::Test::Utils::tempdir();
 mkdir "$folder/deep" or die;
@@ -47,7 +30,7 @@ for my $n (0 .. 39)
 	{
 		for my $form ('rows', 'columns')
 		{
-			my $file = png(24, $colours{$colour}, $form eq 'rows', $n);
+			my $file = Model::png(24, $colours{$colour}, $form eq 'rows', $n);
 			$id++;
 			$rows .= "$id\t$n\t$colour $form\tno $n in $colour\t\\\\x" . unpack('H*', $file) . "\n";
 			next if $n;
@@ -61,7 +44,7 @@ for my $n (0 .. 39)
 open my $out, '>', "$folder/goods.tsv" or die;
 print $out $rows;
 close $out;
-for ([ 'cut.png', substr(png(24, $colours{red}, 1, 1), 0, 200) ], [ 'text.jpg', 'no picture' ], [ 'large.png', png(24, $colours{red}, 1, 1) . "\0" x 2000 ], [ 'notes.txt', 'not looked at' ], [ 'empty.jpeg', '' ])
+for ([ 'cut.png', substr(Model::png(24, $colours{red}, 1, 1), 0, 200) ], [ 'text.jpg', 'no picture' ], [ 'large.png', Model::png(24, $colours{red}, 1, 1) . "\0" x 2000 ], [ 'notes.txt', 'not looked at' ], [ 'empty.jpeg', '' ])
 {
 	open my $file, '>:raw', "$folder/$_->[0]" or die;
 	print $file $_->[1];

@@ -290,6 +290,61 @@ test_freezing(void)
 	ds_arena_free(&arena);
 }
 
+/* Averages that are to stay do, and training sees what inference will: no other pictures' moments */
+static void
+test_fixed_moments(void)
+{
+	DsNet net = make_net(DS_BODY_IMAGE, true);
+	DsTrainBatch batch = make_batch(false, false);
+	DsTrainConfig t = ds_train_defaults;
+	DsArena arena;
+	DsStatus status;
+	DsTrainer *trainer;
+	DsStepResult result;
+	static float vectors[2][PAIRS * 12];
+	size_t count;
+	double loss = 0;
+	bool stay = true;
+
+	net.tower[1].fixed_moments = true;
+	net.tower[1].mirrors = false;
+	net.tower[1].moves = 0;
+	ds_arena_init(&arena, NULL);
+	trainer = make_trainer(&net, &t, &limits, &arena);
+	for (int step = 0; step < 3; step++)
+		ds_trainer_step(trainer, &batch, NULL, NULL, &status);
+	for (size_t c = 0; c < 10; c++)
+		stay = stay && value_of(trainer, "document.layer.0.norm.mean", &count)[c] == 0 &&
+			   value_of(trainer, "document.layer.0.norm.var", &count)[c] == 1;
+	CHECK(stay && value_of(trainer, "document.layer.0.norm.weight", &count)[0] != 1,
+		  "fixed averages stay, and norms learn");
+	CHECK(ds_trainer_encode(trainer, DS_SIDE_QUERY, &batch.query, PAIRS, vectors[0], NULL,
+							&status) == DS_OK &&
+			  ds_trainer_encode(trainer, DS_SIDE_DOCUMENT, &batch.document, PAIRS, vectors[1], NULL,
+								&status) == DS_OK,
+		  "vectors without training");
+	for (size_t i = 0; i < PAIRS; i++)
+	{
+		double sum = 0;
+		double own = 0;
+
+		for (size_t j = 0; j < PAIRS; j++)
+		{
+			double score = 0;
+
+			for (size_t k = 0; k < 12; k++)
+				score += (double) vectors[0][i * 12 + k] * (double) vectors[1][j * 12 + k];
+			sum += exp(score / t.temperature);
+			own = j == i ? score / t.temperature : own;
+		}
+		loss += (log(sum) - own) / PAIRS;
+	}
+	CHECK(ds_trainer_step(trainer, &batch, &result, NULL, &status) == DS_OK &&
+			  fabs(result.loss - loss) < 1e-4 * (1 + loss),
+		  "the loss of a step is that of these vectors: %.6f, %.6f", result.loss, loss);
+	ds_arena_free(&arena);
+}
+
 static void
 test_learning(DsBodyKind body, bool norm)
 {
@@ -598,6 +653,7 @@ main(void)
 	test_resuming();
 	test_averages();
 	test_freezing();
+	test_fixed_moments();
 	test_learning(DS_BODY_IMAGE, true);
 	test_learning(DS_BODY_IMAGE, false);
 	test_learning(DS_BODY_FUSION, true);

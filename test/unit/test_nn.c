@@ -217,6 +217,17 @@ test_by_hand(void)
 	static const size_t known_offsets[] = {0, 1, 1};
 	static const uint32_t known_columns[] = {1};
 	DsLossMask told = {.known_offsets = known_offsets, .known = known_columns};
+	/* pairs (5, 6) and (6, 9): the first document is the second query itself */
+	static const uint64_t pictures[] = {5, 6};
+	static const uint64_t answers[] = {6, 9};
+	DsLossMask itself = {.row_query = pictures,
+						 .row_document = answers,
+						 .column_query = pictures,
+						 .column_document = answers,
+						 .paired = 2,
+						 .one_kind = true};
+	float pairs[] = {1, 5, 0, 3};
+	float turned[] = {1, 5, 0, 3};
 	size_t correct;
 	double loss;
 
@@ -250,6 +261,13 @@ test_by_hand(void)
 	loss = ds_softmax_loss(transposed, 2, 2, 0, &told, 1, 1, NULL, NULL, &correct);
 	CHECK(fabs(loss - log(1 + exp(4))) < 1e-6 && transposed[1] > 0 && transposed[2] == 0,
 		  "nor is its query, the other way round");
+	loss = ds_softmax_loss(pairs, 2, 2, 0, &itself, 1, 1, NULL, NULL, &correct);
+	CHECK(fabs(loss - log(1 + exp(4))) < 1e-6 && pairs[2] == 0,
+		  "a document that is the query itself is no negative");
+	itself.transposed = true;
+	loss = ds_softmax_loss(turned, 2, 2, 0, &itself, 1, 1, NULL, NULL, &correct);
+	CHECK(fabs(loss - log(1 + exp(-3))) < 1e-6 && turned[1] == 0 && turned[2] > 0,
+		  "nor the other way round");
 	/* own 1/2 d^2 = 0.5 and 0.5; negatives 1/2 (1.5 - 2)^2 -> 0 and 1/2 (1.5 - 0.5)^2 = 0.5 */
 	loss = ds_contrastive_loss(distances, 2, 2, 0, NULL, 1.5, 1, NULL, &correct);
 	CHECK(fabs(loss - 1.5) < 1e-6 && correct == 1 && distances[1] == 0 && distances[0] == 0.5f &&

@@ -939,6 +939,10 @@ test_images(void)
 	test_whole("the same, the first layer frozen", &n, &t, 6, 9);
 	t.rules[0] = (DsRateRule){"*.layer.2.norm.mean", 0};
 	test_whole("the same, one layer by its averages", &n, &t, 6, 9);
+	t.rule_count = 0;
+	n.tower[1].fixed_moments = true;
+	test_whole("the same, all layers by their averages", &n, &t, 6, 9);
+	n.tower[1].fixed_moments = false;
 	t.rule_count = 3;
 	t.rules[0] = (DsRateRule){"document", 0};
 	t.rules[1] = (DsRateRule){"document.layer.3.norm", 1};
