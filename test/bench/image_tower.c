@@ -131,14 +131,13 @@ make_spec(const Settings *s, uint32_t dims)
 		}
 		if (memchr(end, 'p', says) != NULL || memchr(end, 'm', says) != NULL)
 		{
-			spec.layers[spec.layer_count] =
-				(DsImageLayer){.kind = memchr(end, 'm', says) != NULL ? DS_LAYER_MAX_POOL
-																	  : DS_LAYER_AVERAGE_POOL,
-							   .input = result,
-							   .out = outs,
-							   .kernel_height = 2,
-							   .kernel_width = 2,
-							   .stride = 2};
+			spec.layers[spec.layer_count] = (DsImageLayer){
+				.kind = memchr(end, 'm', says) != NULL ? DS_LAYER_MAX_POOL : DS_LAYER_AVERAGE_POOL,
+				.input = result,
+				.out = outs,
+				.kernel_height = 2,
+				.kernel_width = 2,
+				.stride = 2};
 			result = ++spec.layer_count;
 		}
 		p = end + says + (end[says] != '\0');
