@@ -73,39 +73,6 @@ after_a_while(void *context)
 	return --*(int *) context < 0;
 }
 
-/* Some bytes that a checkpoint goes to and comes from */
-typedef struct Memory
-{
-	char *bytes;
-	size_t size;
-	size_t at;
-	size_t most; /* then the disk is full */
-} Memory;
-
-static DsCode
-memory_write(void *context, const void *bytes, size_t size, DsStatus *status)
-{
-	Memory *m = context;
-
-	if (m->size + size > m->most)
-		return ds_fail(status, DS_BAD_DATA, "disk full");
-	memcpy(m->bytes + m->size, bytes, size);
-	m->size += size;
-	return DS_OK;
-}
-
-static DsCode
-memory_read(void *context, void *bytes, size_t size, DsStatus *status)
-{
-	Memory *m = context;
-
-	if (m->at + size > m->size)
-		return ds_fail(status, DS_BAD_DATA, "the file ends early");
-	memcpy(bytes, m->bytes + m->at, size);
-	m->at += size;
-	return DS_OK;
-}
-
 static Memory
 save(const DsTrainer *trainer, DsArena *arena)
 {
@@ -115,35 +82,6 @@ save(const DsTrainer *trainer, DsArena *arena)
 	m.bytes = ds_arena_alloc(arena, m.most, 1);
 	CHECK(ds_trainer_save(trainer, &writer, NULL, NULL) == DS_OK && m.size > 0, "a checkpoint");
 	return m;
-}
-
-/* One step of several workers, each with a handle of its own on one block */
-static DsCode
-step_of_workers(DsTrainer **workers, int n, const DsTrainBatch *batches, DsStepResult *result)
-{
-	DsStatus status;
-	DsCode code = DS_OK;
-	uint32_t accumulate = ds_trainer_config(workers[0])->accumulate;
-
-	for (uint32_t i = 0; i < accumulate; i++)
-	{
-		for (int w = 0; w < n && code == DS_OK; w++)
-			code = ds_trainer_begin(workers[w], &batches[i], i, &status);
-		/* backwards: order within a part does not matter */
-		for (int s = DS_SHARDS; s-- > 0 && code == DS_OK;)
-			code = ds_trainer_forward_shard(workers[s % n], s, &status);
-		for (int s = 0; s < DS_SHARDS && code == DS_OK; s++)
-			code = ds_trainer_loss_shard(workers[s % n], s, &status);
-		for (int s = DS_SHARDS; s-- > 0 && code == DS_OK;)
-			code = ds_trainer_backward_shard(workers[s % n], s, &status);
-		for (int w = n; w-- > 0 && code == DS_OK;)
-			ds_trainer_reduce(workers[w], w, n);
-	}
-	for (int w = 0; w < n && code == DS_OK; w++)
-		code = ds_trainer_result(workers[w], result, &status);
-	for (int w = n; w-- > 0 && code == DS_OK;)
-		ds_trainer_update(workers[w], w, n);
-	return code;
 }
 
 static void

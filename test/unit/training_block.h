@@ -78,29 +78,34 @@ forward_backward(DsTrainer *trainer, const DsTrainBatch *batch, uint32_t number,
 }
 
 /*
- * A step that n workers share.  One alone takes its shards backward in the order in which it adds
- * up products' gradients as it goes, several in one in which they cannot.
+ * A step that n workers share, each with a handle of its own on one block, over as many batches as
+ * it takes.  One alone takes its shards backward in the order in which it adds up products'
+ * gradients as it goes, several in one in which they cannot; order means nothing otherwise.
  */
 __attribute__((unused)) static DsCode
-step_of_workers(DsTrainer **workers, int n, const DsTrainBatch *batch, DsStepResult *result)
+step_of_workers(DsTrainer **workers, int n, const DsTrainBatch *batches, DsStepResult *result)
 {
 	DsStatus status;
 	DsCode code = DS_OK;
+	uint32_t accumulate = ds_trainer_config(workers[0])->accumulate;
 
-	for (int w = 0; w < n && code == DS_OK; w++)
-		code = ds_trainer_begin(workers[w], batch, 0, &status);
-	for (int s = DS_SHARDS; s-- > 0 && code == DS_OK;)
-		code = ds_trainer_forward_shard(workers[s % n], s, &status);
-	for (int s = 0; s < DS_SHARDS && code == DS_OK; s++)
-		code = ds_trainer_loss_shard(workers[s % n], s, &status);
-	for (int i = 0; i < DS_SHARDS && code == DS_OK; i++)
+	for (uint32_t b = 0; b < accumulate; b++)
 	{
-		int s = n == 1 ? i : DS_SHARDS - 1 - i;
+		for (int w = 0; w < n && code == DS_OK; w++)
+			code = ds_trainer_begin(workers[w], &batches[b], b, &status);
+		for (int s = DS_SHARDS; s-- > 0 && code == DS_OK;)
+			code = ds_trainer_forward_shard(workers[s % n], s, &status);
+		for (int s = 0; s < DS_SHARDS && code == DS_OK; s++)
+			code = ds_trainer_loss_shard(workers[s % n], s, &status);
+		for (int i = 0; i < DS_SHARDS && code == DS_OK; i++)
+		{
+			int s = n == 1 ? i : DS_SHARDS - 1 - i;
 
-		code = ds_trainer_backward_shard(workers[s % n], s, &status);
+			code = ds_trainer_backward_shard(workers[s % n], s, &status);
+		}
+		for (int w = n; w-- > 0 && code == DS_OK;)
+			ds_trainer_reduce(workers[w], w, n);
 	}
-	for (int w = n; w-- > 0 && code == DS_OK;)
-		ds_trainer_reduce(workers[w], w, n);
 	for (int w = 0; w < n && code == DS_OK; w++)
 		code = ds_trainer_result(workers[w], result, &status);
 	for (int w = n; w-- > 0 && code == DS_OK;)
@@ -108,12 +113,13 @@ step_of_workers(DsTrainer **workers, int n, const DsTrainBatch *batch, DsStepRes
 	return code;
 }
 
-/* What is written to a file or read from one, in memory that is large enough */
+/* What is written to a file or read from one */
 typedef struct Memory
 {
 	char *bytes;
 	size_t size;
 	size_t at;
+	size_t most; /* then the disk is full; 0: there is room for all */
 } Memory;
 
 __attribute__((unused)) static DsCode
@@ -121,7 +127,8 @@ memory_write(void *context, const void *bytes, size_t size, DsStatus *status)
 {
 	Memory *m = context;
 
-	(void) status;
+	if (m->most > 0 && m->size + size > m->most)
+		return ds_fail(status, DS_BAD_DATA, "disk full");
 	memcpy(m->bytes + m->size, bytes, size);
 	m->size += size;
 	return DS_OK;
@@ -132,7 +139,8 @@ memory_read(void *context, void *bytes, size_t size, DsStatus *status)
 {
 	Memory *m = context;
 
-	(void) status;
+	if (m->at + size > m->size)
+		return ds_fail(status, DS_BAD_DATA, "the file ends early");
 	memcpy(bytes, m->bytes + m->at, size);
 	m->at += size;
 	return DS_OK;
