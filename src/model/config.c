@@ -248,6 +248,8 @@ static const DsImageConfig image_defaults = {
 /* Pictures alone need many; with titles beside them, more than a few make unseen products worse */
 #define IMAGE_EPOCHS 20
 #define FUSION_EPOCHS 8
+/* The usual one is better where titles are read, but leaves pictures of one kind further apart */
+#define IMAGE_TEMPERATURE 0.1
 
 /* "image" is there: where it says one edge, or none, the others have their default */
 static void
@@ -284,8 +286,10 @@ image_training(Jsonb *json, bool fused, DsTrainOptions *training)
 		training->epochs = fused ? FUSION_EPOCHS : IMAGE_EPOCHS;
 	if (given == NULL || !has_key(given, "schedule"))
 		training->train.schedule.kind = DS_SCHEDULE_COSINE;
-	if (fused && (given == NULL || !has_key(given, "symmetric")))
+	if (given == NULL || !has_key(given, "symmetric"))
 		training->train.symmetric = training->train.loss == DS_LOSS_SOFTMAX;
+	if (!fused && (given == NULL || !has_key(given, "temperature")))
+		training->train.temperature = IMAGE_TEMPERATURE;
 }
 
 static void

@@ -54,7 +54,7 @@ SELECT ds_create_model('look', '{"image": {"width": 8, "height": 8, "channels": 
 	"tokenizer": {"vocabulary": 256, "buckets": 32, "min_count": 1}, "training": {"epochs": 20, "batch_size": 16, "learning_rate": 0.005}}');
 SELECT jsonb_pretty(ds_model_config('look') - 'training' #- '{query,cleaning}' #- '{query,tokenizer}');
 SELECT ds_create_model('again', ds_model_config('look'));
-SELECT t -> 'epochs' AS epochs, t -> 'schedule' AS schedule, t -> 'symmetric' AS symmetric FROM (VALUES ('look'), ('again')) v (name), LATERAL (SELECT ds_model_config(name) -> 'training' AS t) c;
+SELECT t -> 'epochs' AS epochs, t -> 'schedule' AS schedule, t -> 'symmetric' AS symmetric, t -> 'temperature' AS temperature FROM (VALUES ('look'), ('again')) v (name), LATERAL (SELECT ds_model_config(name) -> 'training' AS t) c;
 SELECT ds_model_config('look') = ds_model_config('again') AS same;
 SELECT name, family, dims, version FROM ds_models ORDER BY name;
 SELECT ds_create_model('bad', '{"image": {"width": 4}}');
