@@ -162,7 +162,7 @@ both_column(const DsSpool *source, TupleDesc desc, int number, int place, DsSpoo
 				   columns->text[place].number == 0 ? "text or bytea" : "bytea");
 }
 
-/* DsSpoolColumns that a place has */
+/* Columns that a place has */
 static int
 width_of(const DsSpool *source, int place)
 {
