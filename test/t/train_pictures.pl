@@ -188,6 +188,15 @@ like($differs, qr/image\.layer\.1\.mlp\.up\.weight/, 'its options are those of t
 unlike($differs, qr/image\.(patch|layer\.0)\./, 'what is frozen stays');
 is(sql("SELECT count(*) FROM ds_export_files('vit', 'onnx') WHERE file = 'model.onnx'"), '1', 'it is exported to ONNX');
 
+# memory: too little is an error, not the end of the server; with gradient caching a batch needs less
+for my $workers (1, 2)
+{
+	like(error("SET deepsearch.training_memory = '4MB'; CALL ds_train('vit', '$pairs', '{\"batch_size\": 64, \"epochs\": 1, \"workers\": $workers}')"), qr/53200: out of memory for \d+ patches\nDETAIL:  Training may take 4 MB for what a batch leaves on its way\.\nHINT:  A smaller "batch_size" takes less/, "a batch that is too large, $workers workers");
+	sql("SET deepsearch.training_memory = '4MB'; CALL ds_train('vit', '$pairs', '{\"batch_size\": 64, \"epochs\": 1, \"cache_texts\": 2, \"workers\": $workers}')");
+}
+sql('CREATE ROLE seller');
+like(error("SELECT '[1]'::embedding; SET ROLE seller; SET deepsearch.training_memory = '1TB'"), qr/42501/, 'who may set it');
+
 # --- texts and pictures ---
 imported('clip', 'clip');
 my $captions = 'SELECT name, image FROM goods WHERE n < 16 ORDER BY id';
