@@ -72,8 +72,10 @@ wrong_type(const DsSpool *source, Form_pg_attribute column, int number, const ch
 					errmsg("column %d (\"%s\") of the training source has type %s, not %s", number,
 						   NameStr(column->attname), format_type_be(column->atttypid), expected),
 					source->hint != NULL			? errhint("%s", source->hint)
-					: strcmp(expected, "text") == 0 ? errhint("Cast it: %s::text.", name)
-													: 0));
+					: strcmp(expected, "text") != 0 ? 0
+					: getBaseType(column->atttypid) == BYTEAOID
+						? errhint("Pictures are for models that read such.")
+						: errhint("Cast it: %s::text.", name)));
 }
 
 /* A column of numbers; arrays are allowed where it is said */
