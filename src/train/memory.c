@@ -52,14 +52,14 @@ read_container(void)
 Size
 ds_training_memory(void)
 {
-	uint64 system;
+	uint64 machine;
 	uint64 container;
 
 	if (ds_setting_training_memory > 0)
 		return (Size) ds_setting_training_memory * 1024 * 1024;
-	system = read_system("MemAvailable", "SwapFree");
+	machine = read_system("MemAvailable", "SwapFree");
 	container = read_container();
-	if (container > 0 && (system == 0 || container < system))
-		system = container;
-	return system > 0 && system < SIZE_MAX ? (Size) system : SIZE_MAX;
+	if (container > 0 && (machine == 0 || container < machine))
+		machine = container;
+	return machine > 0 && machine < SIZE_MAX ? (Size) machine : SIZE_MAX;
 }
