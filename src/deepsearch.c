@@ -19,6 +19,7 @@ int ds_setting_probes = 0;
 int ds_setting_encode_cache = 1024;
 int ds_setting_image_max_pixels = 50000000;
 int ds_setting_image_max_bytes = 32 * 1024;
+int ds_setting_training_memory = 0;
 
 extern PGDLLEXPORT void _PG_init(void);
 
@@ -46,6 +47,11 @@ _PG_init(void)
 							"Size of the largest picture's file that is decoded.", NULL,
 							&ds_setting_image_max_bytes, 32 * 1024, 1, 1024 * 1024, PGC_USERSET,
 							GUC_UNIT_KB, NULL, NULL, NULL);
+	DefineCustomIntVariable(
+		"deepsearch.training_memory",
+		"Memory that a training may take for what its batches leave on their way.",
+		"0: what the system has when it begins.", &ds_setting_training_memory, 0, 0, INT_MAX,
+		PGC_SUSET, GUC_UNIT_MB, NULL, NULL, NULL);
 #if PG_VERSION_NUM >= 150000
 	MarkGUCPrefixReserved("deepsearch");
 #else

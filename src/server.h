@@ -22,6 +22,7 @@ extern int ds_setting_encode_cache; /* deepsearch.encode_cache: texts remembered
 extern int
 	ds_setting_image_max_pixels; /* deepsearch.image_max_pixels: of a picture that is decoded */
 extern int ds_setting_image_max_bytes; /* deepsearch.image_max_bytes: of its file, in kB */
+extern int ds_setting_training_memory; /* deepsearch.training_memory, in MB; 0: what there is */
 
 /*
  * An arena in a memory context: an error that unwinds past the caller frees

@@ -238,7 +238,7 @@ add_document(DsSpool *source, const DsSpoolColumn *column, Datum value)
 	else if (!put_picture(source, 1, i, value))
 	{
 		/* labels go by place */
-		if (source->labels && column->array)
+		if (source->labels && (column->array || row->documents > 0))
 			bad_row(source, "a picture among its documents that cannot be read");
 		return;
 	}
@@ -441,7 +441,8 @@ ds_spool_read(DsSpool *source, const char *sql, void (*see)(void *context, const
 	/* functions that the query calls may not write either */
 	before = ds_read_only_begin();
 	PushActiveSnapshot(GetTransactionSnapshot());
-	plan = ds_spool_prepare(sql, "the training source", DS_SPOOL_SHAPE, &desc);
+	plan = ds_spool_prepare(sql, "the training source",
+							source->hint != NULL ? source->hint : DS_SPOOL_SHAPE, &desc);
 	ds_spool_find_columns(source, desc, &columns);
 	row_context = AllocSetContextCreate(CurrentMemoryContext, "deepsearch source row",
 										ALLOCSET_DEFAULT_SIZES);

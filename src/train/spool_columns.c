@@ -71,9 +71,11 @@ wrong_type(const DsSpool *source, Form_pg_attribute column, int number, const ch
 	ereport(ERROR, (errcode(ERRCODE_DATATYPE_MISMATCH),
 					errmsg("column %d (\"%s\") of the training source has type %s, not %s", number,
 						   NameStr(column->attname), format_type_be(column->atttypid), expected),
-					source->hint != NULL			? errhint("%s", source->hint)
-					: strcmp(expected, "text") == 0 ? errhint("Cast it: %s::text.", name)
-													: 0));
+					source->hint != NULL ? errhint("%s", source->hint)
+					/* a picture's text is of no use */
+					: strcmp(expected, "text") == 0 && getBaseType(column->atttypid) != BYTEAOID
+						? errhint("Cast it: %s::text.", name)
+						: 0));
 }
 
 /* A column of numbers; arrays are allowed where it is said */
@@ -162,7 +164,7 @@ both_column(const DsSpool *source, TupleDesc desc, int number, int place, DsSpoo
 				   columns->text[place].number == 0 ? "text or bytea" : "bytea");
 }
 
-/* DsSpoolColumns that a place has */
+/* Columns that a place has */
 static int
 width_of(const DsSpool *source, int place)
 {

@@ -24,6 +24,8 @@
 #include "utils/memutils.h"
 #include "utils/resowner.h"
 
+#include "train/memory.h"
+
 /* how long to look for the others before going to sleep: some ten microseconds */
 #define SPINS 4000
 
@@ -46,6 +48,9 @@ typedef struct Shared
 	pg_atomic_uint32 ready; /* workers that have attached */
 	pg_atomic_uint32 failed; /* 1: someone has; its code and message below.  2: being written */
 	pg_atomic_uint32 stop; /* the workers shall go */
+
+	pg_atomic_uint64 taken; /* bytes in the arenas of all */
+	Size memory; /* that these may take */
 	int code; /* DsCode */
 	char message[sizeof(((DsStatus *) 0)->message)];
 } Shared;
@@ -144,6 +149,38 @@ poll(void *context)
 	return has_failed(team) || ds_server_cancel.poll(ds_server_cancel.context);
 }
 
+/* ---- memory ---- */
+
+/* NULL beyond what the training may take, too */
+static void *
+allocate(void *context, size_t size)
+{
+	DsTeam *team = context;
+	Shared *shared = team->shared;
+	void *pointer = NULL;
+	size_t taken;
+
+	if (size > shared->memory || pg_atomic_read_u64(&shared->taken) > shared->memory - size)
+		return NULL;
+	pointer = MemoryContextAllocExtended(team->context, size, MCXT_ALLOC_HUGE | MCXT_ALLOC_NO_OOM);
+	if (pointer == NULL)
+		return NULL;
+	taken = GetMemoryChunkSpace(pointer);
+	pg_atomic_fetch_add_u64(&shared->taken, (int64) taken);
+	return pointer;
+}
+
+static void
+release(void *context, void *pointer)
+{
+	DsTeam *team = context;
+
+	/* at the end the shared memory goes first */
+	if (team->shared != NULL)
+		pg_atomic_fetch_sub_u64(&team->shared->taken, (int64) GetMemoryChunkSpace(pointer));
+	pfree(pointer);
+}
+
 /* ---- a step ---- */
 
 typedef DsCode (*Part)(DsTrainer *trainer, int shard, DsStatus *status);
@@ -215,6 +252,16 @@ raise_failure(DsTeam *team)
 	if (shared->code == DS_CANCELLED && team->count > 1)
 		ereport(ERROR,
 				(errcode(ERRCODE_ADMIN_SHUTDOWN), errmsg("a training worker was terminated")));
+	if (shared->code == DS_OUT_OF_MEMORY)
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_OUT_OF_MEMORY), errmsg("%s", status.message),
+			 shared->memory < SIZE_MAX
+				 ? errdetail("Training may take %zu MB for what a batch leaves on its way.",
+							 shared->memory / (1024 * 1024))
+				 : 0,
+			 errhint("A smaller \"batch_size\" takes less, and with \"accumulate\" a step has as "
+					 "many pairs. Transformers have \"cache_texts\", too.")));
 	ds_check((DsCode) shared->code, &status);
 	ereport(ERROR, (errcode(ERRCODE_INTERNAL_ERROR), errmsg("a training worker has ended")));
 }
@@ -239,10 +286,12 @@ static void
 attach(DsTeam *team, MemoryContext context)
 {
 	Shared *shared = team->shared;
+	DsAllocator allocator = {allocate, release, team};
 	DsStatus status;
 
+	team->context = context;
 	team->batch = (DsBatch *) ((char *) shared + shared->batch);
-	ds_server_arena(&team->arena, context);
+	ds_arena_init(&team->arena, &allocator);
 	ds_check(ds_trainer_attach((char *) shared + shared->block, shared->block_size, &team->arena,
 							   &team->trainer, &status),
 			 &status);
@@ -443,6 +492,8 @@ ds_team_create(const DsNet *net, const DsTrainConfig *config, const DsTrainLimit
 	Size block = TYPEALIGN(4096, batch + batch_size);
 	size_t block_size;
 	Size size;
+	/* before it takes some itself */
+	Size memory_limit = ds_training_memory();
 	void *memory;
 	DsStatus status;
 
@@ -482,6 +533,8 @@ ds_team_create(const DsNet *net, const DsTrainConfig *config, const DsTrainLimit
 	pg_atomic_init_u32(&team->shared->ready, 0);
 	pg_atomic_init_u32(&team->shared->failed, 0);
 	pg_atomic_init_u32(&team->shared->stop, 0);
+	pg_atomic_init_u64(&team->shared->taken, 0);
+	team->shared->memory = memory_limit;
 	ConditionVariableInit(&team->shared->moved);
 	ds_check(ds_trainer_format((char *) memory + block, block_size, net, config, limits, &status),
 			 &status);

@@ -91,7 +91,8 @@ refuse_options(const DsTrainee *trainee, Jsonb *options)
 			refuse_option(options, layered[i], "is for transformers",
 						  "This is a convolutional network.");
 		refuse_option(options, "feature_dropout", "is for models of embedding bags",
-					  "A transformer has \"dropout\".");
+					  has_transformer(trainee) ? "A transformer has \"dropout\"."
+											   : "This is a convolutional network.");
 	}
 	if (ds_trainee_features(trainee))
 		refuse_option(options, "feature_dropout", "is for models of embedding bags",
@@ -120,9 +121,13 @@ ds_trainee_find(DsTrainee *trainee, const char *name, Jsonb *options, DsRunOptio
 	trainee->dropout = run->dropout;
 	trainee->mirror = run->mirror;
 	trainee->move = run->move;
-	/* random weights have no averages to keep */
 	if (run->from_scratch && has_convolutions(trainee))
+	{
+		if (!run->batch_moments)
+			refuse_option(options, "batch_moments", "cannot be false with \"from_scratch\"",
+						  "Random weights have no averages that batch norm could keep.");
 		run->batch_moments = true;
+	}
 	trainee->batch_moments = run->batch_moments;
 	trainee->loss = run->training.train.loss;
 	/* a tower that is trained apart from the other one becomes one of its own */

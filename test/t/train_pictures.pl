@@ -164,6 +164,12 @@ my $bad = error("CALL ds_train('other', 'SELECT a, CASE id WHEN 3 THEN ''x''::by
 like($bad, qr/1 pictures of the training source could not be read/, 'or counted');
 is(sql('SELECT pairs, skipped FROM ds_training_runs ORDER BY run DESC LIMIT 1'), '63|1', 'and its row left out');
 
+my $wrong = q{SELECT a, b, CASE id WHEN 3 THEN ''x''::bytea ELSE wrong END%s FROM outfits ORDER BY id};
+$bad = error("CALL ds_train('other', '" . sprintf($wrong, '') . "', '{\"on_error\": \"null\", \"epochs\": 1}')");
+like($bad, qr/1 pictures of the training source could not be read/, 'a bad wrong picture');
+is(sql('SELECT pairs, skipped FROM ds_training_runs ORDER BY run DESC LIMIT 1'), '64|0', 'is left out alone');
+like(error("CALL ds_train('other', '" . sprintf($wrong, ', ARRAY[1, 0] AS label') . "', '{\"on_error\": \"null\", \"loss\": \"regression\"}')"), qr/22023: row 3 of the training source has a picture among its documents that cannot be read/, 'but not where it has a label');
+
 # --- a vision transformer ---
 imported('vit', 'vit');
 $before = matches('vit');
@@ -181,6 +187,15 @@ $differs = changed('vit', 3, 4);
 like($differs, qr/image\.layer\.1\.mlp\.up\.weight/, 'its options are those of transformers');
 unlike($differs, qr/image\.(patch|layer\.0)\./, 'what is frozen stays');
 is(sql("SELECT count(*) FROM ds_export_files('vit', 'onnx') WHERE file = 'model.onnx'"), '1', 'it is exported to ONNX');
+
+# memory: too little is an error, not the end of the server; with gradient caching a batch needs less
+for my $workers (1, 2)
+{
+	like(error("SET deepsearch.training_memory = '4MB'; CALL ds_train('vit', '$pairs', '{\"batch_size\": 64, \"epochs\": 1, \"workers\": $workers}')"), qr/53200: out of memory for \d+ patches\nDETAIL:  Training may take 4 MB for what a batch leaves on its way\.\nHINT:  A smaller "batch_size" takes less/, "a batch that is too large, $workers workers");
+	sql("SET deepsearch.training_memory = '4MB'; CALL ds_train('vit', '$pairs', '{\"batch_size\": 64, \"epochs\": 1, \"cache_texts\": 2, \"workers\": $workers}')");
+}
+sql('CREATE ROLE seller');
+like(error("SELECT '[1]'::embedding; SET ROLE seller; SET deepsearch.training_memory = '1TB'"), qr/42501/, 'who may set it');
 
 # --- texts and pictures ---
 imported('clip', 'clip');
@@ -278,6 +293,7 @@ my $shape = qr/HINT:  It gives rows \(text, picture\) or \(text, picture, wrong 
 like(error("CALL ds_train('clip', 'SELECT image, name FROM goods')"), qr/42804: column 1 \("image"\) of the training source has type bytea, not text\n$shape/, 'clip: the other way round');
 like(error("CALL ds_train('clip', 'SELECT name, name FROM goods')"), qr/42804: column 2 \("name"\) of the training source has type text, not bytea\n$shape/, 'texts alone');
 like(error("CALL ds_train('clip', 'SELECT name, image, name FROM goods')"), qr/42804: column 3 .* not bytea\n$shape/, 'a wrong text');
+like(error("CALL ds_train('clip', 'DELETE FROM goods')"), qr/42601: the training source must be one SELECT\n$shape/, 'no query');
 like(error("CALL ds_train('clip', 'SELECT name FROM goods')"), qr/42804: the training source gives 1 columns.*\n$shape/, 'too few columns');
 $shape = qr/HINT:  It gives rows \(picture, picture\) or \(picture, picture, wrong picture\)/;
 like(error("CALL ds_train('resnet', 'SELECT name, image FROM goods')"), qr/42804: column 1 \("name"\) of the training source has type text, not bytea\n$shape/, 'resnet: texts');
@@ -285,8 +301,11 @@ like(error("CALL ds_train('vit', 'SELECT image, image, image, image FROM goods')
 like(error("CALL ds_train('resnet', '$pairs', '{\"freeze\": \"document\"}')"), qr/22023: model "resnet" has one network for the pictures of both sides\nHINT:  The names of its parts begin with "shared"/, 'a side of one network');
 like(error("CALL ds_train('clip', '$captions', '{\"freeze\": \"shared.layer.0\"}')"), qr/22023: option "freeze": the model has no part "shared.layer.0"\nHINT:  Its parameters are: query\.token\.weight, .*document\.patch\.weight/, 'a part that is not there');
 like(error("CALL ds_train('resnet', '$pairs', '{\"$_->[0]\": $_->[1]}')"), qr/22023: option "$_->[0]" is for transformers/, "$_->[0] is for others") for ([ 'dropout', 0.1 ], [ 'layer_decay', 0.9 ], [ 'cache_texts', 8 ]);
+like(error("CALL ds_train('resnet', '$pairs', '{\"feature_dropout\": 0.1}')"), qr/22023: option "feature_dropout" is for models of embedding bags\nHINT:  This is a convolutional network/, 'no dropout at all for these');
+like(error("CALL ds_train('resnet', '$pairs', '{\"from_scratch\": true, \"batch_moments\": false}')"), qr/22023: option "batch_moments" cannot be false with "from_scratch"/, 'random weights have no averages to keep');
 like(error("CALL ds_train('vit', '$pairs', '{\"batch_moments\": true}')"), qr/22023: option "batch_moments" is for imported convolutional networks/, 'a transformer has no batch norm');
 like(error("CALL ds_train('bert', 'SELECT name, name FROM goods', '{\"$_->[0]\": $_->[1]}')"), qr/22023: option "$_->[0]" is for imported models that read pictures\nHINT:  This one reads none/, "$_->[0] for a model of texts") for ([ 'mirror', 'true' ], [ 'move', 1 ]);
+like(error("CALL ds_train('bert', 'SELECT name, image FROM goods')"), qr/42804: column 2 \("image"\) of the training source has type bytea, not text\nLOCATION/, 'pictures for a model of texts');
 sql(q{SELECT ds_create_model('own', '{"image": {"width": 16}}')});
 like(error(q{CALL ds_train('own', 'SELECT name, image FROM goods', '{"mirror": true}')}), qr/22023: option "mirror" .*\nHINT:  The config of this one says it: "image.mirror"/, 'a model of one\'s own has it in its config');
 like(error("CALL ds_train('resnet', '$pairs', '{\"move\": 40}')"), qr/22023: .*cannot be moved by 40 pixels/, 'moved out of sight');
