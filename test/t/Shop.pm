@@ -58,6 +58,22 @@ sub weights
 		  FROM ds_tensor t JOIN ds_model m ON m.id = t.model GROUP BY 1, 2 ORDER BY 1, 2});
 }
 
+# metric() for the option "evaluate": takes so many seconds, and is always better than before, so that
+# the last weights stay
+sub pace
+{
+	my ($node, $seconds) = @_;
+	$node->safe_psql('postgres', <<SQL);
+CREATE TABLE pace (seconds float);
+INSERT INTO pace VALUES ($seconds);
+CREATE FUNCTION metric() RETURNS float LANGUAGE plpgsql AS \$\$
+BEGIN
+	PERFORM pg_sleep(seconds) FROM pace;
+	RETURN extract(epoch FROM clock_timestamp());
+END \$\$;
+SQL
+}
+
 # Start psql with statements in the background; it may fail, and die with the server.
 sub start
 {

@@ -95,16 +95,7 @@ is(join(' ', @same), join(' ', ($same[0]) x 3), '1, 2 and 4 workers give the sam
 # --- cut off, and on to the same weights ---
 sql("SELECT ds_create_model('whole', '$config'), ds_create_model('cut', '$config')");
 sql("CALL ds_train('whole', '$source', '{\"workers\": 1, \"epochs\": 4}')");
-sql(<<'SQL');
-CREATE TABLE pace (seconds float);
-INSERT INTO pace VALUES (0.4);
-CREATE FUNCTION metric() RETURNS float LANGUAGE plpgsql AS $$
-BEGIN
-	PERFORM pg_sleep(seconds) FROM pace;
-	-- always better than before, so that the last weights stay
-	RETURN extract(epoch FROM clock_timestamp());
-END $$;
-SQL
+Shop::pace($node, 0.4);
 my $options = '{"workers": 2, "epochs": 4, "checkpoint_steps": 2, "evaluate_steps": 1, "evaluate": "SELECT metric()"%s}';
 my $call = "CALL ds_train('cut', '$source', '" . sprintf($options, '') . "')";
 my $session = Shop::start($node, $call);

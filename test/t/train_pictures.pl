@@ -244,16 +244,7 @@ sql("CALL ds_train('texts', 'SELECT q, d FROM (VALUES (''red dress'', ''blue shi
 cmp_ok($end, '<', $begin / 2, "texts of CLIP alone: the loss falls from $begin to $end");
 
 # --- cut off, and on to the same weights; cancelled, and nothing left ---
-sql(<<'SQL');
-CREATE TABLE pace (seconds float);
-INSERT INTO pace VALUES (0);
-CREATE FUNCTION metric() RETURNS float LANGUAGE plpgsql AS $$
-BEGIN
-	PERFORM pg_sleep(seconds) FROM pace;
-	-- always better than before, so that the last weights stay
-	RETURN extract(epoch FROM clock_timestamp());
-END $$;
-SQL
+Shop::pace($node, 0);
 for my $kind ([ 'resnet', $pairs ], [ 'clip', $captions ])
 {
 	my ($folder, $source) = @$kind;

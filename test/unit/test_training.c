@@ -165,7 +165,6 @@ test_workers(bool shared, uint32_t accumulate)
 {
 	DsNet net = small_net(shared);
 	DsTrainConfig t = ds_train_defaults;
-	DsArena arena[4];
 	DsArena blocks;
 	DsTrainer *reference = NULL;
 	Ragged queries[2];
@@ -189,31 +188,19 @@ test_workers(bool shared, uint32_t accumulate)
 	ds_arena_init(&blocks, NULL);
 	for (int n = 1; n <= 4; n++)
 	{
-		DsTrainer *worker[4];
+		DsTrainer *trainer;
 		DsStepResult result = {0};
-		bool good = true;
+		bool good = train_by_workers(n, &net, &t, &limits, batch, 12, &blocks, &trainer, &result);
 
-		worker[0] = make_trainer(&net, &t, &limits, &blocks);
-		for (int w = 1; w < n; w++)
-		{
-			ds_arena_init(&arena[w], NULL);
-			/* the block is the first thing that the handle points to */
-			good = good && ds_trainer_attach(*(void **) (void *) worker[0], block_size, &arena[w],
-											 &worker[w], NULL) == DS_OK;
-		}
-		for (int step = 0; step < 12; step++)
-			good = good && step_of_workers(worker, n, batch, &result) == DS_OK;
 		if (n == 1)
 		{
-			reference = worker[0];
+			reference = trainer;
 			one = result;
 		}
 		CHECK(good && result.loss == one.loss && result.gradient_norm == one.gradient_norm &&
-				  same_values(reference, worker[0]),
+				  same_values(reference, trainer),
 			  "%d workers, %u batches a step: the same weights, to the bit (loss %.4f)", n,
 			  accumulate, result.loss);
-		for (int w = 1; w < n; w++)
-			ds_arena_free(&arena[w]);
 	}
 	ds_arena_free(&blocks);
 }

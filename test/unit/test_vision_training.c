@@ -417,25 +417,13 @@ test_workers(uint32_t cached, bool repeated)
 	ds_arena_init(&blocks, NULL);
 	for (int n = 1; n <= 4; n++)
 	{
-		DsTrainer *worker[4];
-		DsArena arena[4];
+		DsTrainer *trainer;
 		DsStepResult result = {0};
-		bool good = true;
+		bool good = train_by_workers(n, &net, &t, &limits, &batch, 10, &blocks, &trainer, &result);
 
-		worker[0] = make_trainer(&net, &t, &limits, &blocks);
-		for (int w = 1; w < n; w++)
-		{
-			ds_arena_init(&arena[w], NULL);
-			good = good && ds_trainer_attach(*(void **) (void *) worker[0], block_size, &arena[w],
-											 &worker[w], NULL) == DS_OK;
-		}
-		for (int step = 0; step < 10; step++)
-			good = good && step_of_workers(worker, n, &batch, &result) == DS_OK;
-		reference = n == 1 ? worker[0] : reference;
-		CHECK(good && same_values(reference, worker[0]), "%d workers give the same weights%s%s", n,
+		reference = n == 1 ? trainer : reference;
+		CHECK(good && same_values(reference, trainer), "%d workers give the same weights%s%s", n,
 			  cached > 0 ? ", cached gradients" : "", repeated ? ", pictures twice" : "");
-		for (int w = 1; w < n; w++)
-			ds_arena_free(&arena[w]);
 	}
 	ds_arena_free(&blocks);
 }

@@ -113,6 +113,34 @@ step_of_workers(DsTrainer **workers, int n, const DsTrainBatch *batches, DsStepR
 	return code;
 }
 
+/*
+ * Steps by n workers (at most 4) on a new block in blocks, each with a handle of its own; the first
+ * one's stays, in *trainer.  False: something failed.
+ */
+__attribute__((unused)) static bool
+train_by_workers(int n, const DsNet *net, const DsTrainConfig *config, const DsTrainLimits *limits,
+				 const DsTrainBatch *batches, int steps, DsArena *blocks, DsTrainer **trainer,
+				 DsStepResult *result)
+{
+	DsTrainer *worker[4];
+	DsArena arena[4];
+	bool good = true;
+
+	worker[0] = *trainer = make_trainer(net, config, limits, blocks);
+	for (int w = 1; w < n; w++)
+	{
+		ds_arena_init(&arena[w], NULL);
+		/* the block is the first thing that the handle points to */
+		good = good && ds_trainer_attach(*(void **) (void *) worker[0], block_size, &arena[w],
+										 &worker[w], NULL) == DS_OK;
+	}
+	for (int step = 0; step < steps; step++)
+		good = good && step_of_workers(worker, n, batches, result) == DS_OK;
+	for (int w = 1; w < n; w++)
+		ds_arena_free(&arena[w]);
+	return good;
+}
+
 /* What is written to a file or read from one */
 typedef struct Memory
 {
