@@ -21,6 +21,7 @@
 #include "nn/training_layout.c"
 #include "nn/training_loss.c"
 #include "nn/training_rows.c"
+#include "nn/training_values.c"
 #include "nn/training_shard.c"
 #include "nn/training.c"
 #include "nn/tower_kernels.c"
