@@ -18,10 +18,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <time.h>
 
-#include "format/encoder_source.h"
+#include "../unit/disk_folder.h"
 #include "nn/encoder_private.h"
 
 #define TEXTS_MAX 1000
@@ -30,66 +29,6 @@
 static const char *base;
 static char *blob;
 static size_t written;
-
-static DsCode
-look(void *context, const char *name, bool *exists, uint64_t *size, DsStatus *status)
-{
-	char path[4096];
-	struct stat file;
-
-	(void) context;
-	(void) status;
-	snprintf(path, sizeof(path), "%s/%s", base, name);
-	*exists = stat(path, &file) == 0 && S_ISREG(file.st_mode);
-	*size = *exists ? (uint64_t) file.st_size : 0;
-	return DS_OK;
-}
-
-static DsCode
-read_part(void *context, const char *name, uint64_t offset, void *buffer, size_t length,
-		  DsStatus *status)
-{
-	char path[4096];
-	FILE *file;
-	bool good;
-
-	(void) context;
-	snprintf(path, sizeof(path), "%s/%s", base, name);
-	file = fopen(path, "rb");
-	good = file != NULL && fseek(file, (long) offset, SEEK_SET) == 0 &&
-		   fread(buffer, 1, length, file) == length;
-	if (file != NULL)
-		fclose(file);
-	return good ? DS_OK : ds_fail(status, DS_BAD_DATA, "cannot read %s", path);
-}
-
-static const DsSourceTensor *
-tensor_of(const DsEncoderSource *source, const char *name)
-{
-	for (size_t i = 0; i < source->tensor_count; i++)
-		if (strcmp(source->tensors[i].name, name) == 0)
-			return &source->tensors[i];
-	return NULL;
-}
-
-static bool
-find(void *context, const char *name, uint64_t *values)
-{
-	const DsSourceTensor *tensor = tensor_of(context, name);
-
-	if (tensor != NULL)
-		*values = tensor->info->elements;
-	return tensor != NULL;
-}
-
-static DsCode
-read_values(void *context, const char *name, uint64_t first, size_t count, float *out,
-			DsStatus *status)
-{
-	const DsSourceTensor *tensor = tensor_of(context, name);
-
-	return ds_tensors_read_floats(tensor->files, tensor->info, first, count, out, status);
-}
 
 static DsCode
 write_blob(void *context, const void *bytes, size_t size, DsStatus *status)
@@ -180,9 +119,10 @@ main(int argc, char **argv)
 	static uint32_t starts[TEXTS_MAX + 1];
 	static uint32_t ids[TOKENS_MAX];
 	static uint8_t types[TOKENS_MAX];
-	DsFolder folder = {look, read_part, NULL, NULL};
+	DsFolder folder;
 	DsEncoderSource source;
-	DsTensorSource tensors = {&source, find, read_values};
+	DiskTensors found;
+	DsTensorSource tensors = disk_source(&found);
 	DsBlobWriter writer = {NULL, write_blob};
 	DsEncoder *encoder;
 	DsEncoderBatch batch = {.starts = starts, .ids = ids, .types = types};
@@ -204,9 +144,11 @@ main(int argc, char **argv)
 			if (strcmp(argv[3], ds_precision_name(p)) == 0)
 				precision = (DsPrecision) p;
 	base = argv[1];
+	folder = disk_folder(argv[1]);
 	ds_arena_init(&arena, NULL);
 	ds_arena_init(&scratch, NULL);
 	must(ds_encoder_source_open(&folder, &arena, &scratch, &source, &status), &status);
+	found = (DiskTensors){source.tensors, source.tensor_count};
 	must(ds_encoder_size(&source.spec, precision, &size, &status), &status);
 	blob = aligned_alloc(64, ((size_t) size + 63) / 64 * 64);
 	must(ds_encoder_layout(&source.spec, precision, &tensors, &writer, &scratch, NULL, &status),

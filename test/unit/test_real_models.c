@@ -5,10 +5,7 @@
  */
 #include "unit.h"
 
-#include <dirent.h>
-#include <sys/stat.h>
-
-#include "format/encoder_source.h"
+#include "disk_folder.h"
 #include "format/safetensors.h"
 #include "format/tf_bundle.h"
 
@@ -18,64 +15,13 @@ static DsStatus status;
 static DsArena arena;
 static DsArena scratch;
 static DsEncoderSource source;
-static char base[512]; /* the folder, with a slash behind it */
-
-static DsCode
-look(void *context, const char *name, bool *exists, uint64_t *size, DsStatus *result)
-{
-	char path[1024];
-	struct stat file;
-
-	(void) context;
-	(void) result;
-	snprintf(path, sizeof(path), "%s%s", base, name);
-	*exists = stat(path, &file) == 0 && S_ISREG(file.st_mode);
-	*size = *exists ? (uint64_t) file.st_size : 0;
-	return DS_OK;
-}
-
-static DsCode
-read_part(void *context, const char *name, uint64_t offset, void *buffer, size_t length,
-		  DsStatus *result)
-{
-	char path[1024];
-	FILE *file;
-	bool good;
-
-	(void) context;
-	snprintf(path, sizeof(path), "%s%s", base, name);
-	file = fopen(path, "rb");
-	good = file != NULL && fseek(file, (long) offset, SEEK_SET) == 0 &&
-		   fread(buffer, 1, length, file) == length;
-	if (file != NULL)
-		fclose(file);
-	return good ? DS_OK : ds_fail(result, DS_BAD_DATA, "cannot read %s", path);
-}
-
-static const char *
-name_of(void *context, size_t i)
-{
-	static char name[256];
-	DIR *directory = opendir(base);
-	struct dirent *entry = NULL;
-
-	(void) context;
-	if (directory == NULL)
-		return NULL;
-	for (size_t n = 0; n <= i && (entry = readdir(directory)) != NULL;)
-		n += entry->d_name[0] != '.';
-	if (entry != NULL)
-		snprintf(name, sizeof(name), "%s", entry->d_name);
-	closedir(directory);
-	return entry != NULL ? name : NULL;
-}
-
-static const DsFolder folder = {look, read_part, name_of, NULL};
+static char base[512];
+static DsFolder folder;
 
 static DsCode
 open_model(const char *name)
 {
-	snprintf(base, sizeof(base), MODELS "%s/", name);
+	snprintf(base, sizeof(base), MODELS "%s", name);
 	status.message[0] = '\0';
 	return ds_encoder_source_open(&folder, &arena, &scratch, &source, &status);
 }
@@ -116,7 +62,7 @@ test_checkpoint(void)
 	DsCode code;
 	const DsTensorInfo *kernel;
 
-	snprintf(base, sizeof(base), MODELS "tf-checkpoint-transformer-tiny/");
+	snprintf(base, sizeof(base), MODELS "tf-checkpoint-transformer-tiny");
 	code = ds_tf_bundle_open(&folder, "model.ckpt-1.index", &arena, &scratch, &files, &status);
 	CHECK(code == DS_OK, "a checkpoint opens: %s", code == DS_OK ? "" : status.message);
 	if (code != DS_OK)
@@ -152,6 +98,7 @@ main(void)
 		printf("ok 1 - # SKIP " MODELS " is not there\n1..1\n");
 		return 0;
 	}
+	folder = disk_folder(base);
 	ds_arena_init(&arena, NULL);
 	ds_arena_init(&scratch, NULL);
 
@@ -186,7 +133,7 @@ main(void)
 	CHECK(open_model("tf-checkpoint-transformer-tiny") != DS_OK, "no BERT: %s", status.message);
 	test_checkpoint();
 
-	snprintf(base, sizeof(base), MODELS "resnet-cifar10/");
+	snprintf(base, sizeof(base), MODELS "resnet-cifar10");
 	CHECK(ds_safetensors_open(&folder, "resnet20.safetensors", &arena, &scratch, &files, &status) ==
 				  DS_OK &&
 			  files.count > 20,

@@ -6,10 +6,8 @@
  */
 #include "unit.h"
 
-#include <dirent.h>
-#include <sys/stat.h>
-
 #include "base/random.h"
+#include "disk_folder.h"
 #include "format/image_source.h"
 #include "nn/image_network.h"
 #include "nn/training.h"
@@ -784,90 +782,14 @@ test_refusals(void)
  * A folder of OpenCLIP
  */
 
-#define FOLDER "../shared/data/models/tiny-openclip-random/"
-
-static DsCode
-folder_look(void *context, const char *name, bool *exists, uint64_t *size, DsStatus *status)
-{
-	char path[512];
-	struct stat file;
-
-	(void) context;
-	(void) status;
-	snprintf(path, sizeof(path), FOLDER "%s", name);
-	*exists = stat(path, &file) == 0 && S_ISREG(file.st_mode);
-	*size = *exists ? (uint64_t) file.st_size : 0;
-	return DS_OK;
-}
-
-static DsCode
-folder_read(void *context, const char *name, uint64_t offset, void *buffer, size_t length,
-			DsStatus *status)
-{
-	char path[512];
-	FILE *file;
-	bool good;
-
-	(void) context;
-	snprintf(path, sizeof(path), FOLDER "%s", name);
-	file = fopen(path, "rb");
-	good = file != NULL && fseek(file, (long) offset, SEEK_SET) == 0 &&
-		   fread(buffer, 1, length, file) == length;
-	if (file != NULL)
-		fclose(file);
-	return good ? DS_OK : ds_fail(status, DS_BAD_DATA, "cannot read %s", path);
-}
-
-static const char *
-folder_name(void *context, size_t i)
-{
-	static const char *const names[] = {"open_clip_config.json", "open_clip_model.safetensors",
-										"tokenizer.json"};
-
-	(void) context;
-	return i < 3 ? names[i] : NULL;
-}
-
-typedef struct FolderTensors
-{
-	const DsSourceTensor *tensors;
-	size_t count;
-} FolderTensors;
-
-static const DsSourceTensor *
-folder_tensor(const FolderTensors *from, const char *name)
-{
-	for (size_t i = 0; i < from->count; i++)
-		if (strcmp(from->tensors[i].name, name) == 0)
-			return &from->tensors[i];
-	return NULL;
-}
-
-static bool
-tensor_find(void *context, const char *name, uint64_t *values)
-{
-	const DsSourceTensor *tensor = folder_tensor(context, name);
-
-	if (tensor == NULL)
-		return false;
-	*values = tensor->info->elements;
-	return true;
-}
-
-static DsCode
-tensor_read(void *context, const char *name, uint64_t first, size_t count, float *out,
-			DsStatus *status)
-{
-	const DsSourceTensor *tensor = folder_tensor(context, name);
-
-	return ds_tensors_read_floats(tensor->files, tensor->info, first, count, out, status);
-}
+#define FOLDER "../shared/data/models/tiny-openclip-random"
 
 /* Both towers of a model that another program wrote, trained and served */
 static void
 test_folder(void)
 {
-	static const DsFolder folder = {folder_look, folder_read, folder_name, NULL};
+	static char path[] = FOLDER;
+	DsFolder folder = disk_folder(path);
 	DsEncoderSource text;
 	DsImageSource image;
 	DsArena arena;
@@ -914,9 +836,9 @@ test_folder(void)
 	trainer = make_trainer(&net, &t, &some, &arena);
 	for (size_t tower = 0; tower < 2; tower++)
 	{
-		FolderTensors from = {tower == 0 ? text.tensors : image.tensors,
-							  tower == 0 ? text.tensor_count : image.tensor_count};
-		DsTensorSource source = {.context = &from, .find = tensor_find, .read = tensor_read};
+		DiskTensors from = {tower == 0 ? text.tensors : image.tensors,
+							tower == 0 ? text.tensor_count : image.tensor_count};
+		DsTensorSource source = disk_source(&from);
 
 		CHECK(ds_trainer_load(trainer, tower, &source, false, NULL, &status) == DS_OK,
 			  "tower %zu: all weights are there %s", tower, status.message);
