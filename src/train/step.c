@@ -115,40 +115,50 @@ add_column(Source *source, ArrayType *array, Oid type, const char *name)
 	}
 }
 
+/* Elements of an argument that is queries, or -1 where it is NULL */
+static int
+count_queries(FunctionCallInfo fcinfo, int argument)
+{
+	ArrayType *array;
+	int count;
+
+	if (PG_ARGISNULL(argument))
+		return -1;
+	array = PG_GETARG_ARRAYTYPE_P(argument);
+	count = ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array));
+	if (count > 0 && ARR_NDIM(array) != 1)
+		ereport(ERROR, (errcode(ERRCODE_ARRAY_SUBSCRIPT_ERROR),
+						errmsg("queries must be an array of one dimension")));
+	return count;
+}
+
 /* The arguments as a source; NULL where there are no queries. */
 static char *
 make_source(FunctionCallInfo fcinfo)
 {
+	/* in the order in which ds_train wants them */
 	static const struct
 	{
 		int argument;
 		Oid type;
 		const char *name;
-	} columns[] = {{2, TEXTARRAYOID, "positives"},
-				   {3, TEXTARRAYOID, "negatives"},
-				   {5, FLOAT4ARRAYOID, "label"},
-				   {6, FLOAT4ARRAYOID, "weight"}};
-	ArrayType *queries;
+	} columns[] = {{1, TEXTARRAYOID, "queries"},   {9, BYTEAARRAYOID, "query_images"},
+				   {2, TEXTARRAYOID, "positives"}, {7, BYTEAARRAYOID, "images"},
+				   {3, TEXTARRAYOID, "negatives"}, {8, BYTEAARRAYOID, "negative_images"},
+				   {5, FLOAT4ARRAYOID, "label"},   {6, FLOAT4ARRAYOID, "weight"}};
 	Source source;
 
-	if (PG_ARGISNULL(1))
+	source.count = Max(count_queries(fcinfo, 1), count_queries(fcinfo, 9));
+	if (source.count <= 0)
 		return NULL;
-	queries = PG_GETARG_ARRAYTYPE_P(1);
-	source.count = ArrayGetNItems(ARR_NDIM(queries), ARR_DIMS(queries));
-	if (source.count == 0)
-		return NULL;
-	if (ARR_NDIM(queries) != 1)
-		ereport(ERROR, (errcode(ERRCODE_ARRAY_SUBSCRIPT_ERROR),
-						errmsg("queries must be an array of one dimension")));
 	if (source.count > DS_TRAIN_BATCH_MAX)
 		ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 						errmsg("a step takes at most %d queries", DS_TRAIN_BATCH_MAX)));
-	if (PG_ARGISNULL(2))
+	if (PG_ARGISNULL(2) && PG_ARGISNULL(7))
 		bad_shape("positives");
 	initStringInfo(&source.columns);
 	initStringInfo(&source.arrays);
 	initStringInfo(&source.names);
-	add_column(&source, queries, TEXTARRAYOID, "queries");
 	for (size_t c = 0; c < lengthof(columns); c++)
 		if (!PG_ARGISNULL(columns[c].argument))
 			add_column(&source, PG_GETARG_ARRAYTYPE_P(columns[c].argument), columns[c].type,
@@ -499,10 +509,6 @@ find_model(Step *step, char *name, Jsonb *options)
 						errmsg("model \"%s\" is not trained", name),
 						errhint("A step changes a model that there is: begin with ds_train.")));
 	ds_trainee_find(&step->trainee, name, options, &step->options);
-	if (ds_trainee_images(&step->trainee))
-		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-						errmsg("model \"%s\" reads pictures, which a step does not take", name),
-						errhint("Train it by ds_train.")));
 	step->from = (DsModelKey){step->trainee.row.id, step->trainee.row.version};
 	read_row(step);
 	ds_trainee_open(&step->trainee, &step->options);
@@ -530,6 +536,9 @@ make_step(Step *step, const char *source)
 						errmsg("loss \"%s\" compares documents of a query, and every query has one",
 							   ds_loss_names[config.loss])));
 	step->bounds = ds_pairs_bounds(step->pairs, n);
+	/* a few pictures do not say what the mean of all is: batch norm keeps the training's */
+	for (int t = 0; t < 2 && !step->options.batch_moments; t++)
+		step->trainee.net.tower[t].fixed_moments = true;
 	limits = (DsTrainLimits){n, step->bounds.documents, step->bounds.tokens, step->bounds.longest};
 	/* all of them in one batch */
 	step->order = ds_order_create(step->pairs, n, 1, DS_DUPLICATES_ALLOW, config.seed);

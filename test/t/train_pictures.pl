@@ -268,6 +268,27 @@ like(error("SET statement_timeout = '1s'; CALL ds_train('resnet', '$pairs', '{\"
 is(sql('SELECT count(*) FROM ds_model_version') . ' ' . sql('SELECT count(*) FROM ds_tensor'), "$versions $tensors", 'leaves nothing');
 is(weights('resnet'), $trained, 'and the model as it was');
 
+# --- steps on live models do what a training of one batch does ---
+sql('CREATE TABLE asked AS SELECT array_agg(x.name ORDER BY x.id) AS names, array_agg(o.a ORDER BY o.id) AS a, array_agg(o.b ORDER BY o.id) AS b, array_agg(o.wrong ORDER BY o.id) AS wrong FROM outfits o JOIN goods x ON x.id = o.id WHERE o.id <= 8');
+for my $case ([ 'resnet', 'a, b, wrong', 'NULL, images => b, negative_images => wrong, query_images => a', '' ],
+	[ 'vit', 'a, b, wrong', 'NULL, images => b, negative_images => wrong, query_images => a', ', "dropout": 0' ],
+	[ 'clip', 'name, b, wrong', 'names, images => b, negative_images => wrong', ', "dropout": 0' ])
+{
+	my ($name, $columns, $arguments, $more) = @$case;
+	my $step = "\"learning_rate\": 0.001, \"mirror\": false$more";
+	imported("$name at once", $name);
+	imported("$name by step", $name);
+	sql("CALL ds_train('$name at once', 'SELECT $columns FROM outfits o JOIN goods g USING (id) WHERE id <= 8 ORDER BY id', '{$step, \"epochs\": 1, \"batch_size\": 8, \"schedule\": \"constant\", \"warmup_steps\": 0}')");
+	is(sql("SELECT version, step, pairs, skipped FROM asked, ds_train_step('$name by step', $arguments, options => '{$step}')"), '2|1|8|0', "$name: a step");
+	my ($apart, $moved) = split /\|/, sql("SELECT max(ds_encode(image, '$name at once') <-> ds_encode(image, '$name by step')), max(ds_encode(image, '$name at once') <-> ds_encode(image, '$name')) FROM goods");
+	cmp_ok($apart, '<', 1e-3 * $moved, "$name: a step leaves what a training of one batch does ($apart apart, $moved moved)");
+	my ($then, $later) = split /\|/, sql("SELECT min(loss) FILTER (WHERE step = 2), min(loss) FILTER (WHERE step = 12) FROM asked, generate_series(2, 12) i, LATERAL ds_train_step('$name by step', $arguments, options => '{$step}' || jsonb_build_object('seed', i))");
+	cmp_ok($later, '<', $then, "$name: later ones go on from there");
+}
+sql("SELECT ds_train_step('clip by step', names, images => b, options => '{\"freeze\": \"document\"}') FROM asked");
+is(sql("SELECT count(*) FILTER (WHERE ds_encode(image, 'clip by step') = ds_encode(image, 'clip by step\@13')), count(*) FILTER (WHERE ds_encode(name, 'clip by step') = ds_encode(name, 'clip by step\@13')) FROM goods"),
+	'96|0', 'clip: pictures that are frozen keep their embeddings');
+
 # --- a dump brings it along ---
 {
 	my $all = "SELECT md5(string_agg(ds_encode(image, m)::text, ' ' ORDER BY id)) FROM goods, unnest(ARRAY['resnet', 'vit', 'clip', 'short']) m";
@@ -301,7 +322,7 @@ sql(q{SELECT ds_create_model('own', '{"image": {"width": 16}}')});
 like(error(q{CALL ds_train('own', 'SELECT name, image FROM goods', '{"mirror": true}')}), qr/22023: option "mirror" .*\nHINT:  The config of this one says it: "image.mirror"/, 'a model of one\'s own has it in its config');
 like(error("CALL ds_train('resnet', '$pairs', '{\"move\": 40}')"), qr/22023: .*cannot be moved by 40 pixels/, 'moved out of sight');
 like(error("CALL ds_train('clip', '$captions', '{\"loss\": \"classes\"}')"), qr/22023/, 'a loss for others');
-like(error(q{SELECT ds_train_step('clip', ARRAY['red'], ARRAY['dress'])}), qr/0A000: model "clip" reads pictures, which a step does not take/, 'no step of pictures');
+like(error(q{SELECT ds_train_step('clip', ARRAY['red'], ARRAY['dress'])}), qr/42804: column 2 \("positives"\) of the training source has type text, not bytea/, 'clip: a step of texts alone');
 is(sql("SELECT count(*) FROM ds_training_runs WHERE state = 'running'"), 0, 'no run is left');
 
 # --- a real network: CIFAR-10 ---
