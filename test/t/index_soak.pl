@@ -180,21 +180,33 @@ BEGIN
 		ELSIF what < 0.37 THEN
 			-- the oldest rows, or any
 			IF mine.rows > 150 THEN
-				WITH dead AS (DELETE FROM soak WHERE id IN (SELECT id FROM soak WHERE id BETWEEN base AND base + 999999999
-						ORDER BY CASE WHEN what < 0.34 THEN id::double precision ELSE random() END LIMIT n) RETURNING id)
-					SELECT count(*), sum(id) INTO gone, sums FROM dead;
-				UPDATE ledger SET rows = rows - gone, ids = ids - coalesce(sums, 0) WHERE owner = me;
+				BEGIN
+					WITH dead AS (DELETE FROM soak WHERE id IN (SELECT id FROM soak WHERE id BETWEEN base AND base + 999999999
+							ORDER BY CASE WHEN what < 0.34 THEN id::double precision ELSE random() END LIMIT n) RETURNING id)
+						SELECT count(*), sum(id) INTO gone, sums FROM dead;
+					UPDATE ledger SET rows = rows - gone, ids = ids - coalesce(sums, 0) WHERE owner = me;
+				EXCEPTION WHEN deadlock_detected THEN
+					NULL;
+				END;
 				IF random() < 0.1 THEN ROLLBACK; ELSE COMMIT; END IF;
 			END IF;
 		ELSIF what < 0.47 THEN
-			UPDATE soak SET note = note + 1 WHERE id IN (SELECT id FROM soak WHERE id BETWEEN base AND base + 999999999 ORDER BY random() LIMIT n);
+			BEGIN
+				UPDATE soak SET note = note + 1 WHERE id IN (SELECT id FROM soak WHERE id BETWEEN base AND base + 999999999 ORDER BY random() LIMIT n);
+			EXCEPTION WHEN deadlock_detected THEN
+				NULL;
+			END;
 			COMMIT;
 		ELSIF what < 0.57 THEN
-			UPDATE soak SET version = version + 1, tag = soak_tag(id, version + 1), emb = soak_vector(id, version + 1)
-				WHERE id IN (SELECT id FROM soak WHERE id BETWEEN base AND base + 999999999 ORDER BY random() LIMIT n);
+			BEGIN
+				UPDATE soak SET version = version + 1, tag = soak_tag(id, version + 1), emb = soak_vector(id, version + 1)
+					WHERE id IN (SELECT id FROM soak WHERE id BETWEEN base AND base + 999999999 ORDER BY random() LIMIT n);
+			EXCEPTION WHEN deadlock_detected THEN
+				NULL;
+			END;
 			IF random() < 0.1 THEN ROLLBACK; ELSE COMMIT; END IF;
 		ELSIF what < 0.60 THEN
-			-- other clients' rows, in any order: deadlocks
+			-- other clients' rows, in any order: deadlocks, which may end the others' changes above as well
 			BEGIN
 				FOR one IN SELECT id FROM soak ORDER BY random() LIMIT 4 LOOP
 					UPDATE soak SET note = note + 1 WHERE id = one;
