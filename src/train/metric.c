@@ -32,7 +32,7 @@ static SPIPlanPtr
 prepare(const char *sql)
 {
 	TupleDesc desc;
-	SPIPlanPtr plan = ds_spool_prepare(sql, WHAT, HINT, &desc);
+	SPIPlanPtr plan = ds_spool_prepare(sql, NULL, WHAT, HINT, &desc);
 
 	if (desc->natts < 1 || !is_number(TupleDescAttr(desc, 0)->atttypid))
 		ereport(ERROR, (errcode(ERRCODE_DATATYPE_MISMATCH),

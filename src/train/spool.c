@@ -441,12 +441,13 @@ ds_spool_read(DsSpool *source, const char *sql, void (*see)(void *context, const
 	/* functions that the query calls may not write either */
 	before = ds_read_only_begin();
 	PushActiveSnapshot(GetTransactionSnapshot());
-	plan = ds_spool_prepare(sql, "the training source",
+	plan = ds_spool_prepare(sql, source->parameters, "the training source",
 							source->hint != NULL ? source->hint : DS_SPOOL_SHAPE, &desc);
 	ds_spool_find_columns(source, desc, &columns);
 	row_context = AllocSetContextCreate(CurrentMemoryContext, "deepsearch source row",
 										ALLOCSET_DEFAULT_SIZES);
-	portal = SPI_cursor_open(NULL, plan, NULL, NULL, true);
+	portal = SPI_cursor_open(
+		NULL, plan, source->parameters != NULL ? source->parameters->values : NULL, NULL, true);
 	for (;;)
 	{
 		SPITupleTable *table;

@@ -41,11 +41,20 @@ typedef struct DsSpoolRow
 	float *label;
 } DsSpoolRow;
 
+/* What $1, $2, ... are in the source query; none is NULL */
+typedef struct DsSpoolParameters
+{
+	int count;
+	Oid *types;
+	Datum *values;
+} DsSpoolParameters;
+
 typedef struct DsSpool
 {
 	MemoryContext context;
 	DsSpoolKind kind[2]; /* of queries and of documents */
 	DsPictures *pictures[2]; /* where such are read; may be the same; not the spool's own */
+	const DsSpoolParameters *parameters; /* or NULL */
 	const char *hint; /* what the rows should be, for errors; NULL: the usual */
 	bool bad_is_none; /* a picture that cannot be read counts as none; otherwise an error */
 	int64 bad; /* such pictures */
@@ -83,9 +92,9 @@ extern void ds_spool_close(DsSpool *source);
 
 /*
  * Plan sql, which must be one SELECT that neither writes nor locks: 42601
- * "WHAT must be one SELECT" where it is not.
+ * "WHAT must be one SELECT" where it is not.  parameters may be NULL.
  */
-extern SPIPlanPtr ds_spool_prepare(const char *sql, const char *what, const char *hint,
-								   TupleDesc *desc);
+extern SPIPlanPtr ds_spool_prepare(const char *sql, const DsSpoolParameters *parameters,
+								   const char *what, const char *hint, TupleDesc *desc);
 
 #endif /* DS_TRAIN_SPOOL_H */

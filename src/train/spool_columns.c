@@ -20,9 +20,11 @@ not_select(const char *what, const char *hint)
 }
 
 SPIPlanPtr
-ds_spool_prepare(const char *sql, const char *what, const char *hint, TupleDesc *desc)
+ds_spool_prepare(const char *sql, const DsSpoolParameters *parameters, const char *what,
+				 const char *hint, TupleDesc *desc)
 {
-	SPIPlanPtr plan = SPI_prepare(sql, 0, NULL);
+	SPIPlanPtr plan = parameters != NULL ? SPI_prepare(sql, parameters->count, parameters->types)
+										 : SPI_prepare(sql, 0, NULL);
 	List *sources;
 	CachedPlanSource *only;
 	Query *query;

@@ -29,7 +29,6 @@
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/inval.h"
-#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
@@ -72,6 +71,8 @@ bad_shape(const char *what)
 			 errdetail("There is one for each query; in an array of two dimensions, a row.")));
 }
 
+#define ARRAYS 8 /* arguments that are columns */
+
 /* The source that is made of the arguments: its columns, and what they come from */
 typedef struct Source
 {
@@ -79,6 +80,9 @@ typedef struct Source
 	StringInfoData columns;
 	StringInfoData arrays; /* of one dimension, unnested side by side */
 	StringInfoData names; /* of their elements */
+	DsSpoolParameters parameters;
+	Oid types[ARRAYS];
+	Datum values[ARRAYS];
 } Source;
 
 /*
@@ -89,20 +93,16 @@ static void
 add_column(Source *source, ArrayType *array, Oid type, const char *name)
 {
 	const char *comma = source->columns.len > 0 ? ", " : "";
-	Oid output;
-	bool is_varlena;
-	char *literal;
+	int number = source->parameters.count + 1;
 
 	if (ARR_NDIM(array) < 1 || ARR_NDIM(array) > 2 || ARR_DIMS(array)[0] != source->count)
 		bad_shape(name);
-	getTypeOutputInfo(type, &output, &is_varlena);
-	literal = psprintf("(%s::%s)",
-					   quote_literal_cstr(OidOutputFunctionCall(output, PointerGetDatum(array))),
-					   format_type_be_qualified(type));
+	source->types[source->parameters.count] = type;
+	source->values[source->parameters.count++] = PointerGetDatum(array);
 	if (ARR_NDIM(array) == 1)
 	{
 		appendStringInfo(&source->columns, "%s%s", comma, name);
-		appendStringInfo(&source->arrays, "%spg_catalog.unnest(%s)", comma, literal);
+		appendStringInfo(&source->arrays, "%spg_catalog.unnest($%d)", comma, number);
 		appendStringInfo(&source->names, "%s%s", comma, name);
 	}
 	else
@@ -110,8 +110,8 @@ add_column(Source *source, ArrayType *array, Oid type, const char *name)
 		int before = ARR_LBOUND(array)[0] - 1;
 
 		appendStringInfo(&source->columns,
-						 "%sARRAY(SELECT pg_catalog.unnest(%s[place + %d : place + %d])) AS %s",
-						 comma, literal, before, before, name);
+						 "%sARRAY(SELECT pg_catalog.unnest($%d[place + %d : place + %d])) AS %s",
+						 comma, number, before, before, name);
 	}
 }
 
@@ -132,9 +132,9 @@ count_queries(FunctionCallInfo fcinfo, int argument)
 	return count;
 }
 
-/* The arguments as a source; NULL where there are no queries. */
+/* The arguments as a source, whose text it returns; NULL where there are no queries. */
 static char *
-make_source(FunctionCallInfo fcinfo)
+make_source(FunctionCallInfo fcinfo, Source *source)
 {
 	/* in the order in which ds_train wants them */
 	static const struct
@@ -142,29 +142,29 @@ make_source(FunctionCallInfo fcinfo)
 		int argument;
 		Oid type;
 		const char *name;
-	} columns[] = {{1, TEXTARRAYOID, "queries"},   {9, BYTEAARRAYOID, "query_images"},
-				   {2, TEXTARRAYOID, "positives"}, {7, BYTEAARRAYOID, "images"},
-				   {3, TEXTARRAYOID, "negatives"}, {8, BYTEAARRAYOID, "negative_images"},
-				   {5, FLOAT4ARRAYOID, "label"},   {6, FLOAT4ARRAYOID, "weight"}};
-	Source source;
+	} columns[ARRAYS] = {{1, TEXTARRAYOID, "queries"},	 {9, BYTEAARRAYOID, "query_images"},
+						 {2, TEXTARRAYOID, "positives"}, {7, BYTEAARRAYOID, "images"},
+						 {3, TEXTARRAYOID, "negatives"}, {8, BYTEAARRAYOID, "negative_images"},
+						 {5, FLOAT4ARRAYOID, "label"},	 {6, FLOAT4ARRAYOID, "weight"}};
 
-	source.count = Max(count_queries(fcinfo, 1), count_queries(fcinfo, 9));
-	if (source.count <= 0)
+	source->count = Max(count_queries(fcinfo, 1), count_queries(fcinfo, 9));
+	if (source->count <= 0)
 		return NULL;
-	if (source.count > DS_TRAIN_BATCH_MAX)
+	if (source->count > DS_TRAIN_BATCH_MAX)
 		ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 						errmsg("a step takes at most %d queries", DS_TRAIN_BATCH_MAX)));
 	if (PG_ARGISNULL(2) && PG_ARGISNULL(7))
 		bad_shape("positives");
-	initStringInfo(&source.columns);
-	initStringInfo(&source.arrays);
-	initStringInfo(&source.names);
+	source->parameters = (DsSpoolParameters){0, source->types, source->values};
+	initStringInfo(&source->columns);
+	initStringInfo(&source->arrays);
+	initStringInfo(&source->names);
 	for (size_t c = 0; c < lengthof(columns); c++)
 		if (!PG_ARGISNULL(columns[c].argument))
-			add_column(&source, PG_GETARG_ARRAYTYPE_P(columns[c].argument), columns[c].type,
+			add_column(source, PG_GETARG_ARRAYTYPE_P(columns[c].argument), columns[c].type,
 					   columns[c].name);
 	return psprintf("SELECT %s FROM ROWS FROM (%s) WITH ORDINALITY AS step (%s, place)",
-					source.columns.data, source.arrays.data, source.names.data);
+					source->columns.data, source->arrays.data, source->names.data);
 }
 
 static void
@@ -515,7 +515,7 @@ find_model(Step *step, char *name, Jsonb *options)
 }
 
 static void
-make_step(Step *step, const char *source)
+make_step(Step *step, const char *source, const DsSpoolParameters *parameters)
 {
 	DsTrainConfig config = step_config(&step->options);
 	DsTrainLimits limits;
@@ -523,6 +523,7 @@ make_step(Step *step, const char *source)
 	int64 bad;
 	uint32 n;
 
+	step->trainee.parameters = parameters;
 	step->pairs = ds_trainee_pairs(&step->trainee, source, &rows, &step->skipped, &bad);
 	n = step->pairs->count;
 	if (n == 0)
@@ -587,6 +588,7 @@ ds_sql_train_step(PG_FUNCTION_ARGS)
 	MemoryContext caller = CurrentMemoryContext;
 	MemoryContextCallback *callback;
 	TupleDesc desc;
+	Source arguments;
 	char *source;
 	char *name;
 	Step *step;
@@ -599,7 +601,7 @@ ds_sql_train_step(PG_FUNCTION_ARGS)
 	if (PG_ARGISNULL(0) || PG_ARGISNULL(4))
 		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 						errmsg("%s must not be NULL", PG_ARGISNULL(0) ? "model" : "options")));
-	source = make_source(fcinfo);
+	source = make_source(fcinfo, &arguments);
 	if (source == NULL)
 		return result_row(desc, NULL);
 	name = text_to_cstring(PG_GETARG_TEXT_PP(0));
@@ -614,7 +616,7 @@ ds_sql_train_step(PG_FUNCTION_ARGS)
 	AcceptInvalidationMessages();
 	PushActiveSnapshot(GetLatestSnapshot());
 	find_model(step, name, PG_GETARG_JSONB_P(4));
-	make_step(step, source);
+	make_step(step, source, &arguments.parameters);
 	PopActiveSnapshot();
 	MemoryContextSwitchTo(caller);
 	result = result_row(desc, step);

@@ -217,6 +217,7 @@ ds_trainee_pairs(DsTrainee *trainee, const char *sql, int64 *rows, int64 *skippe
 	source->pictures[0] = trainee->pictures[0];
 	source->pictures[1] = trainee->pictures[1];
 	source->bad_is_none = trainee->bad_is_none;
+	source->parameters = trainee->parameters;
 	pairs = trainee->kind->pairs(trainee, source, sql);
 	*bad = source->bad;
 	*rows = source->rows;

@@ -60,6 +60,7 @@ struct DsTrainee
 	uint32 move;
 	bool batch_moments;
 	bool bad_is_none; /* a bad picture is none */
+	const DsSpoolParameters *parameters; /* of the source; NULL: it has none */
 	DsLoss loss;
 	uint32 vocabulary; /* of queries */
 
