@@ -291,7 +291,7 @@ is(sql("SELECT count(*) FILTER (WHERE ds_encode(image, 'clip by step') = ds_enco
 
 # --- a dump brings it along ---
 {
-	my $all = "SELECT md5(string_agg(ds_encode(image, m)::text, ' ' ORDER BY id)) FROM goods, unnest(ARRAY['resnet', 'vit', 'clip', 'short']) m";
+	my $all = "SELECT md5(string_agg(ds_encode(image, m)::text, ' ' ORDER BY m, id)) FROM goods, unnest(ARRAY['resnet', 'vit', 'clip', 'short']) m";
 	my $dumped = PostgreSQL::Test::Utils::tempdir();
 	sql('CREATE DATABASE other');
 	$node->command_ok([ 'pg_dump', '-f', "$dumped/dump.sql", $node->connstr('postgres') ], 'dumped');
